@@ -1,0 +1,1 @@
+"""Chemical vocabulary and reference geometry."""

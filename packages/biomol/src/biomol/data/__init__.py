@@ -1,0 +1,1 @@
+"""File formats to typed records to features to static-shape batches."""
