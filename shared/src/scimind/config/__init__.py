@@ -1,0 +1,44 @@
+"""Configurations: composed from YAML by Hydra, checked against keyword-only dataclasses, saved.
+
+Example:
+    >>> from scimind.config import compose, save_resolved, load_resolved
+    >>> config = compose("biomol.configs", "train", ["model=base", "seed=1"], TrainConfig)
+    >>> save_resolved(config, "outputs/run/config.yaml")
+    >>> load_resolved("outputs/run/config.yaml", TrainConfig) == config
+    True
+"""
+
+from scimind.config.binding import bind
+from scimind.config.composition import ConfigSource, compose, expand_sweep, group_options
+from scimind.config.run import (
+    DeviceConfig,
+    DeviceTarget,
+    LogConfig,
+    LogLevel,
+    ParallelConfig,
+    Precision,
+    RunConfig,
+)
+from scimind.config.saved import load_resolved, read_yaml, save_resolved
+from scimind.config.schema import default_tree, to_plain, walk
+
+__all__ = [
+    "ConfigSource",
+    "DeviceConfig",
+    "DeviceTarget",
+    "LogConfig",
+    "LogLevel",
+    "ParallelConfig",
+    "Precision",
+    "RunConfig",
+    "bind",
+    "compose",
+    "default_tree",
+    "expand_sweep",
+    "group_options",
+    "load_resolved",
+    "read_yaml",
+    "save_resolved",
+    "to_plain",
+    "walk",
+]
