@@ -1,1 +1,1 @@
-"""sampling."""
+"""Using a trained network: properties, identities, sequences, structures."""

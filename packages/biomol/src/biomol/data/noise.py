@@ -1,0 +1,222 @@
+"""Noise levels per track: which identities, coordinates and properties of a complex are hidden.
+
+A task is a choice of levels. Nothing here is learned; everything is a pure function of the
+complex and a random generator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from biomol.chem.vocab import BACKBONE_SLOTS, MASK_ID, NUM_SLOTS, MolType
+from biomol.data.batch import Inputs, Targets
+from scimind.typing import Bool, Float
+
+SIGMA_MAX = 160.0
+"""Noise that hides a structure completely, angstrom (Boltz and AlphaFold 3 sample from here)."""
+
+Features = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Levels:
+    """What is hidden of one complex.
+
+    Attributes:
+        hide_identity: Tokens whose identity must be predicted.
+        visible: Atoms that take part in the structure track.
+        sigma: Noise on each visible atom, angstrom; 0 where it is given.
+        jitter: Unannounced noise on every visible atom, angstrom (augmentation).
+        give_property: Properties given as a condition instead of asked.
+    """
+
+    hide_identity: Bool[np.ndarray, " token"]
+    visible: Bool[np.ndarray, "token slot"]
+    sigma: Float[np.ndarray, "token slot"]
+    jitter: float = 0.0
+    give_property: Bool[np.ndarray, " property"] | None = None
+
+
+def backbone_mask(mol_type: np.ndarray) -> Bool[np.ndarray, "token slot"]:
+    """Slots that exist whatever the identity of the token."""
+    mask = np.zeros((len(mol_type), NUM_SLOTS), bool)
+    for kind, count in BACKBONE_SLOTS.items():
+        mask[mol_type == kind, :count] = True
+    mask[mol_type == MolType.ATOM, 1] = True
+    return mask
+
+
+def nothing_hidden(features: Features) -> Levels:
+    """All identities shown, no structure track: properties and labels from sequence."""
+    tokens = len(features["mol_type"])
+    return Levels(
+        hide_identity=np.zeros(tokens, bool),
+        visible=np.zeros((tokens, NUM_SLOTS), bool),
+        sigma=np.zeros((tokens, NUM_SLOTS), np.float32),
+    )
+
+
+def sequence_levels(features: Features, rng: np.random.Generator) -> Levels:
+    """Read the whole sequence; one sample in four hides 15 % of the identities instead."""
+    levels = nothing_hidden(features)
+    if rng.random() < 0.25:
+        hide = (rng.random(len(levels.hide_identity)) < 0.15) & (features["token_mask"] > 0)
+        return Levels(hide_identity=hide, visible=levels.visible, sigma=levels.sigma)
+    return levels
+
+
+def resolved(features: Features) -> Bool[np.ndarray, "token slot"]:
+    """Atoms with a known position."""
+    return features["coord_mask"].astype(bool)
+
+
+def inverse_folding_levels(features: Features, rng: np.random.Generator) -> Levels:
+    """Backbone given, a random share of the identities hidden; side chains shown half the time."""
+    real = features["token_mask"] > 0
+    share = 1.0 if rng.random() < 0.3 else rng.uniform(0.1, 1.0)
+    hide = (rng.random(len(real)) < share) & real
+    backbone = backbone_mask(features["mol_type"])
+    visible = resolved(features) & backbone
+    if rng.random() < 0.3:
+        visible |= resolved(features) & ~hide[:, None]
+    sigma = np.zeros(visible.shape, np.float32)
+    return Levels(hide_identity=hide, visible=visible, sigma=sigma, jitter=0.1)
+
+
+def log_normal_sigma(rng: np.random.Generator, median: float, spread: float) -> float:
+    """Noise level of EDM training, clipped to the range of the sampler."""
+    return float(np.clip(median * np.exp(spread * rng.standard_normal()), 0.01, SIGMA_MAX))
+
+
+def fold_levels(features: Features, rng: np.random.Generator) -> Levels:
+    """Sequence given, one noise level on every atom; a third of the time nothing is left of it."""
+    visible = resolved(features)
+    level = SIGMA_MAX if rng.random() < 0.34 else log_normal_sigma(rng, 4.8, 1.5)
+    sigma = np.full(visible.shape, level, np.float32)
+    return Levels(hide_identity=np.zeros(len(visible), bool), visible=visible, sigma=sigma)
+
+
+def side_chain_levels(features: Features, rng: np.random.Generator) -> Levels:
+    """Sequence and backbone given, side chains noised."""
+    visible = resolved(features)
+    level = SIGMA_MAX if rng.random() < 0.6 else log_normal_sigma(rng, 1.5, 1.0)
+    side = visible & ~backbone_mask(features["mol_type"])
+    sigma = np.where(side, np.float32(level), np.float32(0.0))
+    return Levels(hide_identity=np.zeros(len(visible), bool), visible=visible, sigma=sigma)
+
+
+def codesign_levels(features: Features, rng: np.random.Generator) -> Levels:
+    """A contiguous part without identity or structure, the rest given."""
+    real = np.flatnonzero(features["token_mask"] > 0)
+    length = max(1, int(len(real) * rng.uniform(0.1, 1.0)))
+    start = int(rng.integers(0, len(real) - length + 1))
+    hide = np.zeros(len(features["token_mask"]), bool)
+    hide[real[start : start + length]] = True
+    visible = resolved(features) & (backbone_mask(features["mol_type"]) | ~hide[:, None])
+    level = SIGMA_MAX if rng.random() < 0.34 else log_normal_sigma(rng, 4.8, 1.5)
+    sigma = np.where(visible & hide[:, None], np.float32(level), np.float32(0.0))
+    return Levels(hide_identity=hide, visible=visible, sigma=sigma)
+
+
+LevelSampler = Callable[[Features, np.random.Generator], Levels]
+
+PRESETS: dict[str, tuple[LevelSampler, str]] = {
+    "sequence": (sequence_levels, "sequence"),
+    "inverse_folding": (inverse_folding_levels, "geometry"),
+    "fold": (fold_levels, "structure"),
+    "side_chains": (side_chain_levels, "structure"),
+    "codesign": (codesign_levels, "structure"),
+}
+"""Name to (sampler of levels, tracks of the network that it needs)."""
+
+
+def random_rotation(rng: np.random.Generator) -> Float[np.ndarray, "3 3"]:
+    """Uniform rotation, from a uniform unit quaternion (Shoemake 1992)."""
+    w, x, y, z = (quaternion := rng.standard_normal(4)) / np.linalg.norm(quaternion)
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+        ],
+        np.float32,
+    )
+
+
+def corrupt(
+    features: Features, levels: Levels, rng: np.random.Generator, *, rotate: bool = True
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """One row of a batch: hide what the levels say and keep the truth as target.
+
+    Args:
+        features: Clean padded arrays of `biomol.data.scaling.PropertyScale.features`.
+        levels: What is hidden.
+        rng: Source of the rotation and the noise.
+        rotate: Apply a random rotation to the structure.
+
+    Returns:
+        Rows of `Inputs` and `Targets` by field name.
+    """
+    real = features["token_mask"] > 0
+    hide = levels.hide_identity & real
+    visible = levels.visible & real[:, None]
+    known = visible & resolved(features)
+    coords = np.zeros((len(real), NUM_SLOTS, 3), np.float32)
+    if known.any():
+        clean = features["coords"].astype(np.float32)
+        centre = clean[known].mean(axis=0)
+        turned = clean - centre
+        if rotate:
+            turned = turned @ random_rotation(rng).T
+        coords = np.where(known[..., None], turned, np.float32(0.0))
+    sigma = np.where(visible, levels.sigma, 0.0).astype(np.float32)
+    noise = rng.standard_normal(coords.shape, dtype=np.float32)
+    spread = np.sqrt(sigma**2 + levels.jitter**2)
+    positions = np.where(visible[..., None], coords + spread[..., None] * noise, 0.0)
+    atom_token = features["mol_type"] == MolType.ATOM
+    chemistry = atom_token & ~hide
+    num_properties = len(features["prop"])
+    give = levels.give_property
+    if give is None:
+        give = np.zeros(num_properties, bool)
+    given = give & (features["prop_mask"] > 0)
+    free = not bool((visible & (levels.sigma <= 0)).any())
+    inputs = {
+        "token_mask": features["token_mask"].astype(np.float32),
+        "mol_type": features["mol_type"].astype(np.int32),
+        "token": np.where(hide, MASK_ID, features["restype"]).astype(np.int32),
+        "res_index": features["res_index"].astype(np.int32),
+        "chain_id": np.where(real, features["chain_id"], -1).astype(np.int32),
+        "entity_id": np.where(real, features["entity_id"], -1).astype(np.int32),
+        "charge": np.where(chemistry, features["atom_charge"][:, 1], 0).astype(np.float32),
+        "chirality": np.where(chemistry, features["chirality"][:, 1], 0).astype(np.int32),
+        "bond": features["bond"].astype(np.int32),
+        "topology": features["topology"].astype(np.int32),
+        "atom_visible": visible.astype(np.float32),
+        "positions": positions.astype(np.float32),
+        "sigma": sigma,
+        "prop_value": np.where(given, features["prop"], 0.0).astype(np.float32),
+        "prop_given": given.astype(np.float32),
+    }
+    targets = {
+        "restype": features["restype"].astype(np.int32),
+        "restype_weight": hide.astype(np.float32),
+        "coords": coords,
+        "coord_weight": (known & (sigma > 0)).astype(np.float32),
+        "align": np.float32(free),
+        "prop": np.where(features["prop_mask"] > 0, features["prop"], 0.0).astype(np.float32),
+        "prop_weight": ((features["prop_mask"] > 0) & ~given).astype(np.float32),
+        "token_label": features["token_label"].T.astype(np.int32),
+        "token_label_weight": ((features["token_label"].T >= 0) & real[:, None]).astype(np.float32),
+    }
+    return inputs, targets
+
+
+def stack(rows: list[tuple[dict[str, np.ndarray], dict[str, np.ndarray]]]) -> tuple[Inputs, Targets]:
+    """Rows of equal length to one batch."""
+    inputs = {name: np.stack([row[0][name] for row in rows]) for name in rows[0][0]}
+    targets = {name: np.stack([row[1][name] for row in rows]) for name in rows[0][1]}
+    return Inputs(**inputs), Targets(**targets)

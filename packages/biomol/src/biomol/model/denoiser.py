@@ -1,0 +1,142 @@
+"""The coordinate denoiser: a transformer with EDM preconditioning.
+
+It is not equivariant: it reads positions in the laboratory frame (random rotations are applied in
+training) and also, where a token has a reliable local frame, in that frame. It writes
+displacements in both, blended by the same reliability, so that a side chain on a given backbone
+is predicted in the frame of its residue and a chain from pure noise in the laboratory frame. No
+part of it sees distances alone, so handedness is kept.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from mindspore import Tensor, nn, ops
+
+from biomol.chem.vocab import NUM_SLOTS, REPRESENTATIVE_SLOT
+from biomol.config.model import ModelConfig
+from biomol.model.encoding import FOURIER_SIZE, noise_features, one_hot
+from biomol.model.geometry import to_global
+from biomol.model.trunk import PairBias, TokenAttention
+from scimind.nn import LayerNorm, Linear
+
+
+class DenoiserBlock(nn.Cell):
+    """Transformer block modulated by the noise level of the whole complex (adaLN-zero).
+
+    Peebles and Xie, Scalable Diffusion Models with Transformers (2023), section 3.2.
+    """
+
+    def __init__(self, config: ModelConfig, rng: np.random.Generator) -> None:
+        super().__init__()
+        dim = config.dim_single
+        self.modulation = Linear(dim, 6 * dim, rng=rng, init="zeros")
+        self.attention_norm = LayerNorm(dim, affine=False)
+        self.attend = TokenAttention(dim, config.num_heads, rng)
+        self.transition_norm = LayerNorm(dim, affine=False)
+        self.expand = Linear(dim, config.mlp_ratio * dim, activation="gelu", rng=rng)
+        self.contract = Linear(config.mlp_ratio * dim, dim, rng=rng, init="residual")
+
+    def construct(self, x, condition, bias):
+        modulation = self.modulation(condition).expand_dims(1)
+        shift, scale, gate, shift_mlp, scale_mlp, gate_mlp = ops.split(
+            modulation, x.shape[-1], axis=-1
+        )
+        mixed = self.attend(self.attention_norm(x) * (1.0 + scale) + shift, bias)
+        x = x + mixed * (1.0 + gate)
+        hidden = self.expand(self.transition_norm(x) * (1.0 + scale_mlp) + shift_mlp)
+        return x + self.contract(hidden) * (1.0 + gate_mlp)
+
+
+class Denoiser(nn.Cell):
+    """Expected clean positions given noisy ones, the trunk's tokens and pairs.
+
+    The prior of an atom is a Gaussian about the best guess of its representative atom, of width
+    ``sigma_local`` where that atom is known and ``sigma_data`` where it is not; each atom has its
+    own noise level. With one common level this is the preconditioning of Karras et al.,
+    Elucidating the Design Space of Diffusion Models (2022), table 1.
+    """
+
+    def __init__(self, config: ModelConfig, rng: np.random.Generator) -> None:
+        super().__init__()
+        dim = config.dim_single
+        self.sigma_data, self.sigma_local = config.sigma_data, config.sigma_local
+        self.single = Linear(dim, dim, rng=rng)
+        coordinates = NUM_SLOTS * (3 + 3 + 1) + 2 * FOURIER_SIZE
+        self.coordinates = Linear(coordinates, dim, bias=False, rng=rng)
+        self.noise = Linear(2 * FOURIER_SIZE + 1, dim, activation="gelu", rng=rng)
+        self.pair_bias = PairBias(
+            config.dim_pair, config.num_heads, config.denoiser_blocks, rng
+        )
+        self.blocks = nn.CellList(
+            [DenoiserBlock(config, rng) for _ in range(config.denoiser_blocks)]
+        )
+        self.norm = LayerNorm(dim)
+        self.displacement = Linear(dim, 2 * NUM_SLOTS * 3, rng=rng, init="zeros")
+
+    def precondition(self, positions, visible, sigma):
+        """Prior mean and width of each atom, as (base, width); see the class."""
+        rep = REPRESENTATIVE_SLOT
+        data = self.sigma_data * self.sigma_data
+        local = self.sigma_local * self.sigma_local
+        keep = data / (data + ops.square(sigma[..., rep]))
+        base = positions[:, :, rep] * keep.expand_dims(-1)
+        spread = local * keep + data * (1.0 - keep)
+        is_rep = one_hot(Tensor(rep), NUM_SLOTS)
+        width = ops.sqrt(spread.expand_dims(-1) * (1.0 - is_rep) + data * is_rep)
+        base = base.expand_dims(2) * (1.0 - is_rep).reshape((1, 1, NUM_SLOTS, 1))
+        return base, width
+
+    def construct(
+        self, single, pair, token_mask, atom_visible, positions, sigma, rotation, reliability, local
+    ):
+        batch, tokens = token_mask.shape
+        rep = REPRESENTATIVE_SLOT
+        base, width = self.precondition(positions, atom_visible, sigma)
+        total = ops.sqrt(ops.square(sigma) + ops.square(width))
+        scaled = (positions - base) / total.expand_dims(-1) * atom_visible.expand_dims(-1)
+        mean_sigma = ops.exp(
+            (ops.log(sigma + 1e-3) * atom_visible).sum(axis=(1, 2))
+            / (atom_visible.sum(axis=(1, 2)) + 1e-6)
+        )
+        rep_weight = atom_visible[:, :, rep]
+        rep_sigma = ops.exp(
+            (ops.log(sigma[:, :, rep] + 1e-3) * rep_weight).sum(axis=1)
+            / (rep_weight.sum(axis=1) + 1e-6)
+        )
+        given = ((sigma <= 0.0).astype(sigma.dtype) * atom_visible).sum(axis=(1, 2))
+        share = given / (atom_visible.sum(axis=(1, 2)) + 1e-6)
+        condition = self.noise(
+            ops.cat(
+                (
+                    noise_features(mean_sigma, self.sigma_data),
+                    noise_features(rep_sigma, self.sigma_data),
+                    share.expand_dims(-1),
+                ),
+                axis=-1,
+            )
+        )
+        lab = ops.cat(
+            (
+                scaled.reshape((batch, tokens, NUM_SLOTS * 3)),
+                local.reshape((batch, tokens, NUM_SLOTS * 3)),
+                atom_visible,
+                noise_features(sigma[..., rep], self.sigma_data),
+                noise_features(
+                    (sigma * atom_visible).sum(axis=-1) / (atom_visible.sum(axis=-1) + 1e-6),
+                    self.sigma_data,
+                ),
+            ),
+            axis=-1,
+        )
+        x = self.single(single) + self.coordinates(lab)
+        biases = self.pair_bias(pair, token_mask)
+        for index, block in enumerate(self.blocks):
+            x = block(x, condition, biases[index])
+        both = self.displacement(self.norm(x)).reshape((batch, tokens, 2 * NUM_SLOTS, 3))
+        in_frame = to_global(rotation, both[:, :, NUM_SLOTS:])
+        blend = reliability.reshape((batch, tokens, 1, 1))
+        predicted = both[:, :, :NUM_SLOTS] * (1.0 - blend) + in_frame * blend
+        keep = ops.square(width / total).expand_dims(-1)
+        step = (sigma * width / total).expand_dims(-1)
+        clean = positions * keep + base * (1.0 - keep) + predicted * step
+        return clean * atom_visible.expand_dims(-1)

@@ -1,0 +1,197 @@
+"""Rigid-body geometry in the graph: local frames, invariant pair features, superposition.
+
+Everything is made of additions and 3x3 or 4x4 matrix products, so that it runs in one graph on
+any device (no SVD or eigenvalue operator is needed).
+"""
+
+from __future__ import annotations
+
+from mindspore import Tensor, ops
+
+from biomol.chem.vocab import FRAME_SLOTS, REPRESENTATIVE_SLOT
+from biomol.model.encoding import one_hot
+from scimind.typing import Float
+
+FRAME_RELIABILITY_ANGSTROM = 1.0
+"""Noise at which a local frame counts half: about the length of the bonds that define it."""
+
+
+def cross(a: Float[Tensor, "*batch 3"], b: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:
+    """Cross product over the last axis."""
+    a0, a1, a2 = a[..., 0:1], a[..., 1:2], a[..., 2:3]
+    b0, b1, b2 = b[..., 0:1], b[..., 1:2], b[..., 2:3]
+    return ops.cat((a1 * b2 - a2 * b1, a2 * b0 - a0 * b2, a0 * b1 - a1 * b0), axis=-1)
+
+
+def normalise(vector: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:
+    """Unit vector; zero stays zero."""
+    return vector * ops.rsqrt((vector * vector).sum(axis=-1, keepdims=True) + 1e-6)
+
+
+def token_frames(
+    positions: Float[Tensor, "batch token slot 3"],
+    visible: Float[Tensor, "batch token slot"],
+    sigma: Float[Tensor, "batch token slot"],
+) -> tuple[Float[Tensor, "batch token 3 3"], Float[Tensor, "batch token"]]:
+    """Local frame of each polymer token by Gram-Schmidt, and how far it can be relied on.
+
+    Returns:
+        Rotation whose rows are the frame axes (local = rotation @ global), and a reliability in
+        [0, 1]: 0 for tokens without the three atoms, falling with the noise on them as
+        ``1 / (1 + sigma^2)``.
+    """
+    first, centre, third = FRAME_SLOTS
+    origin = positions[:, :, centre]
+    x_axis = normalise(positions[:, :, third] - origin)
+    in_plane = positions[:, :, first] - origin
+    y_axis = normalise(in_plane - (in_plane * x_axis).sum(axis=-1, keepdims=True) * x_axis)
+    z_axis = cross(x_axis, y_axis)
+    rotation = ops.stack((x_axis, y_axis, z_axis), axis=-2)
+    present = visible[:, :, first] * visible[:, :, centre] * visible[:, :, third]
+    noise = ops.square(sigma[:, :, centre] / FRAME_RELIABILITY_ANGSTROM)
+    return rotation, present / (1.0 + noise)
+
+
+def to_local(
+    rotation: Float[Tensor, "batch token 3 3"],
+    vectors: Float[Tensor, "batch token slot 3"],
+) -> Float[Tensor, "batch token slot 3"]:
+    """Vectors of each token expressed in its own frame."""
+    return ops.matmul(vectors, rotation.swapaxes(-1, -2))
+
+
+def to_global(
+    rotation: Float[Tensor, "batch token 3 3"],
+    vectors: Float[Tensor, "batch token slot 3"],
+) -> Float[Tensor, "batch token slot 3"]:
+    """Inverse of `to_local`."""
+    return ops.matmul(vectors, rotation)
+
+
+def pair_distances(
+    points: Float[Tensor, "batch left 3"], others: Float[Tensor, "batch right 3"]
+) -> Float[Tensor, "batch left right"]:
+    """Euclidean distances between two sets of points, differentiable at zero distance.
+
+    Coordinates are subtracted before squaring: the expanded form loses three digits at 50
+    angstrom, which is the length of a bond.
+    """
+    total = None
+    for axis in range(3):
+        difference = points[:, :, None, axis] - others[:, None, :, axis]
+        square = difference * difference
+        total = square if total is None else total + square
+    return ops.sqrt(total + 1e-8)
+
+
+def radial_basis(
+    distance: Float[Tensor, "*batch"], low: float, high: float, count: int
+) -> Float[Tensor, "*batch basis"]:
+    """Gaussians at ``count`` evenly spaced centres between ``low`` and ``high`` angstrom."""
+    width = (high - low) / (count - 1)
+    centres = Tensor([low + width * index for index in range(count)])
+    return ops.exp(-ops.square((distance.expand_dims(-1) - centres) / width))
+
+
+PAIR_FEATURE_SIZE = 16 + 8 + 3 + 9 + 1
+
+
+def pair_features(
+    positions: Float[Tensor, "batch token slot 3"],
+    visible: Float[Tensor, "batch token slot"],
+    sigma: Float[Tensor, "batch token slot"],
+    rotation: Float[Tensor, "batch token 3 3"],
+    frame_reliability: Float[Tensor, "batch token"],
+) -> Float[Tensor, "batch token token feature"]:
+    """Rotation- and translation-invariant description of each ordered pair of tokens.
+
+    Distances between representative atoms (16 Gaussians to 22 angstrom) and from slot 3 to slot 0
+    (8 to 12 angstrom: the O...N distance of a backbone hydrogen bond), the direction of j in the
+    frame of i, the relative rotation of the two frames, and the reliability of the pair. Each is
+    weighted by how far noise lets it be relied on.
+    """
+    batch, tokens = positions.shape[0], positions.shape[1]
+    centre = positions[:, :, REPRESENTATIVE_SLOT]
+    known = visible[:, :, REPRESENTATIVE_SLOT] / (
+        1.0 + ops.square(sigma[:, :, REPRESENTATIVE_SLOT] / (4 * FRAME_RELIABILITY_ANGSTROM))
+    )
+    pair_known = (known[:, :, None] * known[:, None, :]).expand_dims(-1)
+    distance = pair_distances(centre, centre)
+    oxygen = visible[:, :, 3] * frame_reliability
+    nitrogen = visible[:, :, 0] * frame_reliability
+    hydrogen_bond = (oxygen[:, :, None] * nitrogen[:, None, :]).expand_dims(-1)
+    donor_distance = pair_distances(positions[:, :, 3], positions[:, :, 0])
+
+    # R_i (x_j - x_i) = R_i x_j - R_i x_i, as one matrix product over all pairs
+    flat = rotation.reshape((batch, tokens * 3, 3))
+    rotated = ops.matmul(flat, centre.swapaxes(1, 2)).reshape((batch, tokens, 3, tokens))
+    own = ops.matmul(rotation, centre.expand_dims(-1))
+    direction = (rotated - own).transpose((0, 1, 3, 2)) / (distance.expand_dims(-1) + 1.0)
+    relative = ops.matmul(flat, flat.swapaxes(1, 2)).reshape((batch, tokens, 3, tokens, 3))
+    relative = relative.transpose((0, 1, 3, 2, 4)).reshape((batch, tokens, tokens, 9))
+    frame_i = (frame_reliability[:, :, None] * known[:, None, :]).expand_dims(-1)
+    frame_ij = (frame_reliability[:, :, None] * frame_reliability[:, None, :]).expand_dims(-1)
+    return ops.cat(
+        (
+            radial_basis(distance, 2.0, 22.0, 16) * pair_known,
+            radial_basis(donor_distance, 1.5, 12.0, 8) * hydrogen_bond,
+            direction * frame_i,
+            relative * frame_ij,
+            pair_known,
+        ),
+        axis=-1,
+    )
+
+
+def superpose(
+    mobile: Float[Tensor, "batch atom 3"],
+    target: Float[Tensor, "batch atom 3"],
+    weight: Float[Tensor, "batch atom"],
+) -> Float[Tensor, "batch atom 3"]:
+    """Rotate and translate ``mobile`` onto ``target`` with the least weighted squared deviation.
+
+    The optimal proper rotation is the dominant eigenvector of Horn's 4x4 quaternion matrix
+    (J. Opt. Soc. Am. A 4, 629, 1987), found by squaring the matrix ten times; reflections cannot
+    occur. With coinciding leading eigenvalues the rotation is not unique and any is returned.
+    """
+    total = weight.sum(axis=1, keepdims=True).expand_dims(-1) + 1e-8
+    share = weight.expand_dims(-1)
+    mobile_centre = (mobile * share).sum(axis=1, keepdims=True) / total
+    target_centre = (target * share).sum(axis=1, keepdims=True) / total
+    left = mobile - mobile_centre
+    right = target - target_centre
+    covariance = ops.matmul((left * share).swapaxes(1, 2), right)
+    xx, xy, xz = covariance[:, 0, 0], covariance[:, 0, 1], covariance[:, 0, 2]
+    yx, yy, yz = covariance[:, 1, 0], covariance[:, 1, 1], covariance[:, 1, 2]
+    zx, zy, zz = covariance[:, 2, 0], covariance[:, 2, 1], covariance[:, 2, 2]
+    horn = ops.stack(
+        (
+            xx + yy + zz, yz - zy, zx - xz, xy - yx,
+            yz - zy, xx - yy - zz, xy + yx, zx + xz,
+            zx - xz, xy + yx, yy - xx - zz, yz + zy,
+            xy - yx, zx + xz, yz + zy, zz - xx - yy,
+        ),
+        axis=-1,
+    ).reshape((-1, 4, 4))  # fmt: skip
+    scale = ops.sqrt(ops.square(horn).sum(axis=(1, 2), keepdims=True)) + 1e-8
+    identity = ops.eye(4, 4, horn.dtype)
+    # all eigenvalues of horn / scale lie in [-1, 1]: the shift makes the largest one dominant
+    power = horn / scale + identity * 1.001
+    for _ in range(10):
+        power = ops.matmul(power, power)
+        power = power / ops.sqrt(ops.square(power).sum(axis=(1, 2), keepdims=True))
+    # the column of largest norm is the eigenvector; its norm^2 is proportional to the diagonal
+    diagonal = (power * identity).sum(axis=-1)
+    column = one_hot(diagonal.argmax(axis=-1), 4)
+    quaternion = ops.matmul(power, column.expand_dims(-1))[:, :, 0]
+    quaternion = quaternion * ops.rsqrt(ops.square(quaternion).sum(axis=-1, keepdims=True) + 1e-12)
+    w, x, y, z = quaternion[:, 0], quaternion[:, 1], quaternion[:, 2], quaternion[:, 3]
+    rotation = ops.stack(
+        (
+            1 - 2 * (y * y + z * z), 2 * (x * y + w * z), 2 * (x * z - w * y),
+            2 * (x * y - w * z), 1 - 2 * (x * x + z * z), 2 * (y * z + w * x),
+            2 * (x * z + w * y), 2 * (y * z - w * x), 1 - 2 * (x * x + y * y),
+        ),
+        axis=-1,
+    ).reshape((-1, 3, 3))  # fmt: skip
+    return ops.matmul(left, rotation) + target_centre

@@ -1,0 +1,72 @@
+"""Triangle updates of the pair representation (AlphaFold 3, algorithms 12-15).
+
+Contractions are written as batched matrix products: not every device has an einsum.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from mindspore import nn, ops
+
+from scimind.nn import LayerNorm, Linear
+from scimind.ops import attention
+
+
+class TriangleMultiplication(nn.Cell):
+    """Update edge (i, j) from the products of edges (i, k) and (j, k), or (k, i) and (k, j)."""
+
+    def __init__(self, dim: int, outgoing: bool, rng: np.random.Generator) -> None:
+        super().__init__()
+        self.outgoing = outgoing
+        self.norm = LayerNorm(dim)
+        self.project = Linear(dim, 4 * dim, bias=False, rng=rng)
+        self.gate = Linear(dim, dim, bias=False, rng=rng, init="zeros")
+        self.output_norm = LayerNorm(dim)
+        self.output = Linear(dim, dim, bias=False, rng=rng, init="residual")
+
+    def construct(self, pair, token_mask):
+        pair = self.norm(pair)
+        mask = (token_mask[:, :, None] * token_mask[:, None, :]).expand_dims(-1)
+        left, right, left_gate, right_gate = ops.split(
+            self.project(pair), pair.shape[-1], axis=-1
+        )
+        left = (left * ops.sigmoid(left_gate) * mask).transpose((0, 3, 1, 2))
+        right = (right * ops.sigmoid(right_gate) * mask).transpose((0, 3, 1, 2))
+        if self.outgoing:
+            product = ops.matmul(left, right.swapaxes(2, 3))
+        else:
+            product = ops.matmul(left.swapaxes(2, 3), right)
+        count = token_mask.sum(axis=1).reshape((-1, 1, 1, 1)) + 1e-6
+        update = self.output_norm(product.transpose((0, 2, 3, 1)) / ops.sqrt(count))
+        return self.output(update) * ops.sigmoid(self.gate(pair))
+
+
+class TriangleAttention(nn.Cell):
+    """Attention of edge (i, j) over edges (i, k), biased by (j, k); or along columns."""
+
+    def __init__(self, dim: int, heads: int, starting: bool, rng: np.random.Generator) -> None:
+        super().__init__()
+        self.starting, self.heads, self.head_dim = starting, heads, dim // heads
+        self.norm = LayerNorm(dim)
+        self.qkv = Linear(dim, 3 * dim, bias=False, rng=rng)
+        self.bias = Linear(dim, heads, bias=False, rng=rng)
+        self.gate = Linear(dim, dim, bias=False, rng=rng, init="zeros")
+        self.output = Linear(dim, dim, bias=False, rng=rng, init="residual")
+
+    def construct(self, pair, token_mask):
+        pair = self.norm(pair)
+        if not self.starting:
+            pair = pair.swapaxes(1, 2)
+        batch, rows, columns, dim = pair.shape
+        qkv = self.qkv(pair).reshape((batch * rows, columns, 3, self.heads, self.head_dim))
+        qkv = qkv.transpose((2, 0, 3, 1, 4))
+        bias = self.bias(pair).transpose((0, 3, 1, 2))
+        bias = bias + (token_mask - 1.0).reshape((batch, 1, 1, columns)) * 1e9
+        bias = ops.tile(bias.expand_dims(1), (1, rows, 1, 1, 1))
+        bias = bias.reshape((batch * rows, self.heads, columns, columns))
+        mixed = attention(qkv[0], qkv[1], qkv[2], bias=bias)
+        mixed = mixed.transpose((0, 2, 1, 3)).reshape((batch, rows, columns, dim))
+        update = self.output(mixed * ops.sigmoid(self.gate(pair)))
+        if not self.starting:
+            update = update.swapaxes(1, 2)
+        return update

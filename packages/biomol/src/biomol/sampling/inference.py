@@ -1,0 +1,98 @@
+"""Runs the network on lists of complexes with few compiled shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import mindspore as ms
+import numpy as np
+from mindspore import Tensor, nn
+
+from biomol.data.batch import Inputs
+from biomol.data.complex import Complex
+from biomol.data.features import BUCKETS, bucket_of
+from biomol.data.noise import Levels, corrupt
+from biomol.data.scaling import PropertyScale
+from biomol.model.network import BioMol
+
+MAX_PAIRS = 131_072
+"""Token pairs per batch: bounds the memory of the pair representation."""
+
+Row = dict[str, np.ndarray]
+Outputs = tuple[np.ndarray | None, ...]
+
+
+class _Forward(nn.Cell):
+    def __init__(self, network: BioMol, tracks: str) -> None:
+        super().__init__(auto_prefix=False)
+        self.network = network
+        self.tracks = tracks
+        self.key = Tensor(np.zeros(2, np.int32))
+
+    @ms.jit
+    def construct(self, *inputs):
+        return self.network(self.key, self.tracks, *inputs)
+
+
+def batch_size(num_tokens: int) -> int:
+    """Complexes per batch of a bucket."""
+    return max(1, min(64, MAX_PAIRS // num_tokens**2))
+
+
+class Inference:
+    """Forward passes in evaluation mode, padded to the buckets of `biomol.data.features`.
+
+    Args:
+        network: The trained network.
+        scale: Its property vocabulary.
+    """
+
+    def __init__(self, network: BioMol, scale: PropertyScale) -> None:
+        self.network = network.set_train(False)
+        self.scale = scale
+        self._forward = {
+            tracks: _Forward(network, tracks).set_train(False)
+            for tracks in ("sequence", "geometry", "structure")
+        }
+
+    def features(self, record: Complex) -> dict[str, np.ndarray]:
+        """Padded arrays of one record in its own bucket."""
+        return self.scale.features(record, bucket_of(record.num_tokens, BUCKETS))
+
+    def row(self, features: Row, levels: Levels) -> Row:
+        """What the network sees of one record; nothing is rotated, given atoms stay in place."""
+        return corrupt(features, levels, np.random.default_rng(0), rotate=False)[0]
+
+    def outputs(self, rows: Sequence[Row], tracks: str) -> list[Outputs]:
+        """Outputs of each row in order; see `iterate`."""
+        results: list[Outputs] = [()] * len(rows)
+        for index, outputs in self.iterate(rows, tracks):
+            results[index] = outputs
+        return results
+
+    def iterate(self, rows: Sequence[Row], tracks: str) -> Iterator[tuple[int, Outputs]]:
+        """Outputs ``(identity, property, label, positions, distogram)`` of each input row.
+
+        Args:
+            rows: Rows of `Inputs` by field name, padded to a bucket.
+            tracks: Which parts of the network run.
+
+        Yields:
+            Index of the row and its outputs, in no particular order.
+        """
+        by_size: dict[int, list[int]] = {}
+        for index, row in enumerate(rows):
+            by_size.setdefault(len(row["token_mask"]), []).append(index)
+        for size, members in sorted(by_size.items()):
+            count = batch_size(size)
+            for start in range(0, len(members), count):
+                chosen = members[start : start + count]
+                filled = chosen + [chosen[0]] * (count - len(chosen))
+                arrays = Inputs(**{
+                    name: np.stack([rows[index][name] for index in filled])
+                    for name in rows[chosen[0]]
+                }).arrays()
+                outputs = self._forward[tracks](*(Tensor(array) for array in arrays))
+                numbers = [None if out is None else out.asnumpy() for out in outputs]
+                for place, index in enumerate(chosen):
+                    yield index, tuple(None if n is None else n[place].copy() for n in numbers)
