@@ -20,15 +20,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from scimind.errors import InputError
 
 MAX_TEXT_BYTES = 1 << 30
-MAX_DOCUMENT_BYTES = 1 << 26  # JSON and YAML: parsed as a whole, tens of times larger in memory
+MAX_DOCUMENT_BYTES = 1 << 26  # JSON: parsed as a whole, tens of times larger in memory
 MAX_ARRAY_BYTES = 4 << 30
 MAX_DEPTH = 64
-MAX_YAML_NODES = 200_000
 _CHUNK_BYTES = 1 << 20
 
 
@@ -152,77 +150,6 @@ def read_json(path: Path, max_bytes: int = MAX_DOCUMENT_BYTES) -> Any:
         raise InputError(f"{error}; correct the number", path=path, rule="json.number") from error
     _check_depth(value, path, "json.depth")
     return value
-
-
-class _BoundedLoader(yaml.SafeLoader):
-    """Safe YAML without aliases' exponential expansion, repeated keys or deep nesting."""
-
-    def __init__(self, stream: str) -> None:
-        super().__init__(stream)
-        self.nodes = 0
-        self.depth = 0
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        self.nodes += 1
-        self.depth += 1
-        event: Any = super().peek_event()  # type: ignore[no-untyped-call]
-        if self.nodes > MAX_YAML_NODES or self.depth > MAX_DEPTH:
-            limit = MAX_DEPTH if self.depth > MAX_DEPTH else MAX_YAML_NODES
-            what = "levels" if self.depth > MAX_DEPTH else "nodes"
-            raise yaml.constructor.ConstructorError(
-                None, None, f"the document exceeds {limit} {what}", event.start_mark
-            )
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.constructor.ConstructorError(
-                None, None, f"aliases (*{event.anchor:.40}) are not allowed", event.start_mark
-            )
-        try:
-            return super().compose_node(parent, index)
-        finally:
-            self.depth -= 1
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key_node, _ in node.value:
-            key = (key_node.tag, str(key_node.value))
-            if key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key[1]!r:.80} occurs twice", key_node.start_mark
-                )
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
-def read_yaml(path: Path, max_bytes: int = MAX_DOCUMENT_BYTES) -> Any:
-    """Content of one YAML document of plain scalars, lists and mappings.
-
-    Tags that would build objects, aliases, repeated keys and more than 64 levels are refused.
-
-    Raises:
-        InputError: As ``read_text``, or the text is no such YAML; with the line.
-    """
-    text = read_text(path, max_bytes)
-    loader: _BoundedLoader | None = None
-    try:
-        loader = _BoundedLoader(text)
-        return loader.get_single_data()
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        raise InputError(
-            f"{error.problem or error.context}; correct the YAML",
-            path=path,
-            line=None if mark is None else mark.line + 1,
-            rule="yaml.syntax",
-        ) from error
-    except (yaml.YAMLError, ValueError, TypeError, RecursionError, KeyError) as error:
-        # SafeLoader leaks these from scalars such as "2024-13-45", "0b", or unhashable keys.
-        problem = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(
-            f"{problem:.200}; correct the YAML", path=path, rule="yaml.value"
-        ) from error
-    finally:
-        if loader is not None:
-            loader.dispose()
 
 
 def read_csv(
