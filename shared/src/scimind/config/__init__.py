@@ -9,7 +9,13 @@ Example:
 """
 
 from scimind.config.binding import bind
-from scimind.config.composition import ConfigSource, compose, expand_sweep, group_options
+from scimind.config.composition import (
+    Composition,
+    ConfigSource,
+    compose,
+    compose_tree,
+    expand_sweep,
+)
 from scimind.config.run import (
     DeviceConfig,
     DeviceTarget,
@@ -23,6 +29,7 @@ from scimind.config.saved import load_resolved, read_yaml, save_resolved
 from scimind.config.schema import default_tree, to_plain, walk
 
 __all__ = [
+    "Composition",
     "ConfigSource",
     "DeviceConfig",
     "DeviceTarget",
@@ -33,9 +40,9 @@ __all__ = [
     "RunConfig",
     "bind",
     "compose",
+    "compose_tree",
     "default_tree",
     "expand_sweep",
-    "group_options",
     "load_resolved",
     "read_yaml",
     "save_resolved",

@@ -21,7 +21,6 @@ from scimind.errors import ConfigError
 if TYPE_CHECKING:
     from hydra._internal.config_loader_impl import ConfigLoaderImpl
     from hydra.core.override_parser.types import Override
-    from omegaconf import DictConfig
 
 T = TypeVar("T")
 
@@ -70,24 +69,56 @@ def compose(
     source = ConfigSource(
         package=config_package, name=config_name, directories=tuple(map(str, config_dirs))
     )
-    from omegaconf import OmegaConf
-
-    with _hydra(source) as loader:
-        composed = _composed(loader, source, overrides, schema)
-        tree = OmegaConf.merge(OmegaConf.create(default_tree(schema)), composed)
-        resolved = OmegaConf.to_container(tree, resolve=True, throw_on_missing=False)
-    assert isinstance(resolved, dict)
-    return bind(resolved, schema)
+    return bind(compose_tree(source, overrides, schema).tree, schema)
 
 
-def group_options(source: ConfigSource) -> dict[str, list[str]]:
-    """The groups a command knows and the options of each.
+@dataclass(frozen=True, kw_only=True)
+class Composition:
+    """What Hydra made of the YAML and the overrides, before the schema has its say.
+
+    Attributes:
+        tree: Plain values with interpolations resolved; ``???`` where a value is required.
+        options: The options of every group.
+        chosen: The option taken in each group of the defaults list.
+    """
+
+    tree: dict[str, Any]
+    options: dict[str, list[str]]
+    chosen: dict[str, str]
+
+
+def compose_tree(source: ConfigSource, overrides: Sequence[str], schema: type) -> Composition:
+    """Compose without checking the values.
+
+    Args:
+        source: Where the YAML lives.
+        overrides: As for `compose`; their keys, groups and options are checked.
+        schema: Dataclass that holds the defaults.
 
     Raises:
-        ConfigError: A folder does not exist.
+        ConfigError: The YAML cannot be read, or an override names nothing that exists.
     """
+    from hydra.types import RunMode
+    from omegaconf import OmegaConf, open_dict
+
     with _hydra(source) as loader:
-        return _options(loader)
+        options = _options(loader)
+        config = loader.load_configuration(
+            config_name=source.name,
+            overrides=[_checked(override, options, schema) for override in _parse(overrides)],
+            run_mode=RunMode.RUN,
+            from_shell=False,
+        )
+        taken = config.hydra.runtime.choices
+        chosen = {group: str(taken[group]) for group in options if taken.get(group) is not None}
+        with open_dict(config):
+            del config["hydra"]
+        merged = OmegaConf.merge(OmegaConf.create(default_tree(schema)), config)
+        tree = OmegaConf.to_container(merged, resolve=True, throw_on_missing=False)
+    assert isinstance(tree, dict)
+    return Composition(
+        tree={str(key): value for key, value in tree.items()}, options=options, chosen=chosen
+    )
 
 
 def expand_sweep(overrides: Sequence[str]) -> list[list[str]]:
@@ -175,25 +206,6 @@ def _hydra(source: ConfigSource) -> Iterator[ConfigLoaderImpl]:
         raise ConfigError(f"a config file is not UTF-8: {error}") from error
     except RecursionError as error:
         raise ConfigError("a config file is nested too deeply to read") from error
-
-
-def _composed(
-    loader: ConfigLoaderImpl, source: ConfigSource, overrides: Sequence[str], schema: type
-) -> DictConfig:
-    from hydra.types import RunMode
-    from omegaconf import open_dict
-
-    options = _options(loader)
-    parsed = _parse(overrides)
-    config = loader.load_configuration(
-        config_name=source.name,
-        overrides=[_checked(override, options, schema) for override in parsed],
-        run_mode=RunMode.RUN,
-        from_shell=False,
-    )
-    with open_dict(config):
-        config.pop("hydra", None)
-    return config
 
 
 def _parse(overrides: Sequence[str]) -> list[Override]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,6 +16,7 @@ from scimind.errors import ConfigError
 T = TypeVar("T")
 
 MAX_BYTES = 1 << 20
+MAX_DEPTH = 64
 
 
 def save_resolved(config: Any, path: str | Path) -> None:
@@ -49,7 +49,6 @@ def load_resolved(path: str | Path, schema: type[T], overrides: Sequence[str] = 
     tree = read_yaml(path)
     if not isinstance(tree, dict):
         raise ConfigError(f"{path} holds no mapping of keys; a saved configuration does")
-    tree = copy.deepcopy(tree)
     for keys, value in override_values(overrides, schema):
         node = tree
         for key in keys[:-1]:
@@ -63,8 +62,8 @@ def load_resolved(path: str | Path, schema: type[T], overrides: Sequence[str] = 
 def read_yaml(path: str | Path) -> Any:
     """Parse one YAML file of mappings, lists and scalars.
 
-    Tags that build objects, anchors and aliases (which can grow without bound), repeated keys and
-    files over 1 MiB are refused.
+    Tags that build objects, anchors and aliases (which can grow without bound), repeated keys more
+    than 64 levels and files over 1 MiB are refused.
 
     Raises:
         ConfigError: With the file and, where known, the line.
@@ -89,20 +88,29 @@ def read_yaml(path: str | Path) -> Any:
         mark = error.problem_mark or error.context_mark
         line = f":{mark.line + 1}" if mark else ""
         raise ConfigError(f"{path}{line}: not plain YAML: {error.problem}") from error
-    except (yaml.YAMLError, ValueError, OverflowError) as error:
+    except (yaml.YAMLError, ValueError, TypeError, KeyError, OverflowError) as error:
+        # SafeLoader lets these escape from scalars such as "0b" and from keys that are lists.
         raise ConfigError(f"{path}: not plain YAML: {error}") from error
-    except RecursionError as error:
-        raise ConfigError(f"{path} is nested too deeply to read") from error
 
 
 class _PlainLoader(yaml.SafeLoader):
+    depth = 0
+
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         event = self.peek_event()  # type: ignore[no-untyped-call]
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
             raise yaml.composer.ComposerError(
                 None, None, "anchors and aliases are not accepted", event.start_mark
             )
-        return super().compose_node(parent, index)
+        if self.depth >= MAX_DEPTH:
+            raise yaml.composer.ComposerError(
+                None, None, f"more than {MAX_DEPTH} levels", event.start_mark
+            )
+        self.depth += 1
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self.depth -= 1
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[str] = set()
