@@ -1,5 +1,7 @@
 """Running ahead changes neither the order, nor the position, nor where an error shows."""
 
+import subprocess
+import sys
 import threading
 import time
 from itertools import islice
@@ -154,12 +156,46 @@ def test_mindspore_dataset_serves_the_same_batches_in_the_same_order(workers):
         assert all(a[k].dtype == b[k].dtype and np.array_equal(a[k], b[k]) for k in a)
 
 
-@pytest.mark.slow
-def test_mindspore_dataset_serves_the_same_batches_from_spawned_processes():
-    golden = list(islice(stream(), 12))
-    served = list(islice(MindSporeBatches(stream(), workers=2, processes=True, window=16), 12))
-    for a, b in zip(golden, served, strict=True):
+SPAWN_SOURCE = """
+import numpy as np
+from scimind.data import Batches
+
+class Letters:
+    def __len__(self):
+        return 20
+
+    def __getitem__(self, index):
+        return index
+
+def stack(items, bucket):
+    return {"x": np.array(items, np.int32), "mask": np.array(items) > 3}
+
+def stream():
+    return Batches(Letters(), stack, buckets=3, seed=0)
+"""
+
+SPAWN_MAIN = """
+from itertools import islice
+import numpy as np
+from letters import stream
+from scimind.data import MindSporeBatches
+
+if __name__ == "__main__":
+    served = MindSporeBatches(stream(), workers=2, processes=True, window=16)
+    for a, b in zip(islice(stream(), 12), served):
         assert all(np.array_equal(a[k], b[k]) for k in a)
+    print("equal")
+"""
+
+
+@pytest.mark.slow
+def test_mindspore_dataset_serves_the_same_batches_from_spawned_processes(tmp_path):
+    (tmp_path / "letters.py").write_text(SPAWN_SOURCE)
+    (tmp_path / "main.py").write_text(SPAWN_MAIN)
+    done = subprocess.run(
+        [sys.executable, "main.py"], cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
+    assert done.stdout.strip() == "equal", done.stderr
 
 
 def test_an_error_inside_mindspore_dataset_is_not_swallowed():

@@ -29,10 +29,10 @@ class Batches(Generic[ItemT, BatchT]):
     """An endless, shuffled, bucketed stream over a map source.
 
     Every bucket has its own endless permutation of the examples it holds, and a weighted schedule
-    chooses the bucket of each step in proportion to the number of its batches. So the batch of step
-    ``k`` is a function of ``(seed, k)`` alone: no state to lose, and the global batch is the same on
-    one process as on many (see ``Shard``). Within a bucket every example comes once before any
-    comes twice.
+    chooses the bucket of each step in proportion to the number of its batches. So the batch of
+    step ``k`` is a function of ``(seed, k)`` alone: no state to lose, and the global batch is the
+    same on one process as on many (see ``Shard``). Within a bucket every example comes once before
+    any comes twice.
 
     An example that cannot be read is, by ``on_error``, raised with its name, or recorded in
     ``failures`` and replaced by another one of its bucket, chosen from the seed and the position.
@@ -53,7 +53,8 @@ class Batches(Generic[ItemT, BatchT]):
         name: Tells the order of this stream from others with the same seed.
 
     Example:
-        >>> stream = Batches([1.0, 2.0, 3.0], lambda items, _: (np.array(items),), buckets=2, seed=0)
+        >>> collate = lambda items, bucket: (np.array(items),)
+        >>> stream = Batches([1.0, 2.0, 3.0], collate, buckets=2, seed=0)
         >>> next(iter(stream))[0].shape
         (2,)
     """

@@ -32,8 +32,8 @@ def evaluation_batches(
 ) -> Iterator[EvaluationBatch[BatchT]]:
     """Every example of a source once, smallest bucket first, in the source's order within it.
 
-    The last batch of a bucket is filled by repeating its last example, to keep the shape static; only the
-    first ``len(indices)`` rows count. Over the ranks every example comes once.
+    The last batch of a bucket is filled by repeating its last example, to keep the shape static;
+    only the first ``len(indices)`` rows count. Over the ranks every example comes once.
 
     Args:
         source: The examples; with bucket axes it has ``sizes(index)``.

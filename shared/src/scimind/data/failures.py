@@ -1,4 +1,4 @@
-"""Examples that could not be read: recorded with their reason and counted, never dropped silently."""
+"""Examples that could not be read: recorded with their reason and counted, never just dropped."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class FailureLog:
 
     Args:
         path: File to append to, such as ``<run folder>/failures.jsonl``; None keeps them in memory.
-        limit: Largest accepted fraction of failed loads. A source that is broken as a whole ends the
-            run instead of training on what is left.
+        limit: Largest accepted fraction of failed loads. A source that is broken as a whole ends
+            the run instead of training on what is left.
         grace: Loads before the limit is applied.
     """
 
@@ -83,7 +83,7 @@ class FailureLog:
         if self.num_loads >= self.grace and fraction > self.limit:
             raise InputError(
                 f"{self.num_failed_loads} of {self.num_loads} loads failed, the limit is "
-                f"{self.limit:.0%}; the last was {name}: {failure.message}. Mend the data, or raise "
-                "the limit if this share is expected",
+                f"{self.limit:.0%}; the last was {name}: {failure.message}. Mend the data, or "
+                "raise the limit if this share is expected",
                 rule="data.failure_limit",
             ) from error

@@ -19,8 +19,8 @@ BatchT = TypeVar("BatchT", bound=Batch)
 class MindSporeBatches(Generic[ItemT, BatchT]):
     """Serves a ``Batches`` stream from a ``mindspore.dataset.GeneratorDataset``.
 
-    Since a batch is a function of its step, any number of workers gives the same batches in the same
-    order. The position counts batches handed out.
+    Since a batch is a function of its step, any number of workers gives the same batches in the
+    same order. The position counts batches handed out.
 
     Args:
         batches: The stream; it is not advanced itself.
@@ -61,7 +61,7 @@ class MindSporeBatches(Generic[ItemT, BatchT]):
         if self._processes:
             ds.config.set_multiprocessing_start_method("spawn")
         start = int(self.state()["step"])
-        # A pipeline must know its columns before it loads anything, so the first batch is made twice.
+        # A pipeline must know its columns before it loads, so the first batch is made twice.
         template = self._batches.batch(start)
         columns = list(template) if isinstance(template, dict) else None
         while True:

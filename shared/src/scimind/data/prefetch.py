@@ -36,9 +36,9 @@ class Prefetch(Generic[BatchT]):
     """Runs a stream ahead in one thread.
 
     The order is unchanged. ``state()`` is the position of the batches handed out, not of those
-    loaded. An exception of the stream surfaces in the consumer at the batch it belongs to, after the
-    good batches before it. Threads, not processes: forking after OpenMP or libav has started ends in
-    a segmentation fault, and NumPy and the C++ readers release the interpreter lock.
+    loaded. An exception of the stream surfaces in the consumer at the batch it belongs to, after
+    the good batches before it. Threads, not processes: forking after OpenMP or libav has started
+    ends in a segmentation fault, and NumPy and the C++ readers release the interpreter lock.
 
     Args:
         stream: The stream; while this object iterates, nobody else may use it.

@@ -40,7 +40,7 @@ class MapSource(Protocol[ItemT_co]):
     """Examples by index. A source raises ``InputError`` for an example it cannot read.
 
     Two optional methods add to it: ``name(index) -> str`` names an example in reports, and
-    ``sizes(index) -> Mapping[str, int]`` gives its length along each bucket axis without loading it.
+    ``sizes(index) -> Mapping[str, int]`` gives its length along each bucket axis without loading.
     """
 
     def __len__(self) -> int: ...
