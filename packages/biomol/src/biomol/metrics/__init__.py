@@ -1,0 +1,1 @@
+"""Scores of structures, sequences and predictions, in plain NumPy."""
