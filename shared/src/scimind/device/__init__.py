@@ -1,0 +1,7 @@
+"""Where and how tensors are computed: device target, precision, threads, determinism, cache."""
+
+from scimind.device.capabilities import capabilities
+from scimind.device.precision import Precision, precision_policy
+from scimind.device.setup import Runtime, setup, target
+
+__all__ = ["Precision", "Runtime", "capabilities", "precision_policy", "setup", "target"]

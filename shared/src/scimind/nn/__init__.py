@@ -1,0 +1,22 @@
+"""Cells on top of `scimind.ops`; initialisation is explicit and seeded by a NumPy generator."""
+
+from scimind.nn.attention import Attention, KVCache
+from scimind.nn.block import AdaLN, TransformerBlock
+from scimind.nn.dropout import Dropout
+from scimind.nn.linear import Embedding, Linear
+from scimind.nn.mlp import MLP, SwiGLU
+from scimind.nn.norms import LayerNorm, RMSNorm
+
+__all__ = [
+    "MLP",
+    "AdaLN",
+    "Attention",
+    "Dropout",
+    "Embedding",
+    "KVCache",
+    "LayerNorm",
+    "Linear",
+    "RMSNorm",
+    "SwiGLU",
+    "TransformerBlock",
+]

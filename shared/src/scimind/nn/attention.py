@@ -1,0 +1,159 @@
+"""Multi-head attention with grouped queries, rotary positions and cached keys."""
+
+from __future__ import annotations
+
+import numpy as np
+from mindspore import dtype as mstype
+from mindspore import nn
+from mindspore import ops as ms_ops
+
+from scimind import ops
+from scimind.nn.linear import Linear
+from scimind.nn.norms import RMSNorm
+from scimind.typing import Bool, Float, Int, Tensor
+
+KVCache = tuple[Tensor, Tensor]
+"""Keys and values so far, each (batch, group, capacity, dim); the unused end holds zeros."""
+
+
+class Attention(nn.Cell):
+    """Multi-head self- or cross-attention.
+
+    Args:
+        dim: Size of input and output.
+        heads: Query heads.
+        groups: Key and value heads; a divisor of ``heads``, which is the default.
+        head_dim: Size of a head, ``dim / heads`` by default.
+        bias: Whether the projections have biases.
+        causal: Attend only to earlier positions.
+        window: Attend only to keys fewer than ``window`` positions away.
+        rope_base: Base of rotary positions, or None for no rotary positions.
+        normalise_queries: RMS-normalise queries and keys per head (Henry et al., 2010.04245).
+        rng: Source of the initial weights.
+
+    Example:
+        >>> attend = Attention(256, 8, causal=True, rope_base=1e4, rng=np.random.default_rng(0))
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        *,
+        groups: int | None = None,
+        head_dim: int | None = None,
+        bias: bool = False,
+        causal: bool = False,
+        window: int | None = None,
+        rope_base: float | None = None,
+        normalise_queries: bool = False,
+        rng: np.random.Generator,
+    ) -> None:
+        super().__init__()
+        groups = heads if groups is None else groups
+        if groups < 1 or heads % groups:
+            raise ValueError(f"heads={heads} is not a multiple of groups={groups}")
+        if head_dim is None:
+            if dim % heads:
+                raise ValueError(f"dim={dim} is not a multiple of heads={heads}; pass head_dim")
+            head_dim = dim // heads
+        if rope_base is not None and head_dim % 2:
+            raise ValueError(f"rotary positions need an even head_dim, got {head_dim}")
+        self.heads, self.groups, self.head_dim = heads, groups, head_dim
+        self.causal, self.window, self.rope_base = causal, window, rope_base
+        self.query = Linear(dim, heads * head_dim, bias=bias, rng=rng)
+        self.key_value = Linear(dim, 2 * groups * head_dim, bias=bias, rng=rng)
+        self.output = Linear(heads * head_dim, dim, bias=bias, rng=rng, init="residual")
+        self.normalise_queries = normalise_queries
+        if normalise_queries:
+            self.query_norm = RMSNorm(head_dim)
+            self.key_norm = RMSNorm(head_dim)
+
+    def project(
+        self,
+        x: Float[Tensor, "batch query dim"],
+        context: Float[Tensor, "batch key dim"],
+        query_positions: Int[Tensor, "batch query"] | None,
+        key_positions: Int[Tensor, "batch key"] | None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries (batch, head, query, head_dim), keys and values (batch, group, key, head_dim)."""
+        batch, length, _ = x.shape
+        keys = context.shape[1]
+        query = self.query(x).reshape((batch, length, self.heads, self.head_dim))
+        both = self.key_value(context).reshape((batch, keys, 2, self.groups, self.head_dim))
+        query = query.transpose((0, 2, 1, 3))
+        both = both.transpose((2, 0, 3, 1, 4))
+        key, value = both[0], both[1]
+        if self.normalise_queries:
+            query, key = self.query_norm(query), self.key_norm(key)
+        if self.rope_base is not None:
+            if query_positions is None:
+                query_positions = ms_ops.arange(0, length).reshape((1, length))
+            if key_positions is None:
+                key_positions = ms_ops.arange(0, keys).reshape((1, keys))
+            cos, sin = ops.rope_angles(query_positions, self.head_dim, self.rope_base)
+            query = ops.rope(query, cos.expand_dims(1), sin.expand_dims(1))
+            cos, sin = ops.rope_angles(key_positions, self.head_dim, self.rope_base)
+            key = ops.rope(key, cos.expand_dims(1), sin.expand_dims(1))
+        return query, key, value
+
+    def construct(
+        self,
+        x: Float[Tensor, "batch query dim"],
+        context: Float[Tensor, "batch key dim"] | None = None,
+        mask: Bool[Tensor, "..."] | None = None,
+        bias: Float[Tensor, "..."] | None = None,
+        positions: Int[Tensor, "batch query"] | None = None,
+        key_positions: Int[Tensor, "batch key"] | None = None,
+    ) -> Float[Tensor, "batch query dim"]:
+        """Attend from ``x`` to ``context`` (to ``x`` when None); masks as in `ops.attention`."""
+        if context is None:
+            context = x
+            key_positions = positions if key_positions is None else key_positions
+        query, key, value = self.project(x, context, positions, key_positions)
+        mixed = ops.attention(query, key, value, mask, bias, self.causal, self.window)
+        return self.output(self.merge(mixed))
+
+    def merge(self, mixed: Tensor) -> Tensor:
+        """(batch, head, query, head_dim) to (batch, query, heads * head_dim)."""
+        batch, _, length, _ = mixed.shape
+        return mixed.transpose((0, 2, 1, 3)).reshape((batch, length, self.heads * self.head_dim))
+
+    def empty_cache(self, batch: int, capacity: int) -> KVCache:
+        """A cache for ``capacity`` positions."""
+        shape = (batch, self.groups, capacity, self.head_dim)
+        return ms_ops.zeros(shape, mstype.float32), ms_ops.zeros(shape, mstype.float32)
+
+    def extend(
+        self,
+        x: Float[Tensor, "batch new dim"],
+        cache: KVCache,
+        start: Int[Tensor, ""],
+    ) -> tuple[Float[Tensor, "batch new dim"], KVCache]:
+        """Attend from new tokens to the cached ones and themselves; causal whatever the setting.
+
+        Args:
+            x: New tokens, at positions ``start``, ``start + 1``, …; static shapes, so one compiled
+                graph serves every step.
+            cache: From `empty_cache` or the previous call.
+            start: Number of tokens in the cache; ``start + new`` must not exceed its capacity.
+
+        Returns:
+            The outputs, and the cache with the new keys and values.
+        """
+        batch, new, _ = x.shape
+        capacity = cache[0].shape[2]
+        row = ms_ops.arange(0, new).reshape((new, 1)) + start
+        column = ms_ops.arange(0, capacity).reshape((1, capacity))
+        positions = ms_ops.tile(row.reshape((1, new)), (batch, 1))
+        query, key, value = self.project(x, x, positions, positions)
+        # A product with a selection matrix writes at a position that is not known to the compiler.
+        place = (row == column).astype(key.dtype).T
+        keep = 1.0 - place.sum(axis=1).reshape((1, 1, capacity, 1))
+        keys = cache[0] * keep + ms_ops.matmul(place, key)
+        values = cache[1] * keep + ms_ops.matmul(place, value)
+        mask = column <= row
+        if self.window is not None:
+            mask = ms_ops.logical_and(mask, row - column < self.window)
+        mixed = ops.attention(query, keys, values, mask.reshape((1, 1, new, capacity)))
+        return self.output(self.merge(mixed)), (keys, values)

@@ -1,0 +1,20 @@
+"""Formulations in MindSpore operators: run on every device, differentiable any number of times."""
+
+from scimind.ops.plain.activations import gelu, silu, softmax, swiglu
+from scimind.ops.plain.attention import attention
+from scimind.ops.plain.linear import embedding, linear
+from scimind.ops.plain.norms import layer_norm, rms_norm
+from scimind.ops.plain.rope import rope
+
+__all__ = [
+    "attention",
+    "embedding",
+    "gelu",
+    "layer_norm",
+    "linear",
+    "rms_norm",
+    "rope",
+    "silu",
+    "softmax",
+    "swiglu",
+]

@@ -1,0 +1,61 @@
+"""Random numbers as a pure function of a key, equal in pynative mode and in jit.
+
+The generator is Threefry-2x32 with 20 rounds: word i of a stream is a keyed permutation of the
+counter i, so there is no state to save and a resumed run draws what the uninterrupted one did.
+Keys are int32 tensors of shape (2,); give them to a jitted step as an input.
+
+Source: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC'11.
+"""
+
+from __future__ import annotations
+
+import math
+
+from mindspore import dtype as mstype
+from mindspore import ops
+
+from scimind.ops.plain.threefry import random_bits
+from scimind.typing import Float, Int, Tensor
+
+
+def fold_in(key: Int[Tensor, "2"], data: int) -> Int[Tensor, "2"]:
+    """A new key for purpose number ``data``, independent of the streams of ``key`` itself."""
+    return random_bits(key, 2, data + 1)
+
+
+def uniform(key: Int[Tensor, "2"], shape: tuple[int, ...]) -> Float[Tensor, "..."]:
+    """Numbers in [0, 1), multiples of 2^-24, in float32."""
+    bits = random_bits(key, math.prod(shape), 0)
+    top = ops.bitwise_and(ops.bitwise_right_shift(bits, 8), 0xFFFFFF)
+    return (top.astype(mstype.float32) * (2.0**-24)).reshape(shape)
+
+
+def normal(key: Int[Tensor, "2"], shape: tuple[int, ...]) -> Float[Tensor, "..."]:
+    """Standard normal numbers, in float32.
+
+    Source: Box and Muller, Annals of Mathematical Statistics 29 (1958).
+    """
+    count = math.prod(shape)
+    pairs = uniform(key, (2, (count + 1) // 2))
+    radius = ops.sqrt(-2.0 * ops.log(pairs[0] + 2.0**-25))
+    angle = pairs[1] * (2.0 * math.pi)
+    both = ops.cat((radius * ops.cos(angle), radius * ops.sin(angle)))
+    return both[:count].reshape(shape)
+
+
+def bernoulli(key: Int[Tensor, "2"], probability: float, shape: tuple[int, ...]) -> Tensor:
+    """True with ``probability``."""
+    return uniform(key, shape) < probability
+
+
+def dropout(
+    x: Float[Tensor, "*shape"], key: Int[Tensor, "2"], rate: float
+) -> Float[Tensor, "*shape"]:
+    """Set elements to zero with probability ``rate`` and divide the others by ``1 - rate``.
+
+    Source: Srivastava et al., JMLR 15 (2014).
+    """
+    if rate <= 0.0:
+        return x
+    keep = bernoulli(key, 1.0 - rate, x.shape).astype(x.dtype)
+    return x * (keep * (1.0 / (1.0 - rate)))
