@@ -63,8 +63,8 @@ def pad(
         ``entity_id`` (N) int32, padded with 0, ``PAD_ID``, 0, -1 and -1; ``atom_mask`` (N, 24)
         bool; ``atom_element``, ``atom_charge``, ``chirality`` (N, 24) int32; ``ref_pos``,
         ``coords`` (N, 24, 3) float32; ``coord_mask`` (N, 24) bool; ``bond`` and ``topology``
-        (N, N) int8, see ``bond_matrix`` and ``topology``; ``prop`` (P) float32 in the
-        units of the record and ``prop_mask`` (P) bool; ``token_label`` (N, L) int32, -1 where unknown.
+        (N, N) int8, see ``bond_matrix`` and ``topology``; ``prop`` (P) float32 in the units of the
+        record and ``prop_mask`` (P) bool; ``token_label`` (N, L) int32, -1 where unknown.
 
     Raises:
         InputError: The record has more tokens than ``num_tokens``.

@@ -29,8 +29,8 @@ from biomol.chem.vocab import (
 )
 from biomol.data.complex import Complex
 from biomol.io.rejection import Rejection
-from biomol.io.text import read_text
 from scimind.errors import InputError
+from scimind.reading import read_text
 
 _HEADER_TYPES = {
     "protein": MolType.PROTEIN,

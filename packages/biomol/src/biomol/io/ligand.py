@@ -22,8 +22,8 @@ from rdkit.Chem import rdCIPLabeler, rdDistGeom
 from biomol.chem.vocab import NUM_SLOTS, OTHER_ELEMENT, REPRESENTATIVE_SLOT, TOKEN_ID, MolType
 from biomol.data.complex import Complex
 from biomol.io.rejection import Rejection
-from biomol.io.text import read_text
 from scimind.errors import InputError
+from scimind.reading import read_text
 from scimind.typing import Float
 
 log = logging.getLogger(__name__)

@@ -1,0 +1,1 @@
+"""Data sets: records with their split, their labels and what was refused."""
