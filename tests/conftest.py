@@ -1,0 +1,25 @@
+"""Settings that every test shares."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+# A shared machine may be several times slower at bad moments: time limits belong to pytest-timeout.
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.register_profile("exploring", deadline=None, max_examples=2000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Folder of the real data sets, laid out as docs/data.md says; skips the test without it."""
+    folder = os.environ.get("SCIMIND_DATA", "")
+    if not folder:
+        pytest.skip("SCIMIND_DATA is unset: it names the folder of the real data sets")
+    path = Path(folder)
+    assert path.is_dir(), f"SCIMIND_DATA={folder} is not a folder"
+    return path
