@@ -62,8 +62,8 @@ def load_resolved(path: str | Path, schema: type[T], overrides: Sequence[str] = 
 def read_yaml(path: str | Path) -> Any:
     """Parse one YAML file of mappings, lists and scalars.
 
-    Tags that build objects, anchors and aliases (which can grow without bound), repeated keys more
-    than 64 levels and files over 1 MiB are refused.
+    Tags that build objects, anchors and aliases (which can grow without bound), repeated keys,
+    more than 64 levels and files over 1 MiB are refused.
 
     Raises:
         ConfigError: With the file and, where known, the line.
@@ -96,7 +96,7 @@ def read_yaml(path: str | Path) -> Any:
 class _PlainLoader(yaml.SafeLoader):
     depth = 0
 
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         event = self.peek_event()  # type: ignore[no-untyped-call]
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
             raise yaml.composer.ComposerError(
