@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from fuzzing.verdicts import judge
 
 from biomol.data.complex import Complex
 from biomol.io.fasta import read_fasta
 from biomol.io.ligand import read_sdf
 from biomol.io.structure import StructureFile, read_structure
 from biomol.io.tables import read_table
+from fuzzing.verdicts import judge
 
 # Record names of the PDB format 3.3; any other line would be lost without a word.
 _PDB_RECORDS = """

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from fuzzing import molecules
 from fuzzing.campaign import Reader, run_campaign
 from fuzzing.report import record

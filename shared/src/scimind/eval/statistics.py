@@ -98,7 +98,7 @@ def bootstrap_interval(
 
 def paired_difference(
     rows_a: Float[np.ndarray, "item statistic"],
-    rows_b: Float[np.ndarray, "item statistic"],
+    rows_b: Float[np.ndarray, "item_b statistic"],
     aggregate: Aggregate,
     *,
     clusters: Sequence[str] | None = None,
@@ -161,7 +161,7 @@ def over_seeds(scores: Sequence[float]) -> SeedSummary:
     return SeedSummary(mean=float(values.mean()), deviation=deviation, count=len(values))
 
 
-def _members(count: int, clusters: Sequence[str] | None) -> list[Int[np.ndarray, " member"]]:
+def _members(count: int, clusters: Sequence[str] | None) -> list[Int[np.ndarray, " _member"]]:
     if clusters is None:
         return [np.array([index]) for index in range(count)]
     if len(clusters) != count:
@@ -175,7 +175,7 @@ def _members(count: int, clusters: Sequence[str] | None) -> list[Int[np.ndarray,
 def _resampled_scores(
     rows: Float[np.ndarray, "item statistic"],
     aggregate: Aggregate,
-    members: list[Int[np.ndarray, " member"]],
+    members: list[Int[np.ndarray, " _member"]],
     resamples: int,
     generator: np.random.Generator,
 ) -> Float[np.ndarray, " resample"]:
@@ -191,7 +191,7 @@ def _resampled_scores(
 def _bca_levels(
     rows: Float[np.ndarray, "item statistic"],
     aggregate: Aggregate,
-    members: list[Int[np.ndarray, " member"]],
+    members: list[Int[np.ndarray, " _member"]],
     value: float,
     scores: Float[np.ndarray, " resample"],
     tail: float,
@@ -224,7 +224,7 @@ _JACKKNIFE_GROUPS = 500
 def _jackknife(
     rows: Float[np.ndarray, "item statistic"],
     aggregate: Aggregate,
-    members: list[Int[np.ndarray, " member"]],
+    members: list[Int[np.ndarray, " _member"]],
 ) -> Float[np.ndarray, " group"]:
     """Scores with one cluster left out; beyond 500 clusters, with one of 500 groups left out."""
     order = np.arange(len(members)) % _JACKKNIFE_GROUPS
