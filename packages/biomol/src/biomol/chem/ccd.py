@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import gemmi
@@ -149,11 +149,11 @@ class _Table:
             for start, stop in zip(starts, stops, strict=True)
         }
 
-    @lru_cache(maxsize=None)  # noqa: B019  (three tables that live as long as the process)
+    @cache  # noqa: B019  (three tables that live as long as the process)
     def column(self, name: str) -> Any:
         return self._category[name].as_array()
 
-    @lru_cache(maxsize=None)  # noqa: B019
+    @cache  # noqa: B019
     def numbers(self, name: str) -> Any:
         """A float column with NaN where the value is absent."""
         column = self._category[name]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import gemmi
 import numpy as np
@@ -13,7 +15,13 @@ from scimind.typing import Float, Int
 
 _TOLERANCE_ANGSTROM = 0.4
 _MIN_DISTANCE_ANGSTROM = 0.6
-_BOND_SEED = 2024
+MAX_BOND_ANGSTROM = 2.6
+"""Longest plausible bond between two atoms of one component, metals included."""
+_EMBEDDING_SEED = 2024
+
+
+UNKNOWN_TYPE = "perceived"
+"""``Component.type`` of a component that was made from positions."""
 
 
 def covalent_radius(number: int) -> float:
@@ -44,7 +52,8 @@ def bonds_by_distance(
     bonded = (distance < limit) & (distance > _MIN_DISTANCE_ANGSTROM) & ~hydrogens
     pairs = np.sort(pairs[bonded], axis=1)
     pairs = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
-    return np.concatenate([pairs, np.ones((len(pairs), 1), pairs.dtype)], axis=1).astype(np.int32)
+    bonds: np.ndarray = np.pad(pairs, ((0, 0), (0, 1)), constant_values=1).astype(np.int32)
+    return bonds
 
 
 def perceive_component(
@@ -54,6 +63,7 @@ def perceive_component(
     charges: Int[np.ndarray, " atom"],
     xyz: Float[np.ndarray, "atom 3"],
     contacts: Mapping[tuple[int, int], int] | None = None,
+    template: Component | None = None,
 ) -> Component:
     """A component made from atoms with positions.
 
@@ -63,7 +73,10 @@ def perceive_component(
         elements: Atomic numbers.
         charges: Formal charges.
         xyz: Positions in angstrom.
-        contacts: Bonds that are known, ``(i, j) -> order``; distances are used when absent.
+        contacts: Bonds that the file declares, ``(i, j) -> order``; those of plausible length
+            are added to the bonds found from distances.
+        template: Component that it may be under other atom names; if the graphs agree, its bond
+            orders, charges, stereochemistry and conformer are taken.
 
     Returns:
         The component. Its reference conformer is embedded from the bonds, never copied from the
@@ -71,16 +84,24 @@ def perceive_component(
         embedding fails ``has_positions`` is false and the conformer is zero.
     """
     elements = np.asarray(elements, np.int32)
-    bonds = (
-        np.array([(i, j, order) for (i, j), order in contacts.items()], np.int32).reshape(-1, 3)
-        if contacts
-        else bonds_by_distance(elements, xyz)
-    )
+    orders = {(i, j): order for i, j, order in bonds_by_distance(elements, xyz).tolist()}
+    for (i, j), order in (contacts or {}).items():
+        if np.linalg.norm(xyz[i] - xyz[j]) < MAX_BOND_ANGSTROM:
+            orders[min(i, j), max(i, j)] = order
+    bonds = np.array([(*pair, orders[pair]) for pair in sorted(orders)], np.int32).reshape(-1, 3)
+    if template is not None:
+        match = _isomorphism(template, elements, bonds)
+        if match is not None:
+            return replace(
+                template,
+                atom_names=tuple(names[i] for i in match),
+                alt_names=tuple(names[i] for i in match),
+            )
     positions, embedded = _embed(elements, bonds)
     return Component(
         code=code,
         name=code,
-        type="non-polymer",
+        type=UNKNOWN_TYPE,
         parent="",
         replaced_by="",
         atom_names=tuple(names),
@@ -96,9 +117,33 @@ def perceive_component(
     )
 
 
+def _isomorphism(
+    template: Component, elements: np.ndarray, bonds: np.ndarray
+) -> tuple[int, ...] | None:
+    """Atom of the molecule for each atom of the template, bond orders and charges aside."""
+    from rdkit import Chem
+
+    if sorted(template.elements.tolist()) != sorted(elements.tolist()):
+        return None
+    if len(bonds) != len(template.bonds):
+        return None
+    zero = np.zeros(len(elements), np.int32)
+    graphs: list[Any] = []
+    for own_elements, own_bonds in ((elements, bonds), (template.elements, template.bonds)):
+        single = own_bonds.copy()
+        single[:, 2] = 1
+        graph: Any = _graph(own_elements, zero, single, None)
+        for atom in graph.GetAtoms():
+            atom.SetNoImplicit(True)
+        Chem.FastFindRings(graph)
+        graphs.append(graph)
+    found: tuple[int, ...] = graphs[0].GetSubstructMatch(graphs[1])
+    return found or None
+
+
 def _graph(
     elements: np.ndarray, charges: np.ndarray, bonds: np.ndarray, xyz: np.ndarray | None
-) -> object:
+) -> Any:
     from rdkit import Chem
     from rdkit.Geometry import Point3D
 
@@ -134,10 +179,11 @@ def chirality_from_positions(
 
     Source: the labelling of rdkit (Hanson et al. 2018). Atoms that rdkit cannot judge are 0.
     """
-    from rdkit import Chem
+    from rdkit import Chem, rdBase
 
     out = np.zeros(len(elements), np.int32)
     molecule = _graph(elements, charges, bonds, xyz)
+    blocked = rdBase.BlockLogs()
     try:
         Chem.SanitizeMol(
             molecule, Chem.SanitizeFlags.SANITIZE_ALL ^ Chem.SanitizeFlags.SANITIZE_PROPERTIES
@@ -145,28 +191,31 @@ def chirality_from_positions(
         Chem.AssignStereochemistryFrom3D(molecule)
     except (ValueError, RuntimeError):
         return out
-    for atom in molecule.GetAtoms():  # type: ignore[attr-defined]
+    finally:
+        del blocked
+    for atom in molecule.GetAtoms():
         if atom.HasProp("_CIPCode"):
             out[atom.GetIdx()] = {"R": 1, "S": 2}.get(atom.GetProp("_CIPCode"), 0)
     return out
 
 
 def _embed(elements: np.ndarray, bonds: np.ndarray) -> tuple[np.ndarray, bool]:
-    from rdkit import Chem
+    from rdkit import Chem, rdBase
     from rdkit.Chem import rdDistGeom
 
     zeros = np.zeros((len(elements), 3), np.float32)
     if len(elements) == 1:
         return zeros, True
     molecule = _graph(elements, np.zeros(len(elements), np.int32), bonds, None)
-    for atom in molecule.GetAtoms():  # type: ignore[attr-defined]
+    for atom in molecule.GetAtoms():
         atom.SetNoImplicit(True)
+    blocked = rdBase.BlockLogs()
     try:
         Chem.SanitizeMol(
             molecule, Chem.SanitizeFlags.SANITIZE_ALL ^ Chem.SanitizeFlags.SANITIZE_PROPERTIES
         )
-        settings = rdDistGeom.ETKDGv3()
-        settings.randomSeed = _BOND_SEED
+        settings: Any = rdDistGeom.ETKDGv3()
+        settings.randomSeed = _EMBEDDING_SEED
         settings.useRandomCoords = True
         settings.maxIterations = 5
         settings.timeout = 10
@@ -174,5 +223,7 @@ def _embed(elements: np.ndarray, bonds: np.ndarray) -> tuple[np.ndarray, bool]:
             return zeros, False
     except (ValueError, RuntimeError):
         return zeros, False
-    found = np.array(molecule.GetConformer().GetPositions(), np.float32)  # type: ignore[attr-defined]
+    finally:
+        del blocked
+    found = np.array(molecule.GetConformer().GetPositions(), np.float32)
     return found, bool(np.isfinite(found).all())

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -63,6 +64,13 @@ def assemble_complex(
     return _Assembler(records, ledger, hydrogens, strict).run(chains)
 
 
+class _Address(TypedDict):
+    index: int
+    chain: int
+    entity: int
+    number: str
+
+
 class _Assembler:
     def __init__(self, records: FileRecords, ledger: Ledger, hydrogens: bool, strict: bool) -> None:
         self.records, self.ledger = records, ledger
@@ -92,6 +100,7 @@ class _Assembler:
             if chain.polymer:
                 self._add_polymer(chain, linked)
         others = [residue for chain in chains for residue in chain.others]
+        others.sort(key=lambda residue: min(residue.atoms.values()))
         self._add_others(others, links, linked)
         for first, first_atom, second, second_atom in links:
             a = self.places[id(first)].get(first_atom)
@@ -133,7 +142,7 @@ class _Assembler:
             self.notes.append(f"chain {chain.author_chain}: {note}; the numbering was used")
         deoxy = self._is_deoxy(positions)
         codes = [self._standard_code(p, positions, deoxy) for p in positions]
-        names = tuple(code or (p.index, p.comp) for p, code in zip(positions, codes, strict=True))
+        names = tuple((p.index, code or p.comp) for p, code in zip(positions, codes, strict=True))
         index = len(self.chain_keys)
         entity = self.entities.setdefault(("polymer", names), len(self.entities))
         self.chain_keys.append(chain.key.split("#")[0])
@@ -141,9 +150,7 @@ class _Assembler:
         before: tuple[Position, str | None, dict[str, Place]] | None = None
         for position, code in zip(positions, codes, strict=True):
             number = self._number(position, chain)
-            arguments = {
-                "index": position.index, "chain": index, "entity": entity, "number": number,
-            }  # fmt: skip
+            arguments = _Address(index=position.index, chain=index, entity=entity, number=number)
             if code is not None:
                 places = self.builder.add_standard(code, **arguments)
                 if position.residue is not None:
@@ -221,7 +228,7 @@ class _Assembler:
         self.places[id(residue)] = found
 
     def _add_modified(
-        self, position: Position, chain: ChainResidues, arguments: dict[str, object]
+        self, position: Position, chain: ChainResidues, arguments: _Address
     ) -> dict[str, Place]:
         residue = position.residue or Residue(
             position.comp, chain.key, chain.author_chain, 0, "", 0, True, False
@@ -244,7 +251,7 @@ class _Assembler:
     # Components ------------------------------------------------------------------------------
 
     def _add_component(
-        self, residue: Residue, *, linked: bool, arguments: dict[str, object]
+        self, residue: Residue, *, linked: bool, arguments: _Address
     ) -> dict[str, Place]:
         entry, names, note = match_component(self.records, residue, hydrogens=self.hydrogens)
         if note:
@@ -256,13 +263,13 @@ class _Assembler:
         self,
         entry: Component,
         residue: Residue,
-        names: dict[str, str] | object,
-        arguments: dict[str, object],
+        names: Mapping[str, str],
+        arguments: _Address,
     ) -> dict[str, Place]:
-        places = self.builder.add_component(entry, **arguments)  # type: ignore[arg-type]
+        places = self.builder.add_component(entry, **arguments)
         found = {}
         for name, row in residue.atoms.items():
-            place = places[names[name]]  # type: ignore[index]
+            place = places[names[name]]
             found[name] = place
             self.builder.set_position(place, self.atoms.xyz[row], float(self.atoms.b_factor[row]))
         self.places[id(residue)] = found
@@ -304,12 +311,12 @@ class _Assembler:
                     entry,
                     residue,
                     matched[i][1],
-                    {
-                        "index": 0,
-                        "chain": chain,
-                        "entity": entity,
-                        "number": f"{residue.number}{residue.insertion}",
-                    },
+                    _Address(
+                        index=0,
+                        chain=chain,
+                        entity=entity,
+                        number=f"{residue.number}{residue.insertion}",
+                    ),
                 )
 
     # Links -----------------------------------------------------------------------------------

@@ -7,13 +7,14 @@ from collections.abc import Mapping
 import numpy as np
 
 from biomol.chem.ccd import Component, find_component
-from biomol.chem.perception import perceive_component
+from biomol.chem.perception import MAX_BOND_ANGSTROM, UNKNOWN_TYPE, perceive_component
 from biomol.io.records import FileRecords
 from biomol.io.residues import Residue
 
 # Names that programs give to any ligand; their dictionary entries are particular molecules.
-_PLACEHOLDERS = frozenset(("LIG", "UNL", "UNX", "UNK", "DRG", "INH", "MOL", "XXX", "UN1", "000"))
-_MAX_BOND_ANGSTROM = 2.6
+PLACEHOLDER_NAMES = frozenset(
+    ("LIG", "UNL", "UNX", "UNK", "DRG", "INH", "MOL", "XXX", "UN1", "000")
+)
 _MIN_PLAUSIBLE_BONDS = 0.9
 
 
@@ -34,11 +35,11 @@ def match_component(
         The component, the component's name of each atom of the residue, and a remark for the
         user ("" if the component was known).
     """
-    placeholder = residue.comp in _PLACEHOLDERS
-    candidates = [
-        records.components.get(residue.comp),
-        None if placeholder else find_component(residue.comp),
-    ]
+    own = records.components.get(residue.comp)
+    entry = None if residue.comp in PLACEHOLDER_NAMES else find_component(residue.comp)
+    if own is not None and entry is not None and _is_part_of(own, entry):
+        own = None  # the dictionary says the same and more: charges, stereochemistry
+    candidates = [own, entry]
     for candidate in candidates:
         if candidate is None or (len(candidate.atom_names) > 1 and not len(candidate.bonds)):
             continue
@@ -50,22 +51,40 @@ def match_component(
             ):
                 return entry, {name: renamed[name] for name in residue.atoms}, ""
     rows = list(residue.atoms.values())
-    names = list(residue.atoms)
-    contacts = _contacts(records, rows)
-    entry = perceive_component(
+    own_names = list(residue.atoms)
+    template = own or entry
+    perceived = perceive_component(
         residue.comp,
-        names,
+        own_names,
         records.atoms.element[rows],
         records.atoms.charge[rows],
         records.atoms.xyz[rows],
-        contacts,
+        _contacts(records, rows),
+        None if template is None else template if hydrogens else template.heavy(),
     )
-    known = "is not in the dictionary" if candidates == [None, None] else "has other atom names"
-    origin = "CONECT records" if contacts else "distances"
-    return (
-        entry,
-        {name: name for name in names},
-        (f"{residue.label}: component {known}; its bonds were taken from {origin}"),
+    if perceived.type != UNKNOWN_TYPE:
+        note = "its atoms have other names than in the dictionary and were matched by their bonds"
+    else:
+        origin = "the dictionary does not have it" if template is None else "its atoms do not match"
+        note = f"{origin}; bonds were taken from distances (and CONECT records), orders are single"
+    return perceived, {name: name for name in own_names}, f"{residue.label}: {note}"
+
+
+def _is_part_of(own: Component, entry: Component) -> bool:
+    """The heavy atoms and bonds of a definition are those of the dictionary, or fewer."""
+    bonds = [
+        {
+            frozenset((c.atom_names[i], c.atom_names[j]))
+            for i, j, _ in c.bonds.tolist()
+            if c.elements[i] > 1 and c.elements[j] > 1
+        }
+        for c in (own, entry)
+    ]
+    heavy = own.heavy()
+    elements = dict(zip(entry.atom_names, entry.elements.tolist(), strict=True))
+    return bonds[0] <= bonds[1] and all(
+        elements.get(name) == element
+        for name, element in zip(heavy.atom_names, heavy.elements.tolist(), strict=True)
     )
 
 
@@ -88,16 +107,17 @@ def _is_plausible(
         for i, j, _ in entry.bonds.tolist()
         if entry.atom_names[i] in row_of and entry.atom_names[j] in row_of
     ]
-    plausible = sum(length < _MAX_BOND_ANGSTROM for length in lengths)
+    plausible = sum(length < MAX_BOND_ANGSTROM for length in lengths)
     return plausible >= _MIN_PLAUSIBLE_BONDS * len(lengths)
 
 
 def _contacts(records: FileRecords, rows: list[int]) -> dict[tuple[int, int], int]:
     place = {int(records.atoms.serial[row]): i for i, row in enumerate(rows)}
-    out = {}
+    out: dict[tuple[int, int], int] = {}
     for (first, second), order in records.contacts.items():
-        if first in place and second in place:
-            out[place[first], place[second]] = min(order, 3)
+        if first in place and second in place and first != second:
+            i, j = sorted((place[first], place[second]))
+            out[i, j] = max(out.get((i, j), 1), min(order, 3))
     return out
 
 

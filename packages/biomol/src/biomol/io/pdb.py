@@ -56,8 +56,7 @@ def read_pdb(text: str, *, name: str, source: str) -> FileRecords:
         sequences={chain: tuple(names) for chain, names in sequences.items()},
         polymer={},
         links=tuple(links),
-        # A file lists each bond from both ends, so double bonds come as 4 mentions.
-        contacts={pair: max(1, count // 2) for pair, count in contacts.items()},
+        contacts=contacts,
         assemblies=lambda: _assemblies(text, source),
         chains_by_author=True,
     )
@@ -302,7 +301,7 @@ def _disulfide(line: str) -> list[Link]:
 def _contacts(line: str) -> list[tuple[int, int]]:
     serials = [_serial(line[i : i + 5].strip()) for i in range(6, 31, 5)]
     first = serials[0]
-    return [(min(first, s), max(first, s)) for s in serials[1:] if s and first]
+    return [(first, s) for s in serials[1:] if s and first]
 
 
 def _assemblies(text: str, source: str) -> Mapping[str, tuple[AssemblyPart, ...]]:

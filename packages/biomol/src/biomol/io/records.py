@@ -107,7 +107,8 @@ class FileRecords:
         sequences: Full sequence (component names) of each polymer chain, by chain key.
         polymer: Whether the chain of a key is a polymer, where the file says so.
         links: Declared covalent links, metal coordination and hydrogen bonds excluded.
-        contacts: ``CONECT`` pairs of serial numbers with their multiplicity.
+        contacts: ``CONECT`` pairs of serial numbers, in the direction given, with how often they
+            are given: programs write a double bond twice.
         components: Definitions of components given in the file itself.
         assemblies: Reads the assemblies by name, on demand.
         chains_by_author: Assemblies name chains by author name instead of chain key.

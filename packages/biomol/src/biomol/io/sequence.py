@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import gemmi
 import numpy as np
@@ -87,14 +88,7 @@ def _by_alignment(
     if numbered is not None:
         return _fill(sequence, numbered)
     # A gap in the model is free where the chain is broken and dear where it is bonded.
-    opening = (
-        [0]
-        + [
-            -10 if is_chain_bond(atoms, a, b) else -1
-            for a, b in zip(residues, residues[1:], strict=False)
-        ]
-        + [0]
-    )
+    opening = [0] + [-10 if is_chain_bond(atoms, a, b) else -1 for a, b in pairwise(residues)] + [0]
     scoring = gemmi.AlignmentScoring()
     scoring.match, scoring.mismatch = 1, -1
     scoring.gapo, scoring.gape = -10, -1
@@ -122,7 +116,7 @@ def _by_offset(
 ) -> dict[int, Residue] | None:
     """Numbering that fits the sequence at one offset settles where a gap in repeats lies."""
     steps = [r.number - residues[0].number for r in residues]
-    if any(b <= a for a, b in zip(steps, steps[1:], strict=False)):
+    if any(b <= a for a, b in pairwise(steps)):
         return None
     for start in range(len(query) - steps[-1]):
         if all(query[start + step] == name for step, name in zip(steps, target, strict=True)):
@@ -149,7 +143,7 @@ def _operations(cigar: str) -> list[tuple[int, str]]:
 def _by_number(atoms: AtomTable, residues: Sequence[Residue]) -> list[Position]:
     """Without a sequence a jump in numbering is a gap only where the chain is broken."""
     index = np.zeros(len(residues), np.int64)
-    for i, (before, after) in enumerate(zip(residues, residues[1:], strict=False), start=1):
+    for i, (before, after) in enumerate(pairwise(residues), start=1):
         jump = after.number - before.number
         missing = jump > 1 and not is_chain_bond(atoms, before, after)
         index[i] = index[i - 1] + (jump if missing else 1)
