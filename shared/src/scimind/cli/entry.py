@@ -92,7 +92,9 @@ class Command(Generic[C]):
             from scimind.cli.help import help_page
 
             composition = compose_tree(self._source(arguments), arguments.overrides, self.schema)
-            print(help_page(self.verb, self.schema, composition, self.prog, self.examples))
+            page = help_page(self.verb, self.schema, composition, self.prog, self.examples)
+            # Flushed here, where a reader that has gone is expected, and not at interpreter exit.
+            print(page, flush=True)
             return EXIT_OK
         if arguments.multirun:
             from scimind.cli.sweep import run_sweep
@@ -102,7 +104,8 @@ class Command(Generic[C]):
         if arguments.show_config:
             import yaml
 
-            print(yaml.safe_dump(to_plain(config), sort_keys=False, allow_unicode=True), end="")
+            text = yaml.safe_dump(to_plain(config), sort_keys=False, allow_unicode=True)
+            print(text, end="", flush=True)
             return EXIT_OK
         if not config.output:
             config.output = str(self.default_output())
