@@ -77,7 +77,7 @@ def pad(
         )
 
     def fill(values: np.ndarray, dtype: type, empty: int = 0) -> np.ndarray:
-        out = np.full((num_tokens, *values.shape[1:]), empty, dtype)
+        out: np.ndarray = np.full((num_tokens, *values.shape[1:]), empty, dtype)
         out[:count] = values
         return out
 

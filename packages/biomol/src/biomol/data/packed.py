@@ -16,8 +16,15 @@ from biomol.chem.vocab import NUM_SLOTS
 from biomol.data.complex import Complex
 
 _TOKEN_FIELDS = ("mol_type", "restype", "res_index", "chain_id", "entity_id")
-_ATOM_FIELDS = ("atom_element", "atom_charge", "atom_name", "ref_pos", "coords", "coord_mask",
-                "chirality")  # fmt: skip
+_ATOM_FIELDS = (
+    "atom_element",
+    "atom_charge",
+    "atom_name",
+    "ref_pos",
+    "coords",
+    "coord_mask",
+    "chirality",
+)
 _DTYPES = {
     "mol_type": np.int8,
     "restype": np.int16,
@@ -26,6 +33,9 @@ _DTYPES = {
     "chirality": np.int8,
     "atom_name": np.dtype("S8"),
 }
+
+
+_UNPACKED = {"f": np.dtype(np.float32), "b": np.dtype(np.bool_), "S": np.dtype("<U8")}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -65,6 +75,33 @@ class PackedComplexes(Sequence[Complex]):
         """Number of tokens of each record, without unpacking."""
         return np.diff(self.arrays["token_start"])
 
+    def inconsistency(self) -> str | None:
+        """What does not fit together in the arrays, None when everything does."""
+        arrays = self.arrays
+        needed = {*_TOKEN_FIELDS, *_ATOM_FIELDS, "bonds", "atom_token", "atom_slot"}
+        needed |= {"token_start", "atom_start", "bond_start"}
+        if missing := needed - set(arrays):
+            return f"{sorted(missing)} are missing"
+        ends = {}
+        for name in ("token", "atom", "bond"):
+            start = arrays[f"{name}_start"]
+            if start.shape != (len(self) + 1,) or start[0] != 0 or (np.diff(start) < 0).any():
+                return f"{name}_start does not delimit {len(self)} records"
+            ends[name] = int(start[-1])
+        for name, array in arrays.items():
+            if name.endswith("_start"):
+                continue
+            size = ends["token"]
+            if name in _ATOM_FIELDS or name.startswith("atom_"):
+                size = ends["atom"]
+            elif name == "bonds":
+                size = ends["bond"]
+            elif name.startswith("prop:"):
+                size = len(self)
+            if len(array) != size:
+                return f"{name} has {len(array)} rows instead of {size}"
+        return None
+
     def with_properties(self, values: dict[str, np.ndarray]) -> PackedComplexes:
         """The same records with further properties.
 
@@ -85,9 +122,7 @@ class PackedComplexes(Sequence[Complex]):
         slots["atom_mask"][where] = True
         for name in _ATOM_FIELDS:
             packed = arrays[name]
-            dtype = {"f": np.float32, "b": np.bool_, "S": np.dtype("<U8")}.get(
-                packed.dtype.kind, np.int32
-            )
+            dtype = _UNPACKED.get(packed.dtype.kind, np.dtype(np.int32))
             slots[name] = np.zeros((count, NUM_SLOTS, *packed.shape[1:]), dtype)
             slots[name][where] = packed[atoms]
         properties = {
@@ -147,13 +182,15 @@ def pack(records: Iterable[Complex]) -> PackedComplexes:
             properties.setdefault(name, {})[index] = value
         for name, label in record.token_labels.items():
             labels.setdefault(name, {})[index] = label
-        text.append({
-            "name": record.name,
-            "source": record.source,
-            "chain_names": list(record.chain_names),
-            "residue_names": _compressed(record.residue_names),
-            "residue_numbers": _compressed(record.residue_numbers),
-        })  # fmt: skip
+        text.append(
+            {
+                "name": record.name,
+                "source": record.source,
+                "chain_names": list(record.chain_names),
+                "residue_names": _compressed(record.residue_names),
+                "residue_numbers": _compressed(record.residue_numbers),
+            }
+        )
     if not text:
         raise ValueError("there is no record to pack")
     arrays = {name: np.concatenate(parts) for name, parts in columns.items()}

@@ -12,12 +12,14 @@ from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rdkit.Chem.Scaffolds import MurckoScaffold
 
 from biomol.io.ligand import parse_smiles
 from scimind.errors import InputError
+from scimind.seeding import numpy_generator
 from scimind.typing import Int
 
 PARTS = ("train", "valid", "test")
@@ -73,9 +75,12 @@ def murcko_scaffold(smiles: str) -> str:
 
     Source: Bemis and Murcko, J. Med. Chem. 39 (1996) 2887.
     """
-    scaffold: str = MurckoScaffold.MurckoScaffoldSmiles(
-        mol=parse_smiles(smiles), includeChirality=False
-    )
+    return scaffold_of(parse_smiles(smiles))
+
+
+def scaffold_of(mol: Any) -> str:
+    """``murcko_scaffold`` of an RDKit molecule."""
+    scaffold: str = MurckoScaffold.MurckoScaffoldSmiles(mol=mol, includeChirality=False)  # type: ignore[no-untyped-call]
     return scaffold
 
 
@@ -120,8 +125,6 @@ def cluster_groups_split(
         The split; no cluster is in two parts.
     """
     members = _members(clusters)
-    from scimind.seeding import numpy_generator
-
     rng = numpy_generator(seed, "split", "cluster")
     names = list(members)
     order = [names[index] for index in rng.permutation(len(names))]
@@ -144,8 +147,6 @@ def random_split(
         fractions: Shares of train, valid and test.
         seed: Seed of the permutation.
     """
-    from scimind.seeding import numpy_generator
-
     order = numpy_generator(seed, "split", "random").permutation(num_records)
     shares = np.cumsum(fractions) / sum(fractions)
     first, second = (round(share * num_records) for share in shares[:2])
@@ -178,8 +179,6 @@ def given_split(
         )
     chosen = {name: [i for i, part in enumerate(parts) if part == name] for name in PARTS}
     if not chosen["valid"]:
-        from scimind.seeding import numpy_generator
-
         order = numpy_generator(seed, "split", "valid").permutation(chosen["train"])
         count = round(valid_fraction * len(order))
         chosen["valid"], chosen["train"] = sorted(order[:count]), sorted(order[count:])

@@ -113,8 +113,9 @@ def read_records(path: str | Path) -> tuple[list[FastaRecord], list[Rejection]]:
     text = read_text(path)
     stripped = text.lstrip()
     if not stripped:
-        raise InputError("the file is empty; a FASTA file has one record at least",
-                         path=path, rule="fasta.empty")  # fmt: skip
+        raise InputError(
+            "the file is empty; a FASTA file has one record at least", path=path, rule="fasta.empty"
+        )
     if not stripped.startswith(">"):
         raise InputError(
             f"the file begins with {stripped.split(chr(10), 1)[0][:40]!r}; "

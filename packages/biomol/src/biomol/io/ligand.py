@@ -155,8 +155,9 @@ def read_sdf(path: str | Path) -> LigandFile:
     hydrogens = 0
     records = _sdf_records(read_text(path))
     if not records:
-        raise InputError("the file has no record; an SDF has one molecule at least",
-                         path=path, rule="sdf.empty")  # fmt: skip
+        raise InputError(
+            "the file has no record; an SDF has one molecule at least", path=path, rule="sdf.empty"
+        )
     for number, (line, block) in enumerate(records, start=1):
         try:
             mol = _parse_mol_block(block)
@@ -237,12 +238,14 @@ def complex_from_mol(
     chain_id = np.array([chain_of[atom] for atom in order], np.int32)
     entity_id = np.array(entities, np.int32)[chain_id]
     symbols = [atom.GetSymbol() for atom in atoms]
-    names = _running_names(symbols, chain_id) if atom_names is None else [
-        atom_names[atom] for atom in order
-    ]  # fmt: skip
+    names = (
+        _running_names(symbols, chain_id)
+        if atom_names is None
+        else [atom_names[atom] for atom in order]
+    )
 
     def slots(values: object, dtype: type) -> np.ndarray:
-        out = np.zeros((count, NUM_SLOTS), dtype)
+        out: np.ndarray = np.zeros((count, NUM_SLOTS), dtype)
         out[:, slot] = values
         return out
 
@@ -378,8 +381,12 @@ def _embed(mol: Chem.Mol, name: str, seed: int) -> np.ndarray:
                 parameters.useRandomCoords = True
                 failed = rdDistGeom.EmbedMolecule(hydrogenated, parameters) < 0
             if failed:
-                log.warning("%s: no 3D conformer of a fragment of %d atoms was found; "
-                            "its reference positions are zero", name, len(atoms))  # fmt: skip
+                log.warning(
+                    "%s: no 3D conformer of a fragment of %d atoms was found; "
+                    "its reference positions are zero",
+                    name,
+                    len(atoms),
+                )
                 continue
             embedded = hydrogenated.GetConformer().GetPositions()[: len(atoms)]
             positions[list(atoms)] = embedded - embedded.mean(axis=0)

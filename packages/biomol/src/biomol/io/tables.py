@@ -142,11 +142,20 @@ def read_table(
             continue
         text = molecules[index].strip()
         if text.lower() in _BLANKS[:5]:
-            rejected.append(Rejection(str(path), line, "table.no_molecule",
-                                      f"column {column!r} is blank; the row has no molecule"))  # fmt: skip
+            rejected.append(
+                Rejection(
+                    str(path),
+                    line,
+                    "table.no_molecule",
+                    f"column {column!r} is blank; the row has no molecule",
+                )
+            )
             continue
-        known = {name: value for name, value in zip(target_columns, values[index], strict=True)
-                 if not math.isnan(value)}  # fmt: skip
+        known = {
+            name: value
+            for name, value in zip(target_columns, values[index], strict=True)
+            if not math.isnan(value)
+        }
         kept = {name: column[index].strip() for name, column in cells.items()}
         rows.append(Row(line, text, known, parts[index], kept))
     if not rows:
@@ -174,8 +183,11 @@ def _frame(path: Path, rejected: list[Rejection]) -> tuple[pd.DataFrame, list[in
         return _parquet(path)
     text = read_text(path)
     if not text.strip():
-        raise InputError("the file is empty; a table has a header and one row at least",
-                         path=path, rule="table.empty")  # fmt: skip
+        raise InputError(
+            "the file is empty; a table has a header and one row at least",
+            path=path,
+            rule="table.empty",
+        )
     delimiter = _delimiter(path, text)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     header: list[str] | None = None
@@ -190,11 +202,15 @@ def _frame(path: Path, rejected: list[Rejection]) -> tuple[pd.DataFrame, list[in
             if header is None:
                 header = _header(cells, path)
             elif len(cells) != len(header):
-                rejected.append(Rejection(
-                    str(path), here, "table.ragged",
-                    f"the row has {len(cells)} cells and the header {len(header)}; "
-                    "quote cells that hold the delimiter",
-                ))  # fmt: skip
+                rejected.append(
+                    Rejection(
+                        str(path),
+                        here,
+                        "table.ragged",
+                        f"the row has {len(cells)} cells and the header {len(header)}; "
+                        "quote cells that hold the delimiter",
+                    )
+                )
             else:
                 rows.append(cells)
                 lines.append(here)
@@ -352,11 +368,15 @@ def _values(
             if math.isfinite(value):
                 values[index, place] = value
             else:
-                rejected.append(Rejection(
-                    str(path), lines[index], "table.value",
-                    f"column {column!r} holds {cell.strip()[:40]!r}, which is no finite number; "
-                    "write a number or leave the cell blank",
-                ))  # fmt: skip
+                rejected.append(
+                    Rejection(
+                        str(path),
+                        lines[index],
+                        "table.value",
+                        f"column {column!r} holds {cell.strip()[:40]!r}, no finite number; "
+                        "write a number or leave the cell blank",
+                    )
+                )
     return values, rejected
 
 
@@ -379,10 +399,14 @@ def _parts(
     for index, cell in enumerate(frame[column].tolist()):
         part = _PARTS.get(cell.strip().lower())
         if part is None:
-            rejected.append(Rejection(
-                str(path), lines[index], "table.split",
-                f"column {column!r} holds {cell.strip()[:40]!r}; use train, valid or test",
-            ))  # fmt: skip
+            rejected.append(
+                Rejection(
+                    str(path),
+                    lines[index],
+                    "table.split",
+                    f"column {column!r} holds {cell.strip()[:40]!r}; use train, valid or test",
+                )
+            )
         elif part == "train" and flags[index].strip().lower() == "true":
             part = "valid"
         parts.append(part)

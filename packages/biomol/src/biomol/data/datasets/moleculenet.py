@@ -34,7 +34,7 @@ SOURCES: dict[str, _Source] = {
     "bace": _Source({"Class": "bace"}, "binary", molecule="mol"),
     "clintox": _Source(
         {"FDA_APPROVED": "clintox/FDA_APPROVED", "CT_TOX": "clintox/CT_TOX"}, "binary"
-    ),  # fmt: skip
+    ),
     "tox21": _Source({}, "binary"),
     "sider": _Source({}, "binary"),
 }

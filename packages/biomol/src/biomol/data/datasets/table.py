@@ -151,10 +151,8 @@ def _sequences(
 def _split(rows: Sequence[Row], table: Table, method: SplitMethod, seed: int) -> Split:
     parts = [row.part for row in rows]
     if method == "auto":
-        if any(parts):
-            method = "given"
-        else:
-            method = "scaffold" if table.content == "smiles" else "random"
+        ungrouped: SplitMethod = "scaffold" if table.content == "smiles" else "random"
+        method = "given" if any(parts) else ungrouped
     if method == "given":
         return given_split(parts, seed=seed)
     if method == "scaffold":
