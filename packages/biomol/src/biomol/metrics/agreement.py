@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 
@@ -19,32 +20,35 @@ def concordance_index(
     Source: Gönen and Heller, Biometrika 92, 965 (2005); as used for Davis and KIBA.
     """
     order = np.argsort(target, kind="stable")
-    target, prediction = target[order], prediction[order]
-    _, ranks = np.unique(prediction, return_inverse=True)
-    tree = np.zeros(len(prediction) + 1, np.int64)  # Fenwick tree over prediction ranks
-
-    def below_or_equal(rank: int) -> int:
-        total = 0
-        while rank > 0:
-            total += int(tree[rank])
-            rank -= rank & -rank
-        return total
-
-    won = 0.0
-    pairs = 0
-    start = 0
-    while start < len(target):
-        stop = int(np.searchsorted(target, target[start], side="right"))
-        for rank in ranks[start:stop] + 1:
-            less, equal = below_or_equal(rank - 1), below_or_equal(rank)
-            won += less + 0.5 * (equal - less)
+    _, ranks = np.unique(prediction[order], return_inverse=True)
+    _, starts = np.unique(target[order], return_index=True)
+    bounds = [*starts.tolist(), len(order)]
+    tree = [0] * (len(order) + 1)  # Fenwick tree: predictions seen so far, by rank
+    won, pairs = 0.0, 0
+    for start, stop in pairwise(bounds):
+        equal_targets = [int(rank) + 1 for rank in ranks[start:stop]]
+        for rank in equal_targets:
+            less, at_most = _count(tree, rank - 1), _count(tree, rank)
+            won += 0.5 * (less + at_most)
             pairs += start
-        for rank in ranks[start:stop] + 1:
-            while rank < len(tree):
-                tree[rank] += 1
-                rank += rank & -rank
-        start = stop
+        for rank in equal_targets:
+            _add(tree, rank)
     return won / pairs if pairs else math.nan
+
+
+def _count(tree: list[int], rank: int) -> int:
+    """Entries of rank 1 to ``rank``."""
+    total = 0
+    while rank > 0:
+        total += tree[rank]
+        rank -= rank & -rank
+    return total
+
+
+def _add(tree: list[int], rank: int) -> None:
+    while rank < len(tree):
+        tree[rank] += 1
+        rank += rank & -rank
 
 
 def matthews_correlation(

@@ -21,12 +21,11 @@ CONTACT_ANGSTROM = 5.0
 INTERFACE_ANGSTROM = 10.0
 SUCCESS = 0.23
 
+_RIBOSE = ("P", "OP1", "OP2", "O3'", "O4'", "O5'", "C1'", "C2'", "C3'", "C4'", "C5'")
 _BACKBONE = {
     MolType.PROTEIN: ("N", "CA", "C", "O"),
-    MolType.RNA: tuple(
-        ["P", "OP1", "OP2", "O2'", "O3'", "O4'", "O5'", "C1'", "C2'", "C3'", "C4'", "C5'"]
-    ),
-    MolType.DNA: tuple(["P", "OP1", "OP2", "O3'", "O4'", "O5'", "C1'", "C2'", "C3'", "C4'", "C5'"]),
+    MolType.RNA: (*_RIBOSE, "O2'"),
+    MolType.DNA: _RIBOSE,
 }
 
 

@@ -104,6 +104,7 @@ def lddt(
     restype: Int[np.ndarray, " token"],
     *,
     present: Bool[np.ndarray, "token slot"] | None = None,
+    group: Int[np.ndarray, " token"] | None = None,
     rename: bool = True,
 ) -> tuple[float, Float[np.ndarray, " token"]]:
     """All-atom lDDT.
@@ -114,6 +115,8 @@ def lddt(
         mask: Atoms of the reference.
         restype: Identity of each token, for the interchangeable atoms.
         present: Atoms that the prediction has; all by default.
+        group: Residue of each token, for molecules of one token per atom (see
+            ``matching.residue_groups``); every token is a residue by default.
         rename: Name interchangeable atoms of the prediction as suits the score.
 
     Returns:
@@ -124,7 +127,8 @@ def lddt(
     if rename:
         predicted, present = rename_for_lddt(predicted, reference, mask, restype, present=present)
     token = np.nonzero(mask)[0]
-    counts = distance_counts(predicted[mask], reference[mask], token, present=present[mask])
+    residue = token if group is None else group[token]
+    counts = distance_counts(predicted[mask], reference[mask], residue, present=present[mask])
     return counts.overall, counts.per_group(token, len(mask))
 
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from biomol.chem.vocab import REPRESENTATIVE_SLOT, MolType
+from biomol.chem.vocab import MolType
 from biomol.data.complex import Complex
-from biomol.metrics.lddt import ca_lddt, representative
+from biomol.metrics.lddt import ca_lddt
 from scimind.errors import InputError
 from scimind.typing import Bool, Float, Int
 
@@ -93,8 +93,11 @@ _Candidates = dict[int, list[tuple[int, _Pairs]]]
 
 
 def _polymer_chains(record: Complex) -> list[int]:
-    polymer = (record.mol_type != MolType.ATOM) & (record.mol_type != MolType.PAD)
-    return sorted(set(record.chain_id[polymer].tolist()))
+    return sorted(set(record.chain_id[_is_standard(record)].tolist()))
+
+
+def _is_standard(record: Complex) -> Bool[np.ndarray, " token"]:
+    return np.asarray((record.mol_type != MolType.ATOM) & (record.mol_type != MolType.PAD))
 
 
 def _aligned(reference: Complex, chain: int, model: Complex, other: int) -> _Pairs | None:
@@ -102,16 +105,18 @@ def _aligned(reference: Complex, chain: int, model: Complex, other: int) -> _Pai
     first = np.flatnonzero(reference.chain_id == chain)
     second = np.flatnonzero(model.chain_id == other)
     a, b = reference.restype[first], model.restype[second]
-    if np.bincount(reference.mol_type[first]).argmax() != (
-        np.bincount(model.mol_type[second]).argmax()
-    ):
+    kinds = [
+        set(record.mol_type[tokens].tolist()) - {int(MolType.ATOM)}
+        for record, tokens in ((reference, first), (model, second))
+    ]
+    if kinds[0] != kinds[1]:
         return None
-    if np.array_equal(a, b):
-        return np.stack([first, second], axis=1)
-    i, j = _alignment(a, b)
+    i = j = np.arange(len(a))
+    if not np.array_equal(a, b):
+        i, j = _alignment(a, b)
     if np.sum(a[i] == b[j]) < MIN_IDENTITY * min(len(a), len(b)):
         return None
-    return np.stack([first[i], second[j]], axis=1)
+    return np.asarray(np.stack([first[i], second[j]], axis=1))
 
 
 def _alignment(
@@ -166,23 +171,37 @@ def _lay_out(
     present = np.zeros_like(reference.coord_mask)
     for chain, other in chosen.items():
         pairs = next(pairs for found, pairs in candidates[chain] if found == other)
-        same = reference.restype[pairs[:, 0]] == model.restype[pairs[:, 1]]
-        for i, j in pairs[same].tolist():
-            coords[i], present[i] = model.coords[j], model.coord_mask[j]
-        # Different residues share their backbone names.
-        for i, j in pairs[~same].tolist():
-            equal = (reference.atom_name[i] == model.atom_name[j]) & model.coord_mask[j]
-            coords[i, equal], present[i, equal] = model.coords[j, equal], True
+        # Different residues share the names of their backbone and of their first slots.
+        i, j = pairs.T
+        equal = (reference.atom_name[i] == model.atom_name[j]) & model.coord_mask[j]
+        coords[i] = np.where(equal[..., None], model.coords[j], 0.0)
+        present[i] = equal
     return Correspondence(coords=coords, present=present, chains=chosen)
 
 
 def _quality(reference: Complex, correspondence: Correspondence) -> float:
-    mask = representative_mask(reference.coord_mask) & representative_mask(correspondence.present)
-    mask &= np.isin(reference.chain_id, list(correspondence.chains))
-    score = ca_lddt(representative(correspondence.coords), representative(reference.coords), mask)
+    points = residue_points(reference) & reference.coord_mask & correspondence.present
+    points &= np.isin(reference.chain_id, list(correspondence.chains))[:, None]
+    score = ca_lddt(correspondence.coords[points], reference.coords[points])
     return score if math.isfinite(score) else -1.0
 
 
-def representative_mask(mask: Bool[np.ndarray, "token slot"]) -> Bool[np.ndarray, " token"]:
-    """Tokens whose representative atom is in the mask."""
-    return np.array(mask[:, REPRESENTATIVE_SLOT], dtype=bool)
+def residue_groups(record: Complex) -> Int[np.ndarray, " token"]:
+    """Residue (or ligand) of each token, counted from 0; atom tokens of one residue share it."""
+    number = np.array(record.residue_numbers or [""] * record.num_tokens)
+    starts = _is_standard(record)
+    for key in (record.chain_id, record.res_index, number, starts):
+        starts = starts | np.append(True, key[1:] != key[:-1])
+    return np.asarray(np.cumsum(starts) - 1)
+
+
+def residue_points(record: Complex, nucleotide_atom: str = "C1'") -> Bool[np.ndarray, "token slot"]:
+    """One atom per residue of the polymer chains, modified residues included.
+
+    Args:
+        record: The structure.
+        nucleotide_atom: Atom that stands for a nucleotide; CA stands for an amino acid.
+    """
+    in_polymer = np.isin(record.chain_id, _polymer_chains(record))
+    named = np.isin(record.atom_name, ("CA", nucleotide_atom))
+    return np.asarray(named & in_polymer[:, None] & record.atom_mask)

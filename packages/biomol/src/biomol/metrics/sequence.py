@@ -61,7 +61,7 @@ def perplexity(
     native: Int[np.ndarray, " token"],
     mask: Bool[np.ndarray, " token"],
 ) -> float:
-    """Exponential of the mean negative log-likelihood: 1 is certain and right, 20 is a uniform guess."""
+    """Inverse geometric mean probability of the native: 1 is certain, 20 a uniform guess."""
     total, count = log_likelihood(probabilities, native, mask)
     return math.exp(-total / count) if count else math.nan
 

@@ -69,7 +69,7 @@ def torsion(
     length = np.linalg.norm(axis, axis=-1)
     sine = np.sum(np.cross(first, second) * axis, axis=-1)
     cosine = np.sum(first * second, axis=-1) * length
-    return np.degrees(np.arctan2(sine, cosine))
+    return np.asarray(np.degrees(np.arctan2(sine, cosine)))
 
 
 def chi_angles(
@@ -135,7 +135,7 @@ def side_chain_mask(
 ) -> Bool[np.ndarray, "token slot"]:
     """Side-chain atoms beyond the backbone (CB counts as side chain); only of proteins."""
     beyond = np.arange(NUM_SLOTS) >= BACKBONE_SLOTS[MolType.PROTEIN]
-    return atom_mask & beyond & (mol_type == MolType.PROTEIN)[:, None]
+    return np.asarray(atom_mask & beyond & (mol_type == MolType.PROTEIN)[:, None])
 
 
 def side_chain_deviation(

@@ -53,7 +53,7 @@ def swapped_slots(
         Slot whose atom each slot takes under the other naming, and the slots that change.
     """
     table, moved = _swap_table(lddt)
-    return table[restype], moved[restype]
+    return np.asarray(table[restype]), np.asarray(moved[restype])
 
 
 def rename_for_rmsd(
@@ -78,7 +78,7 @@ def rename_for_rmsd(
 
     def deviation(positions: Float[np.ndarray, "token slot 3"]) -> Float[np.ndarray, " token"]:
         squares = np.sum((positions - reference) ** 2, axis=-1)
-        return np.where(mask, squares, 0.0).sum(axis=-1)
+        return np.asarray(np.where(mask, squares, 0.0).sum(axis=-1))
 
     better = deviation(other) < deviation(predicted)
-    return np.where(better[:, None, None], other, predicted)
+    return np.asarray(np.where(better[:, None, None], other, predicted))

@@ -114,7 +114,7 @@ def validity(
 
 
 def _plausible(found: np.ndarray, ideal: np.ndarray) -> Bool[np.ndarray, " pair"]:
-    return np.abs(found - ideal) <= LENGTH_TOLERANCE * ideal
+    return np.asarray(np.abs(found - ideal) <= LENGTH_TOLERANCE * ideal)
 
 
 @lru_cache(maxsize=64)
