@@ -16,28 +16,44 @@ from scimind.config.composition import (
     compose_tree,
     expand_sweep,
 )
+from scimind.config.parallel import ParallelConfig
 from scimind.config.run import (
     DeviceConfig,
     DeviceTarget,
     LogConfig,
     LogLevel,
-    ParallelConfig,
     Precision,
     RunConfig,
 )
 from scimind.config.saved import load_resolved, read_yaml, save_resolved
 from scimind.config.schema import default_tree, to_plain, walk
+from scimind.config.training import (
+    CheckpointConfig,
+    LoopConfig,
+    NanPolicy,
+    OptimizerConfig,
+    OptimizerName,
+    ScheduleConfig,
+    ScheduleName,
+)
 
 __all__ = [
+    "CheckpointConfig",
     "Composition",
     "ConfigSource",
     "DeviceConfig",
     "DeviceTarget",
     "LogConfig",
     "LogLevel",
+    "LoopConfig",
+    "NanPolicy",
+    "OptimizerConfig",
+    "OptimizerName",
     "ParallelConfig",
     "Precision",
     "RunConfig",
+    "ScheduleConfig",
+    "ScheduleName",
     "bind",
     "compose",
     "compose_tree",

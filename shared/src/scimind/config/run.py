@@ -28,6 +28,10 @@ class DeviceConfig:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
+        # A command's schema may put another base beside this one.
+        inherited = getattr(super(), "__post_init__", None)
+        if inherited is not None:
+            inherited()
         if self.threads < 0:
             raise ValueError(f"threads={self.threads} must be 0 (automatic) or positive")
 
@@ -52,22 +56,6 @@ class LogConfig:
         """Check the ranges."""
         if self.every < 1:
             raise ValueError(f"log.every={self.every} must be at least 1 step")
-
-
-@dataclass(kw_only=True)
-class ParallelConfig:
-    """How one run is spread over processes.
-
-    Attributes:
-        data: Processes that share every batch; each takes 1/data of it.
-    """
-
-    data: int = 1
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        if self.data < 1:
-            raise ValueError(f"parallel.data={self.data} must be at least 1 process")
 
 
 @dataclass(kw_only=True)
