@@ -143,7 +143,7 @@ MISTAKES = [
     ("model={width: 3}", ["model is a group", "base, tiny"]),
     ("seed.x=1", ["seed.x", "single value"]),
     ("seed=-1", ["seed=-1"]),
-    ("model.heads=3", ["model: width=32", "heads=3"]),
+    ("model.heads=3", ["model.width=32 is not a multiple of model.heads=3"]),
     ("log.level=INFO", ["log.level='INFO'", "debug, info, warning, error"]),
     ("~steps", ["steps", "cannot be removed"]),
     ("steps", ["'steps'", "key=value"]),

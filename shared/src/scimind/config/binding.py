@@ -119,8 +119,7 @@ class _Binding:
                 self.refuse(f"{inner} is required: set {inner}=… ({in_words(kinds[name])})")
             return _Invalid.INVALID
         except (ValueError, ConfigError) as error:
-            text = str(error)
-            return self.refuse(text if not path or path in text else f"{path}: {text}")
+            return self.refuse(_with_full_keys(str(error), kinds, path))
 
     def value(self, item: Any, kind: Any, path: str) -> Any:
         members = alternatives(kind)
@@ -221,6 +220,14 @@ class _Binding:
         allowed = choices(kind)
         hint = did_you_mean(plain_text(item), allowed)
         return f"{path}={_shown(item)}: must be one of {', '.join(allowed)}{hint}"
+
+
+def _with_full_keys(message: str, names: Iterable[str], path: str) -> str:
+    """``width=3 must …`` of the schema at ``model`` becomes ``model.width=3 must …``."""
+    if not path or f"{path}." in message:
+        return message
+    named = re.sub(rf"(?<![\w.])({'|'.join(names)})=", rf"{path}.\1=", message)
+    return named if named != message else f"{path}: {message}"
 
 
 def _join(path: str, key: Any) -> str:
