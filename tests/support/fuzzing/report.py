@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from fuzzing.campaign import Outcome
-from scimind.eval.provenance import commit_state, library_versions
+from scimind.provenance import commit_state, library_versions
 
 RESULTS = Path(__file__).parents[3] / "results" / "fuzz.json"
 
@@ -15,7 +15,7 @@ RESULTS = Path(__file__).parents[3] / "results" / "fuzz.json"
 def record(kind: str, outcome: Outcome, *, seed: int, path: Path = RESULTS) -> None:
     """Replaces the entry of this format, leaving the others."""
     content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    commit, dirty = commit_state()
+    commit, dirty = commit_state() or ("", False)
     content[kind] = {
         **outcome.summary(),
         "seed": seed,

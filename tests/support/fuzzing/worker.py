@@ -16,7 +16,7 @@ import sys
 import traceback
 from pathlib import Path
 
-SECONDS = 10.0
+SECONDS = float(os.environ.get("FUZZ_SECONDS", "10"))
 EXTRA_MEMORY_BYTES = 2 << 30
 
 

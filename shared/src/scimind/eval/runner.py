@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from scimind.errors import InputError
-from scimind.eval.provenance import commit_state, hardware, library_versions
 from scimind.eval.result import BaselineRow, Failure, MetricValue, Result
 from scimind.eval.statistics import Method, bootstrap_interval
 from scimind.eval.task import Baseline, Item, Task, TaskData
+from scimind.provenance import commit_state, cpu_seconds, hardware, library_versions
 
 log = logging.getLogger(__name__)
 
@@ -88,9 +88,9 @@ def run(
     _check_contract(task, data)
     task.primary_metric()
     blinded = tuple(item.blind() for item in data.items)
-    wall, cpu = time.perf_counter(), time.process_time()
+    wall, cpu = time.perf_counter(), cpu_seconds()
     outcomes = _listed(task.predict(model, blinded), data.items, facts.model)
-    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    wall, cpu = time.perf_counter() - wall, cpu_seconds() - cpu
     scored, predictions, failures, excluded = _with_failures(task, data.items, outcomes)
     for failure in failures:
         log.warning("%s: %s failed: %s [%s]", task.name, failure.item, failure.reason, failure.rule)
@@ -100,7 +100,7 @@ def run(
             f"reason: {failures[0].reason if failures else 'the split is empty'}",
             rule="evaluation.empty",
         )
-    commit, dirty = commit_state()
+    commit, dirty = commit_state() or ("", False)
     result = Result(
         task=task.name,
         version=task.version,
