@@ -20,14 +20,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from scimind.errors import InputError
+
+T = TypeVar("T")
 
 _CHUNK = 1 << 20
 _RATIO_FREE_BYTES = 16 << 20
 _LARGEST_HEADER = 16 << 20
-_OPENERS = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}
+_OPENERS: dict[bytes, Callable[[Path, str], Any]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZ": bz2.open,
+    b"\xfd7": lzma.open,
+}
 
 
 @dataclass(frozen=True)
@@ -47,7 +53,7 @@ class ArchiveLimits:
     max_name_bytes: int = 1024
 
 
-def extract(path: Path, target: Path, limits: ArchiveLimits = ArchiveLimits()) -> list[Path]:  # noqa: B008
+def extract(path: Path, target: Path, limits: ArchiveLimits = ArchiveLimits()) -> list[Path]:
     """Unpacks a zip, tar, tar.gz, tar.bz2 or tar.xz archive into a new folder.
 
     The folder appears under its name only when every member is in it. Files get mode 0644 whatever
@@ -79,7 +85,7 @@ def extract(path: Path, target: Path, limits: ArchiveLimits = ArchiveLimits()) -
                 _copy_tar(copier)
         except InputError:
             raise
-        # What the readers raise for damaged archives is not documented; these were found by fuzzing.
+        # What the readers raise for damage is not documented; these were found by fuzzing.
         except (
             tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError,
             NotImplementedError, RuntimeError, OverflowError, IndexError, UnicodeError,
@@ -174,7 +180,7 @@ def _copy_tar(copier: _Copier) -> None:
     with _decompressed(copier) as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
         while (member := archive.next()) is not None:
             # Without this the reader keeps every header it has seen in memory.
-            archive.members = []
+            archive.members = []  # type: ignore[attr-defined]
             if member.isdir():
                 copier.folder(member.name)
             elif member.isreg() and not member.issparse():
@@ -221,7 +227,7 @@ class _Bounded:
         return self._stream.tell()
 
     @staticmethod
-    def _guarded(call: Callable[..., Any], *arguments: int) -> Any:
+    def _guarded(call: Callable[..., T], *arguments: int) -> T:
         try:
             return call(*arguments)
         except OSError as error:

@@ -125,7 +125,7 @@ def fetch(
     file: RemoteFile,
     *,
     cache: Path | None = None,
-    policy: DownloadPolicy = DownloadPolicy(),  # noqa: B008
+    policy: DownloadPolicy = DownloadPolicy(),
     announce: Callable[[str], None] = print_to_stderr,
 ) -> Path:
     """The path of a file's verified content, from the cache or from the network.
@@ -155,13 +155,13 @@ def fetch(
             _transfer(file, folder / f"{file.name}.part", final, policy, announce)
     except OSError as error:
         raise EnvironmentProblem(
-            f"{final} cannot be written: {error.strerror or error}; free space or set SCIMIND_CACHE "
-            "to another folder"
+            f"{final} cannot be written: {error.strerror or error}; free space or set "
+            "SCIMIND_CACHE to another folder"
         ) from error
     return final
 
 
-class _Failed(Exception):  # noqa: N818
+class _Failed(Exception):
     """One attempt did not work; ``again`` tells whether another one may."""
 
     def __init__(self, reason: str, *, again: bool) -> None:
@@ -178,8 +178,9 @@ def _transfer(
 ) -> None:
     if os.environ.get("SCIMIND_OFFLINE", "") not in {"", "0"}:
         raise DownloadError(
-            f"{file.name} ({_megabytes(file.size)}) is not in the cache and SCIMIND_OFFLINE is set; "
-            f"download {file.urls[0]} elsewhere and copy it to {final}, or unset SCIMIND_OFFLINE"
+            f"{file.name} ({_megabytes(file.size)}) is not in the cache and SCIMIND_OFFLINE is "
+            f"set; download {file.urls[0]} elsewhere and copy it to {final}, or unset the "
+            "variable"
         )
     received = part.stat().st_size if part.exists() else 0
     free = shutil.disk_usage(part.parent).free
