@@ -229,6 +229,13 @@ def read_npz(path: Path, max_bytes: int = MAX_ARRAY_BYTES) -> dict[str, np.ndarr
         InputError: As ``read_npy``; or the archive is damaged or repeats a name.
     """
     content = read_bytes(path, max_bytes)
+    # zipfile would also read an archive that is appended to something else.
+    if content[:4] not in (b"PK\x03\x04", b"PK\x05\x06"):
+        raise InputError(
+            f"the file begins with {content[:4]!r} and not like a zip archive; write it again",
+            path=path,
+            rule="npz.archive",
+        )
     arrays: dict[str, np.ndarray] = {}
     left = max_bytes
     try:
