@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
+
+from scimind.config.run import RunConfig
 
 OptimizerName = Literal["adamw", "sgd"]
 ScheduleName = Literal["constant", "linear", "cosine", "wsd"]
@@ -160,3 +162,18 @@ class LoopConfig:
             value = getattr(self, name)
             if not (value >= 0 and math.isfinite(value)):
                 raise ValueError(f"{name}={value} must be 0 (off) or positive")
+
+
+@dataclass(kw_only=True)
+class TrainingConfig(LoopConfig, RunConfig):
+    """Base of the schema of every ``train`` command: what `scimind.train.fit` needs.
+
+    Attributes:
+        optimizer: Rule that turns gradients into new parameters.
+        schedule: Learning rate over the steps.
+        checkpoint: When the state is saved and where a run starts.
+    """
+
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)

@@ -1,0 +1,1 @@
+"""Training: optimizer, schedule, jitted step, loop, checkpoints, logs, signals."""
