@@ -1,6 +1,7 @@
 """Operators as functions; the implementation is chosen per device and dtype, see `registry`."""
 
 from scimind.ops import plain, random
+from scimind.ops.kernels.cpu import operators as _cpu_kernels
 from scimind.ops.activations import gelu, silu, softmax, swiglu
 from scimind.ops.attention import attention, position_mask
 from scimind.ops.linear import embedding, linear
@@ -13,11 +14,13 @@ from scimind.ops.losses import (
     quantile_loss,
 )
 from scimind.ops.norms import layer_norm, rms_norm
+from scimind.ops.optimizer import adamw
 from scimind.ops.random import bernoulli, dropout, fold_in, normal, uniform
 from scimind.ops.registry import chosen, plain_formulations, register
 from scimind.ops.rotary import rope, rope_angles
 
 __all__ = [
+    "adamw",
     "attention",
     "bce_with_logits",
     "bernoulli",

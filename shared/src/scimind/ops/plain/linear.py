@@ -16,7 +16,10 @@ def linear(x: Any, weight: Any, bias: Any, activation: str | None) -> Any:
     rows = x.reshape((-1, x.shape[-1])) if x.ndim != 2 else x
     y = ops.MatMul(transpose_b=True)(rows, weight)
     if bias is not None:
-        y = y + bias
+        # A product of rank one: its gradient is a product too, and MindSpore's BiasAddGrad and sum
+        # over rows are scalar loops on the CPU.
+        ones = ops.ones((y.shape[0], 1), y.dtype)
+        y = y + ops.MatMul()(ones, bias.reshape((1, -1)))
     if activation == "gelu":
         y = gelu(y)
     elif activation == "silu":

@@ -1,0 +1,121 @@
+"""Worker: the training step in MindSpore, `ms.jit`, float32."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import serve
+
+
+def build(shape: serve.Shape, weights: dict, threads: int):
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    from scimind import device
+
+    device.setup("cpu", threads=threads, compile_cache=False)
+    import mindspore as ms
+    import numpy as np
+    from mindspore import Parameter, ParameterTuple, Tensor, nn
+    from mindspore import ops as ms_ops
+
+    from scimind import nn as snn
+    from scimind import ops
+
+    class Block(nn.Cell):
+        def __init__(self) -> None:
+            super().__init__()
+            rng = np.random.default_rng(0)
+            self.norm1, self.norm2 = snn.LayerNorm(shape.dim), snn.LayerNorm(shape.dim)
+            self.qkv = snn.Linear(shape.dim, 3 * shape.dim, rng=rng)
+            self.output = snn.Linear(shape.dim, shape.dim, rng=rng)
+            self.expand = snn.Linear(shape.dim, 4 * shape.dim, activation="gelu", rng=rng)
+            self.contract = snn.Linear(4 * shape.dim, shape.dim, rng=rng)
+
+        def construct(self, x):
+            batch, length, dim = x.shape
+            heads = (batch, length, shape.heads, dim // shape.heads)
+            q, k, v = ms_ops.split(self.qkv(self.norm1(x)), dim, axis=-1)
+            mixed = ops.attention(
+                q.reshape(heads).transpose((0, 2, 1, 3)),
+                k.reshape(heads).transpose((0, 2, 1, 3)),
+                v.reshape(heads).transpose((0, 2, 1, 3)),
+            )
+            x = x + self.output(mixed.transpose((0, 2, 1, 3)).reshape((batch, length, dim)))
+            return x + self.contract(self.expand(self.norm2(x)))
+
+    class Network(nn.Cell):
+        def __init__(self) -> None:
+            super().__init__()
+            rng = np.random.default_rng(0)
+            self.token = snn.Embedding(shape.vocabulary, shape.dim, rng=rng)
+            self.position = Parameter(Tensor(np.zeros((shape.length, shape.dim), np.float32)))
+            self.blocks = nn.CellList([Block() for _ in range(shape.layers)])
+            self.norm = snn.LayerNorm(shape.dim)
+            self.head = snn.Linear(shape.dim, shape.vocabulary, rng=rng)
+
+        def construct(self, tokens, labels):
+            x = self.token(tokens) + self.position
+            for block in self.blocks:
+                x = block(x)
+            return ops.cross_entropy(self.head(self.norm(x)), labels)
+
+    network = Network()
+    names = {parameter.name: parameter for parameter in network.trainable_params()}
+    assert set(names) == set(weights), set(names) ^ set(weights)
+    for name, parameter in names.items():
+        parameter.set_data(Tensor(weights[name]))
+    parameters = ParameterTuple(network.trainable_params())
+    first = parameters.clone("first", init="zeros")
+    second = parameters.clone("second", init="zeros")
+    gradient_of = ms.value_and_grad(network, None, parameters)
+    update = serve.ADAMW
+
+    class Step(nn.Cell):
+        def __init__(self) -> None:
+            super().__init__()
+            self.parameters, self.first, self.second = parameters, first, second
+
+        def construct(self, tokens, labels, power1, power2, rate):
+            loss, gradients = gradient_of(tokens, labels)
+            for index in range(len(self.parameters)):
+                done = ops.adamw(
+                    self.parameters[index],
+                    self.first[index],
+                    self.second[index],
+                    gradients[index],
+                    rate,
+                    power1,
+                    power2,
+                    update["beta1"],
+                    update["beta2"],
+                    update["eps"],
+                    update["decay"],
+                )
+                loss = ms_ops.depend(loss, done)
+            return loss
+
+    cell = Step()
+
+    @ms.jit
+    def compiled(tokens, labels, power1, power2, rate):
+        return cell(tokens, labels, power1, power2, rate)
+
+    tokens, labels = serve.data(shape)
+    tokens, labels = Tensor(tokens), Tensor(labels)
+    rate = Tensor(update["rate"], ms.float32)
+    count = 0
+
+    def step() -> float:
+        nonlocal count
+        count += 1
+        powers = [Tensor(update[name] ** count, ms.float32) for name in ("beta1", "beta2")]
+        return float(compiled(tokens, labels, *powers, rate).asnumpy())
+
+    step.chosen = ops.chosen
+    return step, {"mindspore": ms.__version__, "numpy": np.__version__}
+
+
+if __name__ == "__main__":
+    serve.serve(build)

@@ -1,0 +1,1 @@
+"""Implementations of operators for one kind of device; importing a subpackage registers them."""
