@@ -27,7 +27,8 @@ from scimind.errors import InputError
 
 _DISULFIDE_ANGSTROM = 2.3
 _LINK_ANGSTROM = 1.75
-_METALLOIDS = frozenset((1, 5, 6, 7, 8, 9, 14, 15, 16, 17, 33, 34, 35, 52, 53))
+_OVERLAP_ANGSTROM = 0.9
+_NON_METALS = frozenset((1, 5, 6, 7, 8, 9, 14, 15, 16, 17, 33, 34, 35, 52, 53))
 
 
 @dataclass(frozen=True, eq=False)
@@ -330,8 +331,26 @@ class _Assembler:
             if a not in first.atoms or b not in second.atoms:
                 continue
             elements = {int(self.atoms.element[r.atoms[n]]) for r, n in ((first, a), (second, b))}
-            if elements <= _METALLOIDS:
+            if elements <= _NON_METALS and not self._overlap(first, a, second, b):
                 yield first, a, second, b
+
+    def _overlap(self, first: Residue, a: str, second: Residue, b: str) -> bool:
+        """Two residues in one place are alternatives of each other and not bonded.
+
+        Files exist that declare every short distance between them as a link.
+        """
+        rows = [[row for n, row in r.atoms.items() if n != skip]
+                for r, skip in ((first, a), (second, b))]  # fmt: skip
+        if not all(rows):
+            return False
+        left, right = (self.atoms.xyz[r] for r in rows)
+        distance, _ = cKDTree(left).query(right)
+        if float(distance.min()) >= _OVERLAP_ANGSTROM:
+            return False
+        note = f"{first.label} and {second.label} overlap: alternatives, not linked"
+        if note not in self.notes:
+            self.notes.append(note)
+        return True
 
     def _find(self, key: AtomKey) -> Residue | None:
         if key.number is not None:
@@ -380,7 +399,8 @@ class _Assembler:
                     ]
                     if near and min(near)[0] > 1.0:
                         other, atom, _ = rows[min(near)[1]]
-                        yield residue, name, other, atom
+                        if not self._overlap(residue, name, other, atom):
+                            yield residue, name, other, atom
 
     def _add_disulfides(self) -> None:
         sulphurs = [

@@ -40,26 +40,41 @@ class Block(Protocol):
 class TextBlock:
     """A data block of an mmCIF text file."""
 
-    def __init__(self, block: Any) -> None:
+    def __init__(self, block: Any, source: str) -> None:
         self.name = str(block.name)
-        self._block = block
+        self._block, self._source = block, source
 
     def category(self, name: str) -> Category:
         """Columns of a category, empty when it is absent."""
-        return dict(self._block.get_mmcif_category(f"_{name}."))
+        try:
+            return dict(self._block.get_mmcif_category(f"_{name}."))
+        except (RuntimeError, ValueError) as error:
+            raise InputError(
+                f"category _{name} is damaged: {error}", path=self._source, rule="cif.category"
+            ) from error
 
 
 class BinaryBlock:
     """A data block of a BinaryCIF file."""
 
-    def __init__(self, name: str, block: Any) -> None:
+    def __init__(self, name: str, block: Any, source: str) -> None:
         self.name = name
-        self._block = block
+        self._block, self._source = block, source
 
     def category(self, name: str) -> Category:
         """Columns of a category, empty when it is absent."""
-        if name not in self._block:
-            return {}
+        # Columns are decoded on access, so that damage shows only here.
+        try:
+            return self._decode(name) if name in self._block else {}
+        except Exception as error:  # msgpack, biotite and numpy raise many kinds
+            raise InputError(
+                f"category {name} cannot be decoded ({type(error).__name__}: {error}); "
+                "the file is damaged",
+                path=self._source,
+                rule="bcif.category",
+            ) from error
+
+    def _decode(self, name: str) -> Category:
         columns: dict[str, list[Any]] = {}
         for key, column in self._block[name].items():
             values: list[Any] = column.data.array.tolist()
@@ -80,7 +95,7 @@ def read_text_blocks(text: str, *, source: str) -> list[TextBlock]:
         document = gemmi.cif.read_string(text)
     except (RuntimeError, ValueError) as error:
         raise _syntax_error(str(error), source) from error
-    return [TextBlock(block) for block in document]
+    return [TextBlock(block, source) for block in document]
 
 
 def _syntax_error(message: str, source: str) -> InputError:
@@ -107,7 +122,7 @@ def read_binary_blocks(data: bytes, *, source: str) -> list[BinaryBlock]:
 
     try:
         file = BinaryCIFFile.read(io.BytesIO(data))
-        return [BinaryBlock(str(name), block) for name, block in file.items()]
+        return [BinaryBlock(str(name), block, source) for name, block in file.items()]
     except Exception as error:  # msgpack and biotite raise many kinds on damaged bytes
         raise InputError(
             f"not valid BinaryCIF ({type(error).__name__}: {error}); the file is damaged",

@@ -6,6 +6,7 @@ accounted for: gemmi's reader passes over lines it cannot use. Format: wwPDB 3.3
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 
@@ -21,6 +22,18 @@ from scimind.errors import InputError
 _WIDTH = 80
 _MIN_LENGTH = 54  # up to the z coordinate
 _IDENTITY_OPERATORS = ("", "1555")
+_ATOM_START = re.compile(r"(ATOM  |HETATM)(?= *\d)[ \d]{5} ")
+_RESIDUE_AND_POSITION = re.compile(r" *-?\d+[A-Za-z ] {3}([ \d-]{3}\d\.\d{3}){3}")
+_RECORD_NAMES = frozenset(
+    """
+    HEADER OBSLTE TITLE SPLIT CAVEAT COMPND SOURCE KEYWDS EXPDTA NUMMDL MDLTYP AUTHOR REVDAT
+    SPRSDE JRNL REMARK DBREF DBREF1 DBREF2 SEQADV SEQRES MODRES HET HETNAM HETSYN FORMUL HELIX
+    SHEET TURN SSBOND LINK LINKR CISPEP SITE CRYST1 ORIGX1 ORIGX2 ORIGX3 SCALE1 SCALE2 SCALE3
+    MTRIX1 MTRIX2 MTRIX3 MODEL ATOM ANISOU SIGATM SIGUIJ TER HETATM ENDMDL CONECT MASTER END
+    SLTBRG HYDBND TVECT USER FTNOTE
+    """.split()  # noqa: SIM905
+)
+"""Record names of the format, the older versions included."""
 
 
 def read_pdb(text: str, *, name: str, source: str) -> FileRecords:
@@ -34,8 +47,9 @@ def read_pdb(text: str, *, name: str, source: str) -> FileRecords:
     Raises:
         InputError: A record is cut short, or a number cannot be read.
     """
-    lines = text.splitlines()
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     rows, model, ter = _scan(lines)
+    note = _check_other_lines(lines, source)
     sequences: dict[str, list[str]] = {}
     links: list[Link] = []
     contacts: Counter[tuple[int, int]] = Counter()
@@ -59,6 +73,7 @@ def read_pdb(text: str, *, name: str, source: str) -> FileRecords:
         contacts=contacts,
         assemblies=lambda: _assemblies(text, source),
         chains_by_author=True,
+        notes=(note,) if note else (),
     )
 
 
@@ -85,9 +100,43 @@ def _scan(lines: list[str]) -> tuple[list[int], list[int], list[int]]:
     return rows, model, ter
 
 
+def _check_other_lines(lines: list[str], source: str) -> str:
+    """A remark on lines that are no record; damaged atom records are refused."""
+    unknown: Counter[str] = Counter()
+    for index, line in enumerate(lines):
+        tag = line[:6].rstrip()
+        joined = _ATOM_START.search(line, 1) is not None
+        damaged = bool(tag) and tag not in _RECORD_NAMES and _has_position(line)
+        if joined or damaged:
+            found = "an atom record within the line" if joined else f"record name {tag!r}"
+            raise InputError(
+                f"{found}; atom records begin with ATOM or HETATM, one in a line: a line end or "
+                "a character was lost, fetch the file again",
+                path=source,
+                line=index + 1,
+                rule="pdb.record",
+            )
+        if line.strip() and tag not in _RECORD_NAMES:
+            unknown[tag] += 1
+    if not unknown:
+        return ""
+    return f"{unknown.total()} lines that are no PDB record were passed over: " + " ".join(unknown)
+
+
+def _has_position(line: str) -> bool:
+    # Columns 23-54: residue number, insertion code, x, y, z.
+    return _RESIDUE_AND_POSITION.fullmatch(line, 22, 54) is not None
+
+
 def _atoms(
     lines: list[str], rows: list[int], model: list[int], ter: list[int], source: str
 ) -> AtomTable:
+    if not rows:
+        raise InputError(
+            "the file has no ATOM or HETATM record; it is empty or not a PDB file",
+            path=source,
+            rule="structure.empty",
+        )
     for index in rows:
         if len(lines[index].rstrip()) < _MIN_LENGTH:
             raise InputError(

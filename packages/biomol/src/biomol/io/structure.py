@@ -28,6 +28,9 @@ FORMATS = {
 """File ending to format; each may carry a further ``.gz``."""
 
 
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
 @dataclass(frozen=True)
 class Dropped:
     """Atom records that did not become atoms of the complex.
@@ -169,6 +172,16 @@ def _format_of(path: Path) -> str | None:
 
 def _read_records(path: Path, kind: str) -> list[FileRecords]:
     data = read_bytes(path)
+    if kind != "bcif":
+        while data.startswith(_BYTE_ORDER_MARK):  # joined files can have several
+            data = data.removeprefix(_BYTE_ORDER_MARK)
+        if b"\0" in data:
+            raise InputError(
+                "the file holds NUL bytes: it is binary, UTF-16 or damaged; save it as plain text",
+                path=path,
+                line=data.count(b"\n", 0, data.index(b"\0")) + 1,
+                rule="text.null",
+            )
     stem = path.name
     for ending in (".gz", *FORMATS):
         if stem.lower().endswith(ending):
@@ -177,15 +190,14 @@ def _read_records(path: Path, kind: str) -> list[FileRecords]:
     if kind == "pdb":
         # PDB files are ASCII by their standard; authors' names in other encodings do no harm.
         text = data.decode("latin-1")
-        records = read_pdb(text, name=stem, source=source)
-        if len(records.atoms) == 0 and text.lstrip().startswith("data_"):
+        if text.lstrip().startswith("data_"):
             raise InputError(
                 "the content is mmCIF; rename the file to .cif", path=path, rule="structure.format"
             )
-        return [records]
+        return [read_pdb(text, name=stem, source=source)]
     if kind == "mmcif":
         try:
-            text = data.decode("utf-8-sig")
+            text = data.decode("utf-8")
         except UnicodeDecodeError:
             text = data.decode("latin-1")
         found = [
