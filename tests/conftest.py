@@ -16,7 +16,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
-    """Folder of the real data sets, laid out as docs/data.md says; skips the test without it."""
+    """Folder of the real data sets, laid out as README.md says; skips the test without it."""
     folder = os.environ.get("SCIMIND_DATA", "")
     if not folder:
         pytest.skip("SCIMIND_DATA is unset: it names the folder of the real data sets")

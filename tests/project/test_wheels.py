@@ -1,0 +1,114 @@
+"""The wheels stand alone: built, installed by pip in a fresh environment, run in another folder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+MINUTES = 60
+# Where `pip install` may find a package of this checkout without the wheels that were built.
+LEAKS = ("PYTHONPATH", "VIRTUAL_ENV", "UV_PROJECT_ENVIRONMENT", "PYTHONHOME")
+
+
+def environment() -> dict[str, str]:
+    return {key: value for key, value in os.environ.items() if key not in LEAKS}
+
+
+def run(command: list[str | Path], folder: Path, minutes: float = 10) -> str:
+    answer = subprocess.run(
+        [str(word) for word in command],
+        cwd=folder,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        timeout=minutes * MINUTES,
+        check=False,
+    )
+    assert answer.returncode == 0, (
+        f"{command} ended with {answer.returncode}\n{answer.stderr[-4000:]}"
+    )
+    return answer.stdout
+
+
+@pytest.fixture(scope="module")
+def uv(root: Path) -> str:
+    found = shutil.which("uv") or shutil.which("uv", path=str(root / ".tools" / "bin"))
+    assert found, "uv builds the wheels; scripts/setup installs it"
+    return found
+
+
+@pytest.fixture(scope="module")
+def dist(root: Path, uv: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with the source distributions and wheels of all members."""
+    folder = tmp_path_factory.mktemp("dist")
+    run([uv, "build", "--all-packages", "--no-sources", "--out-dir", folder], root)
+    return folder
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[Path]:
+    """An empty folder outside the checkout; an environment takes gigabytes, so it is removed."""
+    with tempfile.TemporaryDirectory(prefix="wheels-") as folder:
+        yield Path(folder)
+
+
+@pytest.mark.slow
+def test_wheels_hold_the_configurations_and_nothing_from_outside_their_package(dist: Path) -> None:
+    wheels = sorted(dist.glob("*.whl"))
+    assert len(wheels) == 2
+    for wheel in wheels:
+        package = "biomol" if "biomol" in wheel.name else "scimind"
+        names = zipfile.ZipFile(wheel).namelist()
+        assert f"{package}/configs/__init__.py" in names
+        assert any(
+            name.startswith(f"{package}/configs/") and name.endswith(".yaml") for name in names
+        )
+        tops = {name.partition("/")[0] for name in names}
+        assert {top for top in tops if not top.endswith(".dist-info")} == {package}
+        assert any(name.endswith("licenses/LICENSE") for name in names)
+
+
+def install_and_train(python: str, dist: Path, folder: Path) -> None:
+    run([python, "-m", "venv", folder / "venv"], folder)
+    inside = folder / "venv" / "bin" / "python"
+    pip = [inside, "-m", "pip", "install", "--quiet", "--no-input"]
+    run([*pip, "--find-links", dist, "scimind-biomol"], folder, minutes=20)
+    place = run([inside, "-c", "import biomol, scimind; print(biomol.__file__)"], folder)
+    assert Path(place.strip()).is_relative_to(folder / "venv")
+    work = folder / "work"
+    work.mkdir()
+    train = [inside, "-m", "biomol.train", "experiment=smoke", "output=run"]
+    run(train, work, minutes=10)
+    assert (work / "run" / "config.yaml").is_file()
+    assert (work / "run" / "provenance.json").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(45 * MINUTES)
+def test_an_installed_wheel_trains_outside_the_checkout(dist: Path, elsewhere: Path) -> None:
+    install_and_train(sys.executable, dist, elsewhere)
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(60 * MINUTES)
+@pytest.mark.parametrize("version", ["3.11", "3.12"])
+def test_wheels_install_and_train_on_every_python(
+    version: str, dist: Path, uv: str, elsewhere: Path
+) -> None:
+    # uv sees pyenv, conda and system interpreters; none is downloaded for a test.
+    search = [uv, "python", "find", "--no-project", "--no-python-downloads", version]
+    answer = subprocess.run(
+        search, cwd=elsewhere, env=environment(), capture_output=True, text=True, check=False
+    )
+    if answer.returncode:
+        pytest.skip(f"no Python {version} on this machine")
+    install_and_train(answer.stdout.strip(), dist, elsewhere)
