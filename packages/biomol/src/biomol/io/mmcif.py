@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import gemmi
 import numpy as np
@@ -25,16 +25,6 @@ _ASSEMBLY_CATEGORIES = (
     "pdbx_struct_assembly_gen",
     "pdbx_struct_oper_list",
 )
-
-
-class Block(Protocol):
-    """One data block, whatever the encoding of the file."""
-
-    name: str
-
-    def category(self, name: str) -> Category:
-        """Columns of a category, empty when it is absent."""
-        ...
 
 
 class TextBlock:
@@ -83,6 +73,10 @@ class BinaryBlock:
                 values = [None if m else v for v, m in zip(values, mask, strict=True)]
             columns[key] = values
         return columns
+
+
+Block = TextBlock | BinaryBlock
+"""One data block, whatever the encoding of the file."""
 
 
 def read_text_blocks(text: str, *, source: str) -> list[TextBlock]:
