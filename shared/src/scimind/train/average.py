@@ -37,6 +37,7 @@ class MovingAverage(nn.Cell):
         return dict(zip(self.names, self.averages, strict=True))
 
     def construct(self, updates: Tensor) -> Tensor:
+        """Move the averages after update number ``updates``; returns 1-d."""
         t = updates.astype(mstype.float32)
         share = 1.0 - ops.minimum((1.0 + t) / (10.0 + t), Tensor(self.decay, mstype.float32))
         for i in range(len(self.trained)):

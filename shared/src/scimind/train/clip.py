@@ -11,7 +11,7 @@ from scimind.typing import Float
 TINY = 1e-30
 
 
-@constexpr
+@constexpr  # type: ignore[untyped-decorator]
 def _on_cpu() -> bool:
     return target() == "cpu"
 

@@ -30,6 +30,7 @@ class LossScale(nn.Cell):
         return {"scale": self.scale, "calm": self.calm}
 
     def construct(self, finite: Tensor) -> Tensor:
+        """Adapt the scale after a step; returns the new one."""
         calm = ops.select(finite, self.calm + 1, ops.zeros_like(self.calm))
         grow = calm >= self.interval
         doubled = ops.minimum(self.scale * 2.0, Tensor(LARGEST, mstype.float32))

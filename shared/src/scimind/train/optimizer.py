@@ -76,13 +76,14 @@ class Optimizer(nn.Cell):
         }
 
     def state(self) -> dict[str, Parameter]:
-        """Everything a checkpoint must hold, by name: ``updates``, ``first/<parameter>``, …"""
+        """Everything a checkpoint must hold, by name: ``updates``, ``first/<parameter>``."""
         state = {"updates": self.updates}
         for moment, values in self.moments.items():
             state |= {f"{moment}/{n}": v for n, v in zip(self.names, values, strict=True)}
         return state
 
     def construct(self, learning_rate: Tensor, factor: Tensor, *gradients: Tensor) -> Tensor:
+        """Update the parameters in place with ``factor * gradients``."""
         raise NotImplementedError
 
 
@@ -116,6 +117,7 @@ class AdamW(Optimizer):
         self.kernel = ops.Adam()
 
     def construct(self, learning_rate: Tensor, factor: Tensor, *gradients: Tensor) -> Tensor:
+        """Update the parameters in place with ``factor * gradients``."""
         updates = self.updates + 1
         t = updates.astype(mstype.float32)
         correction1 = -ops.expm1(t * self.log_beta1)
@@ -153,6 +155,7 @@ class SGD(Optimizer):
         self.momentum = config.beta1
 
     def construct(self, learning_rate: Tensor, factor: Tensor, *gradients: Tensor) -> Tensor:
+        """Update the parameters in place with ``factor * gradients``."""
         updates = self.updates + 1
         keep = 1.0 - learning_rate * self.weight_decay
         for i in range(len(self.trained)):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import mindspore as ms
@@ -48,7 +49,7 @@ class _ScaledLoss(nn.Cell):
         super().__init__(auto_prefix=False)
         self.loss_cell = loss_cell
 
-    def construct(self, scale, key, *batch):  # type: ignore[no-untyped-def]
+    def construct(self, scale: Tensor, key: Tensor, *batch: Any) -> Any:
         loss, metrics = self.loss_cell(key, *batch)
         return loss * scale, loss, metrics
 
@@ -85,27 +86,26 @@ class _StepGraph(nn.Cell):
             _ScaledLoss(loss_cell), None, optimizer.trained, has_aux=True
         )
 
-    def scale(self):  # type: ignore[no-untyped-def]
+    def scale(self) -> Tensor:
         if self.loss_scale is None:
             return ops.ones((), ms.float32)
         return self.loss_scale.scale * 1.0
 
-    @ms.jit(capture_mode="ast")
-    def add(self, key, *batch):  # type: ignore[no-untyped-def]
+    @ms.jit(capture_mode="ast")  # type: ignore[untyped-decorator]
+    def add(self, key: Tensor, *batch: Any) -> Any:
         (_, loss, metrics), gradients = self.gradient(self.scale(), key, *batch)
         for i in range(len(self.buffers)):
             ops.assign_add(self.buffers[i], gradients[i])
         return loss, metrics
 
-    @ms.jit(capture_mode="ast")
-    def update(self, key, learning_rate, *batch):  # type: ignore[no-untyped-def]
+    @ms.jit(capture_mode="ast")  # type: ignore[untyped-decorator]
+    def update(self, key: Tensor, learning_rate: Tensor, *batch: Any) -> Any:
         scale = self.scale()
         (_, loss, metrics), gradients = self.gradient(scale, key, *batch)
         if self.accumulates:
-            summed = ()
             for i in range(len(self.buffers)):
-                summed = summed + (self.buffers[i] + gradients[i],)
-            gradients = summed
+                ops.assign_add(self.buffers[i], gradients[i])
+            gradients = self.buffers
         if self.reduce_gradients is not None:
             reduced = self.reduce_gradients((*gradients, loss))
             gradients, loss = reduced[:-1], reduced[-1]
@@ -180,6 +180,22 @@ class TrainStep:
             raise ValueError("accumulate is 1: every batch makes its own update")
         loss, metrics = self._graph.add(Tensor(key), *self._inputs("add", batch))
         return loss, metrics
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """The network as it is judged: evaluation mode, with averaged parameters if there are."""
+        named = self.named_parameters()
+        averages = self.average.state() if self.average is not None else {}
+        kept = {name: named[name].asnumpy().copy() for name in averages}
+        try:
+            self.loss_cell.set_train(False)
+            for name, average in averages.items():
+                named[name].set_data(Tensor(average.asnumpy().copy()))
+            yield
+        finally:
+            for name, value in kept.items():
+                named[name].set_data(Tensor(value))
+            self.loss_cell.set_train(True)
 
     def named_parameters(self) -> dict[str, Parameter]:
         """All parameters of the loss cell by path, those of the network first in their order."""
@@ -270,8 +286,8 @@ def named_parameters(loss_cell: nn.Cell) -> dict[str, Parameter]:
     return inner | outer
 
 
-def _paths(cell: nn.Cell) -> Iterable[tuple[str, Parameter]]:
-    return cell.parameters_and_names()
+def _paths(cell: nn.Cell) -> list[tuple[str, Parameter]]:
+    return list(cell.parameters_and_names())
 
 
 def _signature(value: Any) -> Any:
