@@ -352,13 +352,13 @@ def test_an_evaluation_pass_shows_every_example_once_and_counts_the_failed():
     log = FailureLog(limit=1.0)
     seen: list[int] = []
     for rank in range(2):
-        for batch, indices in evaluation_batches(
+        for part in evaluation_batches(
             Ragged(corrupt=[4, 9]), COLLATE, buckets=BUCKETS, shard=Shard(rank, 2),
             on_error="record", failures=log,
         ):  # fmt: skip
-            assert batch["value"].shape in {(4, 8), (2, 16)}
-            assert batch["id"][: len(indices)].tolist() == indices
-            seen += indices
+            assert part.batch["value"].shape in {(4, 8), (2, 16)}
+            assert part.batch["id"][: len(part.indices)].tolist() == part.indices
+            seen += part.indices
     assert sorted(seen) == sorted(set(range(37)) - {4, 9})
     assert set(log.failures) == {"molecule-4", "molecule-9"}
     with pytest.raises(InputError, match="3 atoms"):

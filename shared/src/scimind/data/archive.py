@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from scimind.errors import InputError
 
@@ -102,6 +102,11 @@ def extract(path: Path, target: Path, limits: ArchiveLimits = ArchiveLimits()) -
     return [target / name for name in copier.files]
 
 
+@runtime_checkable
+class _Readable(Protocol):
+    def read(self, size: int = ..., /) -> bytes: ...
+
+
 class _Copier:
     """Checks members and writes them below the staging folder, counting what it writes."""
 
@@ -124,7 +129,7 @@ class _Copier:
     def folder(self, name: str) -> None:
         (self._staging / self._checked(name)).mkdir(parents=True, exist_ok=True)
 
-    def file(self, name: str, content: IO[bytes]) -> None:
+    def file(self, name: str, content: _Readable) -> None:
         relative = self._checked(name)
         destination = self._staging / relative
         try:
@@ -197,34 +202,34 @@ def _copy_tar(copier: _Copier) -> None:
 
 
 @contextmanager
-def _decompressed(copier: _Copier) -> Iterator[IO[bytes]]:
+def _decompressed(copier: _Copier) -> Iterator[Any]:
     with copier.archive.open("rb") as file:
         opener = _OPENERS.get(file.read(2))
     opened: Any = opener(copier.archive, "rb") if opener else copier.archive.open("rb")
     with opened:
-        yield _Bounded(opened, copier)  # type: ignore[misc]
+        yield _Bounded(opened, copier)
 
 
 class _Bounded:
     """Refuses the single huge reads by which a lying header would fill the memory."""
 
-    def __init__(self, stream: IO[bytes], copier: _Copier) -> None:
+    def __init__(self, stream: Any, copier: _Copier) -> None:
         self._stream = stream
         self._copier = copier
 
     def read(self, size: int = -1) -> bytes:
         if not 0 <= size <= _LARGEST_HEADER:
             raise self._copier.refuse("header", f"claims {size} bytes", "header")
-        return self._guarded(self._stream.read, size)
+        return bytes(self._guarded(self._stream.read, size))
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         limit = self._copier.limits.max_bytes
         if offset > 2 * limit + (1 << 30):
             raise self._copier.refuse("header", f"claims an offset of {offset} bytes", "header")
-        return self._guarded(self._stream.seek, offset, whence)
+        return int(self._guarded(self._stream.seek, offset, whence))
 
     def tell(self) -> int:
-        return self._stream.tell()
+        return int(self._stream.tell())
 
     @staticmethod
     def _guarded(call: Callable[..., T], *arguments: int) -> T:

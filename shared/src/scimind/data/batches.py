@@ -340,7 +340,7 @@ class Mixture(Generic[BatchT]):
     """
 
     def __init__(
-        self, streams: Mapping[str, Stream[BatchT]], weights: Mapping[str, float], seed: int
+        self, streams: Mapping[str, Stream[BatchT]], weights: Mapping[str, float | int], seed: int
     ) -> None:
         if set(streams) != set(weights):
             raise ConfigError(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Generic, NamedTuple, TypeVar
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from scimind.data.buckets import Bucket, Buckets
 from scimind.data.failures import RECORDED, FailureLog, OnError
@@ -13,7 +14,8 @@ ItemT = TypeVar("ItemT")
 BatchT = TypeVar("BatchT")
 
 
-class EvaluationBatch(NamedTuple, Generic[BatchT]):
+@dataclass(frozen=True)
+class EvaluationBatch(Generic[BatchT]):
     """A batch and the examples in its rows; rows beyond ``len(indices)`` repeat the last one."""
 
     batch: BatchT

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Iterator
-from typing import Generic, TypeVar
+from typing import Generic, SupportsIndex, TypeVar
 
 import numpy as np
 
@@ -99,6 +100,6 @@ class _Window(Generic[ItemT, BatchT]):
     def __len__(self) -> int:
         return self._length
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, ...]:
-        batch = self._batches.batch(self._start + int(index))
+    def __getitem__(self, index: SupportsIndex) -> tuple[np.ndarray, ...]:
+        batch = self._batches.batch(self._start + operator.index(index))
         return tuple(batch_arrays(batch))

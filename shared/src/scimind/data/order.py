@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from scimind.seeding import numpy_generator
 from scimind.typing import Int
@@ -73,10 +74,10 @@ class WeightedSchedule:
         path: Further keys that tell this schedule from the others of the run.
     """
 
-    def __init__(self, weights: Sequence[float], seed: int, path: Sequence[int | str] = ()) -> None:
+    def __init__(self, weights: npt.ArrayLike, seed: int, path: Sequence[int | str] = ()) -> None:
         values = np.asarray(weights, dtype=np.float64)
         if values.ndim != 1 or not values.size or not np.all(np.isfinite(values) & (values > 0)):
-            raise ValueError(f"weights must be positive and finite, not {list(weights)}")
+            raise ValueError(f"weights must be positive and finite, not {weights!r}")
         self.probabilities = values / values.sum()
         # Upper ends of the sources' intervals on the 64-bit circle; the last one is open.
         edges = np.cumsum(self.probabilities)[:-1] * 2.0**64
