@@ -60,16 +60,17 @@ def _account(file: StructureFile, records_in_text: int | None) -> Iterator[str]:
 def check_pdb(path: Path) -> dict:
     def read(path: Path) -> tuple[Counter, list[str]]:
         file = read_structure(path)
-        text = path.read_bytes().decode("latin-1")
-        # Anywhere in a line, since a lost line end puts two records into one.
-        records = len(re.findall(r"(?:ATOM  |HETATM)(?= *\d)[ \d]{5} ", text))
+        text = path.read_bytes().removeprefix(b"\xef\xbb\xbf").decode("latin-1")
+        lines = re.split(r"\r\n|\r|\n", text)
+        tags = {line[:6].rstrip() for line in lines if line.strip()}
+        notes = " ".join(file.notes)
+        unknown = tags - PDB_RECORDS
+        reported = {tag for tag in unknown if tag in notes}
+        records = sum(_pdb_atoms(line) for line in lines if line[:6].rstrip() not in reported)
         losses = list(_account(file, records))
-        tags = {line[:6].rstrip() for line in re.split(r"\r\n|\r|\n", text) if line.strip()}
-        if unknown := sorted(tags - PDB_RECORDS):
-            notes = " ".join(file.notes)
-            losses += [f"line {tag!r} unreported" for tag in unknown if tag not in notes]
+        losses += [f"line {tag!r} unreported" for tag in sorted(unknown - reported)]
         if records:
-            written = {line[30:54] for line in re.split(r"\r\n|\r|\n", text)}
+            written = {line[30:54] for line in lines}
             places = {
                 tuple(np.float32(text[k : k + 8]) for k in (0, 8, 16))
                 for text in written
@@ -83,6 +84,15 @@ def check_pdb(path: Path) -> dict:
         return Counter(entry.reason for entry in file.dropped), losses
 
     return judge(path, read)
+
+
+def _pdb_atoms(line: str) -> int:
+    """Atom records of a line: one at its beginning, and any that a lost line end put there."""
+    return (line[:6].rstrip() in ("ATOM", "HETATM")) + len(_EMBEDDED_ATOM.findall(line, 1))
+
+
+# Name and serial number, then 13 columns up to the residue number.
+_EMBEDDED_ATOM = re.compile(r"(?:ATOM  |HETATM)(?= *\d)[ \d]{5} .{10}[ \d-]{4}")
 
 
 def _parts(columns: str) -> bool:

@@ -18,6 +18,8 @@ from typing import Any
 from scimind.errors import EXIT_INPUT, EXIT_OK, InputError, ScimindError
 from scimind.eval.result import BaselineRow, MetricValue, Result
 from scimind.eval.statistics import over_seeds
+from scimind.eval.writing import write_whole
+from scimind.reading import read_text
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 Words = Mapping[str, Any]
@@ -159,13 +161,13 @@ def _update(path: Path, entries: Sequence[Entry], check: bool) -> bool:
     """Whether the file differed; writes it unless only checking."""
     if not path.is_file():
         raise InputError("the file to write into does not exist", path=path, rule="results.target")
-    text = path.read_text(encoding="utf-8")
+    text = read_text(path)
     chinese = path.stem.endswith("_CN")
     wanted = replace_between_markers(
         text, tables(entries, link_root=path.resolve().parent, chinese=chinese), path
     )
     if wanted != text and not check:
-        path.write_text(wanted, encoding="utf-8")
+        write_whole(path, wanted)
     return wanted != text
 
 

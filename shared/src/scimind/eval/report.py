@@ -9,12 +9,13 @@ from __future__ import annotations
 import base64
 import io
 import mimetypes
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from scimind.eval.writing import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -198,14 +199,12 @@ class Report:
         )
 
     def write(self, path: Path) -> None:
-        """Writes the page, under its final name only once it is complete."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            partial.write_text(self.html(), encoding="utf-8")
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        """Writes the page, under its final name only once it is complete.
+
+        Raises:
+            EnvironmentProblem: The file cannot be written.
+        """
+        write_whole(path, self.html())
 
     def _add(self, section: str, content: str) -> None:
         self._sections.setdefault(section, []).append(content)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import types
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from scimind.errors import InputError
+from scimind.eval.writing import write_whole
 from scimind.reading import read_json
 
 SCHEMA = "scimind.result/1"
@@ -142,20 +142,13 @@ class Result:
         return (self.task, self.version, self.split, self.data_digest)
 
     def save(self, path: Path) -> None:
-        """Writes the JSON file, under its final name only once it is complete."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(
-            {"schema": SCHEMA, **_finite(asdict(self))},
-            indent=1,
-            ensure_ascii=False,
-            allow_nan=False,
-        )
-        partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            partial.write_text(text + "\n", encoding="utf-8")
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        """Writes the JSON file, under its final name only once it is complete.
+
+        Raises:
+            EnvironmentProblem: The file cannot be written.
+        """
+        content = {"schema": SCHEMA, **_finite(asdict(self))}
+        write_whole(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
     @classmethod
     def load(cls, path: Path) -> Result:
