@@ -164,6 +164,28 @@ time.sleep(300)
 
 
 @pytest.mark.slow
+def test_a_program_relaunches_itself_with_its_own_arguments(tmp_path):
+    program = script(tmp_path, """
+from pathlib import Path
+from scimind.config import ParallelConfig
+from scimind.parallel import rank, world
+from scimind.parallel.launch import relaunch
+code = relaunch(ParallelConfig(workers=2), log_dir=Path("logs"), arguments=["output=x"])
+if code is not None:
+    sys.exit(code)
+Path(f"rank-{rank()}").write_text(f"{world()} {sys.argv[1:]} {sys.flags.dev_mode}")
+sys.exit(3 if sys.argv[1] == "fail" else 0)
+""")  # fmt: skip
+    for argument, code in (("fail", 3), ("a b", 0)):
+        done = subprocess.run([sys.executable, "-X", "dev", program, argument], cwd=tmp_path,
+                              capture_output=True, text=True, timeout=120)  # fmt: skip
+        assert done.returncode == code, done.stderr
+    for number in range(2):
+        found = (tmp_path / f"rank-{number}").read_text()
+        assert found == "2 ['a b', 'output=x'] True"
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_ending_the_launcher_ends_the_workers(tmp_path, number):
     program = script(tmp_path, """
