@@ -1,0 +1,1 @@
+"""Trivial and classical baselines, fitted on the training part of each task."""
