@@ -3,7 +3,8 @@
 Two chains are related if their best local alignment (BLOSUM62, gap 11 + 1 per residue; match 2,
 mismatch -3, gap 5 + 2 for nucleic acids) fulfils one of
 
-* identical pairs / length of the shorter chain >= threshold, or
+* identical pairs >= threshold * length of the shorter chain, counted as 50 at least (25 for
+  nucleic acids), since a short peptide matches any protein that well by chance, or
 * identical pairs / aligned pairs >= threshold over at least 50 aligned pairs that cover at least
   half of the shorter chain (a shared domain).
 
@@ -29,6 +30,7 @@ from scimind.typing import Int
 log = logging.getLogger(__name__)
 
 THRESHOLDS = {MolType.PROTEIN: 0.3, MolType.RNA: 0.8, MolType.DNA: 0.8}
+MIN_LENGTH = {MolType.PROTEIN: 50, MolType.RNA: 25, MolType.DNA: 25}
 MIN_DOMAIN = 50
 MIN_COVERAGE = 0.5
 ALL_PAIRS_LIMIT = 1500
@@ -77,8 +79,8 @@ def related(first: str, second: str, mol_type: MolType = MolType.PROTEIN) -> boo
         for (a0, a1), (b0, _) in zip(*alignments[0].aligned, strict=True)
         for step in range(a1 - a0)
     ]
-    same = sum(a == b and a not in "XN" if not protein else a == b != "X" for a, b in pairs)
-    if same >= threshold * shorter:
+    same = sum(a == b != letters[-1] for a, b in pairs)
+    if same >= threshold * max(shorter, MIN_LENGTH[mol_type]):
         return True
     covered = len(pairs) >= max(MIN_DOMAIN, MIN_COVERAGE * shorter)
     return covered and same >= threshold * len(pairs)

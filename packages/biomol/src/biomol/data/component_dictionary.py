@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 from rdkit import Chem, rdBase
-from rdkit.Chem import QED, rdMolDescriptors
+from rdkit.Chem import rdMolDescriptors
 
 from biomol.chem.ccd import Component, component_codes, find_component
 from biomol.chem.vocab import ELEMENTS
@@ -44,7 +44,7 @@ PROPERTIES: tuple[Property, ...] = (
     Property("ccd/tpsa", "regression", "angstrom^2"),
     Property("ccd/fraction_sp3", "regression"),
     Property("ccd/rotatable_bonds", "regression", "count"),
-    Property("ccd/qed", "regression"),
+    Property("ccd/h_bond_donors", "regression", "count"),
     Property("ccd/lipinski", "binary", "no rule of five violated"),
     Property("ccd/chiral", "binary", "has a stereocentre"),
 )
@@ -163,8 +163,8 @@ def properties_of(mol: Chem.Mol) -> dict[str, float]:
 
     Returns:
         Values by property name. Crippen: Wildman and Crippen, J. Chem. Inf. Comput. Sci. 39
-        (1999) 868; TPSA: Ertl et al., J. Med. Chem. 43 (2000) 3714; QED: Bickerton et al., Nat.
-        Chem. 4 (2012) 90; rule of five: Lipinski et al., Adv. Drug Deliv. Rev. 23 (1997) 3.
+        (1999) 868; TPSA: Ertl et al., J. Med. Chem. 43 (2000) 3714; rule of five: Lipinski
+        et al., Adv. Drug Deliv. Rev. 23 (1997) 3.
     """
     logp, refractivity = rdMolDescriptors.CalcCrippenDescriptors(mol)
     within = (
@@ -179,7 +179,7 @@ def properties_of(mol: Chem.Mol) -> dict[str, float]:
         "ccd/tpsa": rdMolDescriptors.CalcTPSA(mol),
         "ccd/fraction_sp3": rdMolDescriptors.CalcFractionCSP3(mol),
         "ccd/rotatable_bonds": float(rdMolDescriptors.CalcNumRotatableBonds(mol)),
-        "ccd/qed": float(QED.qed(mol)),
+        "ccd/h_bond_donors": float(rdMolDescriptors.CalcNumHBD(mol)),
         "ccd/lipinski": float(within),
         "ccd/chiral": float(any(atom.GetChiralTag() for atom in mol.GetAtoms())),
     }

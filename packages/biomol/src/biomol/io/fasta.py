@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from Bio import SeqIO
+from Bio.SeqIO.FastaIO import SimpleFastaParser
 
 from biomol.chem.standard import reference_slots
 from biomol.chem.vocab import (
@@ -125,12 +125,12 @@ def read_records(path: str | Path) -> tuple[list[FastaRecord], list[Rejection]]:
             rule="fasta.header",
         )
     lines = [i for i, line in enumerate(text.split("\n"), start=1) if line.startswith(">")]
-    parsed = SeqIO.parse(io.StringIO(stripped), "fasta")
+    parsed = SimpleFastaParser(io.StringIO(stripped))
     records: list[FastaRecord] = []
     rejected: list[Rejection] = []
     seen: dict[str, str] = {}
-    for line, entry in zip(lines, parsed, strict=True):
-        header, letters = entry.description, "".join(str(entry.seq).split())
+    for line, (header, sequence) in zip(lines, parsed, strict=True):
+        letters = "".join(sequence.split())
         name = header.split(maxsplit=1)[0].strip("|") if header.strip() else ""
         problem = None
         if not name:

@@ -394,7 +394,11 @@ def _embed(mol: Chem.Mol, name: str, seed: int) -> np.ndarray:
 
 
 def _chemistry_problem(mol: Chem.Mol) -> tuple[str, str]:
-    problems = Chem.DetectChemistryProblems(mol)
+    try:
+        mol.UpdatePropertyCache(strict=False)
+        problems = Chem.DetectChemistryProblems(mol)
+    except RuntimeError as error:
+        return "sanitize", str(error).strip().split("\n")[0] or "RDKit cannot say why"
     if not problems:
         return "sanitize", "RDKit refuses it without a reason"
     first = problems[0]

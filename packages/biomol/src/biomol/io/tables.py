@@ -20,7 +20,7 @@ import pandas as pd
 from biomol.chem.vocab import PROTEIN_LETTERS
 from biomol.io.ligand import parse_smiles
 from biomol.io.rejection import Rejection
-from scimind.errors import InputError
+from scimind.errors import EnvironmentProblem, InputError
 from scimind.reading import read_bytes, read_text
 
 Kind = Literal["regression", "binary"]
@@ -41,7 +41,7 @@ _PARTS = {
     "test": "test",
 }
 _PROBED_ROWS = 50
-_BOOLEANS = {"true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0}
+_BOOLEANS = {"true": "1", "false": "0", "yes": "1", "no": "0"}
 _BLANKS = ("", "na", "nan", "none", "null", "n/a", "-")
 
 
@@ -225,6 +225,11 @@ def _parquet(path: Path) -> tuple[pd.DataFrame, list[int]]:
     data = read_bytes(path)
     try:
         frame = pd.read_parquet(io.BytesIO(data))
+    except ImportError as error:
+        raise EnvironmentProblem(
+            f"Parquet needs pyarrow, which cannot be imported ({str(error).strip()[-160:]}); "
+            "install a pyarrow that fits the installed numpy"
+        ) from None
     except Exception as error:  # pyarrow raises its own hierarchy, OSError, KeyError and more
         raise InputError(
             f"not a Parquet table ({str(error).splitlines()[0][:120]}); write it again",
@@ -337,21 +342,19 @@ def _target_columns(
         identifier = lower in _NOT_TARGETS or lower.endswith(("_id", " id"))
         if column == molecule or identifier or lower in (*SPLIT_COLUMNS, _VALIDATION):
             continue
-        cells = [cell for cell in frame[column].tolist() if cell.strip().lower() not in _BLANKS]
-        numeric = sum(not math.isnan(_number(cell)) for cell in cells)
-        if cells and numeric >= 0.5 * len(cells):
+        numbers, blank = _numbers(frame[column])
+        given = int((~blank).sum())
+        if given and int((~np.isnan(numbers)).sum()) >= 0.5 * given:
             found.append(column)
     return found
 
 
-def _number(cell: str) -> float:
-    text = cell.strip().lower()
-    if text in _BOOLEANS:
-        return _BOOLEANS[text]
-    try:
-        return float(text) if "_" not in text else math.nan
-    except ValueError:
-        return math.nan
+def _numbers(column: pd.Series[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Value of each cell, NaN where it is none, and whether the cell is blank."""
+    text = column.str.strip().str.lower()
+    blank = text.isin(_BLANKS).to_numpy(np.bool_)
+    values = pd.to_numeric(text.replace(_BOOLEANS), errors="coerce").to_numpy(np.float64)
+    return np.where(blank, np.nan, values), blank
 
 
 def _values(
@@ -361,22 +364,16 @@ def _values(
     values = np.full((len(lines), len(columns)), np.nan)
     rejected = []
     for place, column in enumerate(columns):
-        for index, cell in enumerate(frame[column].tolist()):
-            if cell.strip().lower() in _BLANKS:
-                continue
-            value = _number(cell)
-            if math.isfinite(value):
-                values[index, place] = value
-            else:
-                rejected.append(
-                    Rejection(
-                        str(path),
-                        lines[index],
-                        "table.value",
-                        f"column {column!r} holds {cell.strip()[:40]!r}, no finite number; "
-                        "write a number or leave the cell blank",
-                    )
-                )
+        numbers, blank = _numbers(frame[column])
+        finite = np.isfinite(numbers)
+        values[finite, place] = numbers[finite]
+        for index in np.flatnonzero(~finite & ~blank):
+            cell = frame[column].iloc[index].strip()[:40]
+            message = (
+                f"column {column!r} holds {cell!r}, no finite number; "
+                "write a number or leave the cell blank"
+            )
+            rejected.append(Rejection(str(path), lines[index], "table.value", message))
     return values, rejected
 
 

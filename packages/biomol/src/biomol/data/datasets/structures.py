@@ -85,7 +85,7 @@ def load_structures(
     name: str = "structures",
     unit: Literal["complex", "chain"] = "complex",
     min_length: int = 30,
-    fractions: tuple[float, float, float] = (0.8, 0.1, 0.1),
+    fractions: tuple[float, float, float] = (0.7, 0.1, 0.2),
     seed: int = 0,
 ) -> Dataset:
     """Structure files as records with a cluster split.

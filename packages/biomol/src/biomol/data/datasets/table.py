@@ -14,10 +14,11 @@ from biomol.data.splits import (
     Split,
     given_split,
     random_split,
-    scaffold_split,
+    scaffold_groups_split,
+    scaffold_of,
 )
 from biomol.io.fasta import clean_sequence
-from biomol.io.ligand import from_smiles
+from biomol.io.ligand import complex_from_mol, parse_smiles
 from biomol.io.rejection import Rejection
 from biomol.io.tables import Property, Row, Table, read_table
 from scimind.errors import InputError
@@ -62,9 +63,10 @@ def load_table(
     }
     rejected: list[Rejection] = list(table.rejected)
     kept: list[Row] = []
+    scaffolds: list[str] = []
     records: Sequence[Complex]
     if table.content == "smiles":
-        parsed = _molecules(table, name, renamed, kept, rejected)
+        parsed = _molecules(table, name, renamed, kept, scaffolds, rejected)
         first = next(parsed, None)
         if first is None:
             raise InputError(
@@ -79,7 +81,7 @@ def load_table(
     return Dataset(
         name=name,
         records=records,
-        split=_split(kept, table, split, seed),
+        split=_split([row.part for row in kept], scaffolds, split, seed, table.path),
         properties=tuple(
             Property(renamed[target.name], target.kind, target.unit) for target in table.targets
         ),
@@ -99,17 +101,22 @@ def _molecules(
     name: str,
     renamed: Mapping[str, str],
     kept: list[Row],
+    scaffolds: list[str],
     rejected: list[Rejection],
 ) -> Iterator[Complex]:
     """Records of the molecules, noting on the way which rows were kept and refused."""
     for row in table.rows:
+        properties = {renamed[key]: value for key, value in row.values.items()}
         try:
-            record = from_smiles(row.text, f"{name}:{row.line}")
+            mol = parse_smiles(row.text)
+            record = complex_from_mol(
+                mol, f"{name}:{row.line}", f"{table.path}#{row.line}", properties=properties
+            )
         except InputError as error:
             rejected.append(Rejection.from_error(error, path=table.path, line=row.line))
             continue
         kept.append(row)
-        record.properties.update({renamed[key]: value for key, value in row.values.items()})
+        scaffolds.append(scaffold_of(mol))
         yield record
 
 
@@ -148,13 +155,25 @@ def _sequences(
     )
 
 
-def _split(rows: Sequence[Row], table: Table, method: SplitMethod, seed: int) -> Split:
-    parts = [row.part for row in rows]
+def _split(
+    parts: Sequence[str | None],
+    scaffolds: Sequence[str],
+    method: SplitMethod,
+    seed: int,
+    path: str,
+) -> Split:
     if method == "auto":
-        ungrouped: SplitMethod = "scaffold" if table.content == "smiles" else "random"
+        ungrouped: SplitMethod = "scaffold" if scaffolds else "random"
         method = "given" if any(parts) else ungrouped
     if method == "given":
         return given_split(parts, seed=seed)
     if method == "scaffold":
-        return scaffold_split([row.text for row in rows])
-    return random_split(len(rows), seed=seed)
+        if not scaffolds:
+            raise InputError(
+                "a scaffold split needs molecules and the table holds sequences; "
+                "use split=given or split=random",
+                path=path,
+                rule="split.scaffold",
+            )
+        return scaffold_groups_split(scaffolds)
+    return random_split(len(parts), seed=seed)
