@@ -227,3 +227,9 @@ def test_interruption_ends_the_run_and_its_children(toy: Path, tmp_path: Path, s
     assert code == (143 if sweep else -signal.SIGTERM)
     assert process.stdout.read() == "", "a child has gone on"
     assert time.monotonic() - started < 30
+
+
+def test_folders_with_quotes_and_spaces_reach_the_runs_of_a_sweep(run, tmp_path: Path) -> None:
+    answer = run("-m", "seed=0,1", 'output="it\'s here"')
+    assert answer.returncode == 0, answer.stderr
+    assert len(list((tmp_path / "it's here").glob("*/config.yaml"))) == 2

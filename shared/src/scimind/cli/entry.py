@@ -16,6 +16,7 @@ from typing import Generic, TypeVar
 
 from scimind.cli.arguments import Arguments, parse
 from scimind.cli.log import LOG_FILE, configure
+from scimind.cli.sweep import EXIT_INTERRUPTED, run_sweep
 from scimind.config import (
     ConfigSource,
     RunConfig,
@@ -36,8 +37,6 @@ C = TypeVar("C", bound=RunConfig)
 
 logger = logging.getLogger(__name__)
 
-EXIT_INTERRUPTED = 130
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Command(Generic[C]):
@@ -49,7 +48,7 @@ class Command(Generic[C]):
         config_package: Package that holds the YAML.
         config_name: Primary YAML file, without its suffix; also the verb's name in the default
             output folder.
-        prog: How the command is called.
+        prog: How the command is called: ``python -m`` and the module.
         examples: Pairs of arguments and what they do, for the help page.
     """
 
@@ -97,8 +96,6 @@ class Command(Generic[C]):
             print(page, flush=True)
             return EXIT_OK
         if arguments.multirun:
-            from scimind.cli.sweep import run_sweep
-
             return run_sweep(self, arguments)
         config = self.configuration(arguments, arguments.overrides)
         if arguments.show_config:

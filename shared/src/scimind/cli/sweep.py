@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import logging
-import multiprocessing
 import re
 import signal
+import subprocess
 import sys
 from pathlib import Path
 from types import FrameType
@@ -20,11 +19,11 @@ if TYPE_CHECKING:
 
 C = TypeVar("C", bound=RunConfig)
 
-logger = logging.getLogger(__name__)
+EXIT_INTERRUPTED = 130
 
 
 def run_sweep(command: Command[C], arguments: Arguments) -> int:
-    """Check every combination, then run each in a fresh process and a folder of its own.
+    """Check every combination, then run each as a command of its own in a folder of its own.
 
     A fresh process, because device, threads and precision cannot change once MindSpore runs, and
     because a run that dies must not take the others with it.
@@ -50,7 +49,8 @@ def run_sweep(command: Command[C], arguments: Arguments) -> int:
         label = _label([word for word in overrides if any(word not in run for run in runs)])
         config.output = str(Path(config.output or start) / f"{number}{label}")
         print(f"run {number + 1} of {len(runs)}: {config.output}", file=sys.stderr)
-        codes[config.output] = _run_apart(command, config)
+        words = [*overrides, "output='" + config.output.replace("'", "\\'") + "'"]
+        codes[config.output] = _run_apart(_command_line(command, arguments, words))
     failed = {output: code for output, code in codes.items() if code != EXIT_OK}
     print(f"{len(codes) - len(failed)} of {len(codes)} runs succeeded", file=sys.stderr)
     for output, code in failed.items():
@@ -58,31 +58,34 @@ def run_sweep(command: Command[C], arguments: Arguments) -> int:
     return next(iter(failed.values()), EXIT_OK)
 
 
-def _run_apart(command: Command[C], config: C) -> int:
-    process = multiprocessing.get_context("spawn").Process(target=_child, args=(command, config))
+def _command_line(command: Command[C], arguments: Arguments, words: list[str]) -> list[str]:
+    """``python -m biomol.train …`` with this interpreter."""
+    folders = [f"--config-dir={folder}" for folder in arguments.config_dirs]
+    return [sys.executable, *command.prog.split()[1:], *folders, *words]
+
+
+def _run_apart(line: list[str]) -> int:
+    process = subprocess.Popen(line)
+    stopped = False
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
+        # Popen.wait holds a lock while the signal arrives: only the call below may wait.
+        nonlocal stopped
+        stopped = True
         process.terminate()
-        process.join()
-        raise SystemExit(EXIT_TERMINATED)
 
     before = signal.signal(signal.SIGTERM, stop)
     try:
-        process.start()
-        process.join()
+        code = process.wait()
     except KeyboardInterrupt:
         # The terminal has sent it to the run as well, which may be saving its state.
-        process.join()
-        raise SystemExit(130) from None
+        process.wait()
+        raise SystemExit(EXIT_INTERRUPTED) from None
     finally:
         signal.signal(signal.SIGTERM, before)
-    code = process.exitcode
-    assert code is not None
+    if stopped:
+        raise SystemExit(EXIT_TERMINATED)
     return 128 - code if code < 0 else code
-
-
-def _child(command: Command[C], config: C) -> None:
-    sys.exit(command.run(config))
 
 
 def _label(words: list[str]) -> str:
