@@ -23,6 +23,11 @@ AROMATIC = 4
 CHIRALITY = {"R": 1, "S": 2}
 """CIP label to the code used in ``Complex.chirality``; everything else is 0."""
 
+PLACEHOLDER_NAMES = frozenset(
+    ("LIG", "UNL", "UNX", "UNK", "DRG", "INH", "MOL", "XXX", "UN1", "000")
+)
+"""Names that programs give to any ligand; their dictionary entries are particular molecules."""
+
 _ORDERS = {"SING": 1, "DOUB": 2, "TRIP": 3, "QUAD": 3, "AROM": AROMATIC, "DELO": AROMATIC}
 
 

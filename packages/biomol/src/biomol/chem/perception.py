@@ -43,7 +43,7 @@ def bonds_by_distance(
     """
     if len(elements) < 2:
         return np.zeros((0, 3), np.int32)
-    radii = np.array([covalent_radius(e) for e in elements])
+    radii = np.array([covalent_radius(e) for e in elements.tolist()])
     tree = cKDTree(xyz)
     pairs = tree.query_pairs(2 * radii.max() + _TOLERANCE_ANGSTROM, output_type="ndarray")
     distance = np.linalg.norm(xyz[pairs[:, 0]] - xyz[pairs[:, 1]], axis=1)

@@ -20,7 +20,7 @@ from biomol.chem.vocab import UNKNOWN_DNA, UNKNOWN_PROTEIN, UNKNOWN_RNA
 from biomol.data.complex import Complex
 from biomol.io.ligand_atoms import match_component, without_leaving
 from biomol.io.records import AtomKey, FileRecords
-from biomol.io.residues import NO_SLOT, ChainResidues, Ledger, Residue
+from biomol.io.residues import NO_SLOT, ChainResidues, Ledger, Residue, is_known_residue
 from biomol.io.sequence import Position, place_residues
 from biomol.io.tokens import Place, TokenBuilder, connected_groups
 from scimind.errors import InputError
@@ -192,9 +192,11 @@ class _Assembler:
         code = protein_code(comp) or nucleotide_code(comp, deoxy=deoxy)
         if code is not None:
             return code
-        if find_component(comp) is not None or comp in self.records.components:
-            return None
         residue = position.residue
+        if residue is not None and is_known_residue(self.records, residue):
+            return None
+        if residue is None and (find_component(comp) or comp in self.records.components):
+            return None
         where = residue.label if residue is not None else f"position {position.index + 1}"
         if self.strict:
             row = next(iter(residue.atoms.values())) if residue is not None else None
@@ -232,7 +234,7 @@ class _Assembler:
         self, position: Position, chain: ChainResidues, arguments: _Address
     ) -> dict[str, Place]:
         residue = position.residue or Residue(
-            position.comp, chain.key, chain.author_chain, 0, "", 0, True, False
+            position.comp, chain.key, chain.author_chain, 0, "", 0, True, False, False
         )
         return self._add_component(residue, linked=True, arguments=arguments)
 

@@ -6,15 +6,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from biomol.chem.ccd import Component, find_component
+from biomol.chem.ccd import PLACEHOLDER_NAMES, Component, find_component
 from biomol.chem.perception import MAX_BOND_ANGSTROM, UNKNOWN_TYPE, perceive_component
 from biomol.io.records import FileRecords
 from biomol.io.residues import Residue
 
-# Names that programs give to any ligand; their dictionary entries are particular molecules.
-PLACEHOLDER_NAMES = frozenset(
-    ("LIG", "UNL", "UNX", "UNK", "DRG", "INH", "MOL", "XXX", "UN1", "000")
-)
 _MIN_PLAUSIBLE_BONDS = 0.9
 
 

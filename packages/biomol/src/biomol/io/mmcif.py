@@ -188,9 +188,7 @@ def _texts(category: Category, *names: str) -> list[str]:
     return out
 
 
-def _numbers(
-    category: Category, name: str, missing: float, source: str, kind: type = float
-) -> np.ndarray:
+def _numbers(category: Category, name: str, missing: float, source: str) -> np.ndarray:
     size = _length(category)
     if name not in category:
         return np.full(size, missing)
@@ -258,9 +256,9 @@ def _atoms(sites: Category, source: str) -> AtomTable:
         xyz=np.stack([_numbers(sites, f"Cartn_{axis}", np.nan, source) for axis in "xyz"], axis=-1),
         occupancy=_numbers(sites, "occupancy", 1.0, source),
         b_factor=_numbers(sites, "B_iso_or_equiv", 0.0, source),
-        charge=_numbers(sites, "pdbx_formal_charge", 0, source).astype(np.int32),
+        charge=_numbers(sites, "pdbx_formal_charge", 0.0, source).astype(np.int32),
         serial=np.zeros(size, np.int64),
-        ter=np.zeros(size, np.int32),
+        ter=np.full(size, -1, np.int32),
         line=np.arange(1, size + 1),
     )
 
@@ -439,7 +437,7 @@ def _component_atoms(code: str, entry: Component) -> AtomTable:
         b_factor=np.zeros(size),
         charge=entry.charges,
         serial=np.zeros(size, np.int64),
-        ter=zeros,
+        ter=zeros - 1,
         line=np.arange(1, size + 1),
     )
 

@@ -78,26 +78,25 @@ def read_pdb(text: str, *, name: str, source: str) -> FileRecords:
 
 
 def _scan(lines: list[str]) -> tuple[list[int], list[int], list[int]]:
-    """Line index of every atom record with its model ordinal and TER count of its chain."""
+    """Line, model and remaining TER records (see ``AtomTable.ter``) of every atom record."""
     rows: list[int] = []
-    model: list[int] = []
-    ter: list[int] = []
-    current, fresh, last_chain = 0, True, ""
-    ters: Counter[str] = Counter()
+    chains: list[tuple[int, str]] = []
+    passed: list[int] = []
+    ters: Counter[tuple[int, str]] = Counter()
+    current, fresh = 0, True
     for index, line in enumerate(lines):
         tag = line[:6].rstrip()
         if tag in ("ATOM", "HETATM"):
             fresh = False
-            last_chain = line[20:22]
             rows.append(index)
-            model.append(current)
-            ter.append(ters[last_chain])
-        elif tag == "TER":
-            ters[last_chain] += 1
+            chains.append((current, line[20:22]))
+            passed.append(ters[chains[-1]])
+        elif tag == "TER" and chains:
+            ters[chains[-1]] += 1
         elif tag in ("MODEL", "ENDMDL", "END") and not fresh:
             current, fresh = current + 1, True
-            ters.clear()
-    return rows, model, ter
+    ter = [ters[c] - before if ters[c] else -1 for c, before in zip(chains, passed, strict=True)]
+    return rows, [model for model, _ in chains], ter
 
 
 def _check_other_lines(lines: list[str], source: str) -> str:

@@ -32,7 +32,7 @@ class AtomTable:
         b_factor: Temperature factor or confidence, 0 where the file gives none.
         charge: Formal charge.
         serial: Serial number of the atom in a PDB file, 0 otherwise.
-        ter: Number of TER records of this chain before the atom (PDB files).
+        ter: TER records of its chain that still follow the atom, -1 if the chain has none.
         line: One-based line (PDB) or row (mmCIF).
     """
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from biomol.chem.ccd import find_component
+from biomol.chem.ccd import PLACEHOLDER_NAMES, find_component
 from biomol.chem.standard import is_standard_name
 from biomol.io.records import AtomTable, FileRecords
 
@@ -15,6 +15,7 @@ WATER_NAMES = frozenset(("HOH", "DOD", "WAT", "H2O", "TIP", "TIP3", "TIP4", "SOL
 CAP_NAMES = frozenset(("ACE", "NME", "NMA", "NH2", "FOR"))
 """Blocking groups at the ends of a chain, which the dictionary calls non-polymers."""
 
+_BACKBONES = (frozenset(("N", "CA", "C")), frozenset(("C1'", "C3'", "C4'")))
 _PEPTIDE_BOND_ANGSTROM = 1.8
 _PHOSPHODIESTER_ANGSTROM = 2.1
 _MAX_COORDINATE = 1e5
@@ -67,7 +68,8 @@ class Residue:
         insertion: Insertion code.
         seq: ``label_seq_id``, 0 if none.
         hetero: Its records are HETATM.
-        after_ter: It follows the (last) TER record of its chain.
+        after_ter: It follows the last TER record of its chain.
+        before_ter: A TER record of its chain follows.
         atoms: Row of each atom by atom name.
     """
 
@@ -79,6 +81,7 @@ class Residue:
     seq: int
     hetero: bool
     after_ter: bool
+    before_ter: bool
     atoms: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -137,12 +140,9 @@ def collect_residues(records: FileRecords, ledger: Ledger, *, altloc: str) -> li
     chains: dict[str, list[list[int]]] = {}
     for key, rows in _group(atoms, ledger):
         chains.setdefault(key, []).append(rows)
-    ter_total: dict[str, int] = {}
-    for chain, ter in zip(atoms.chain.tolist(), atoms.ter.tolist(), strict=True):
-        ter_total[chain] = max(ter_total.get(chain, 0), ter)
     out = []
     for key, groups in chains.items():
-        residues = [_residue(records, ledger, key, rows, altloc, ter_total) for rows in groups]
+        residues = [_residue(records, ledger, key, rows, altloc) for rows in groups]
         polymer = _polymer_flags(records, key, residues)
         out.append(
             ChainResidues(
@@ -170,15 +170,17 @@ def _group(atoms: AtomTable, ledger: Ledger) -> list[tuple[str, list[int]]]:
         atoms.altloc.tolist(),
         atoms.name.tolist(),
         atoms.hetero.tolist(),
+        atoms.ter.tolist(),
         strict=True,
     )
-    last = -1
-    for row, (chain, number, insertion, comp, alternative, name, hetero) in enumerate(columns):
+    last, last_ter = -1, -1
+    for row, (chain, number, insertion, comp, alternative, name, hetero, ter) in enumerate(columns):
         if ledger.fate[row] is not None:
             continue
         key = (renamed.get(chain, chain), number, insertion, comp)
         place = open_groups.get(key)
-        if place is not None and place != last and (name, alternative) in seen[place]:
+        elsewhere = place != last or ter != last_ter
+        if place is not None and elsewhere and (name, alternative) in seen[place]:
             # The same residue number comes back with the same atoms: another molecule. For a
             # polymer the chain starts anew (files that give every chain one name).
             if not hetero:
@@ -199,7 +201,7 @@ def _group(atoms: AtomTable, ledger: Ledger) -> list[tuple[str, list[int]]]:
             open_groups[key] = place
         groups[place][1].append(row)
         seen.setdefault(place, set()).add((name, alternative))
-        last = place
+        last, last_ter = place, ter
     return groups
 
 
@@ -218,14 +220,11 @@ def _residue(
     chain: str,
     rows: list[int],
     altloc: str,
-    ter_total: dict[str, int],
 ) -> Residue:
     atoms = records.atoms
     rows = _choose_conformer(atoms, ledger, rows, altloc)
     first = rows[0]
     comp = str(atoms.comp[first])
-    source_chain = str(atoms.chain[first])
-    ters = ter_total.get(source_chain, 0)
     residue = Residue(
         comp=comp,
         chain=chain,
@@ -234,14 +233,16 @@ def _residue(
         insertion=str(atoms.insertion[first]),
         seq=int(atoms.seq[first]),
         hetero=bool(atoms.hetero[first]),
-        after_ter=ters > 0 and int(atoms.ter[first]) >= ters,
+        after_ter=int(atoms.ter[first]) == 0,
+        before_ter=int(atoms.ter[first]) > 0,
     )
     standard = is_standard_name(comp)
     for row in rows:
         name = str(atoms.name[row])
         if name in residue.atoms:
             apart = np.abs(atoms.xyz[row] - atoms.xyz[residue.atoms[name]]).max() > 0.05
-            if standard or not apart or find_component(comp) is not None:
+            known = comp not in PLACEHOLDER_NAMES and find_component(comp) is not None
+            if standard or not apart or known:
                 ledger.drop(row, DUPLICATE, f"{comp} {name}")
                 continue
             # Docking programs name all carbons of a ligand C; they are different atoms.
@@ -282,22 +283,19 @@ def _polymer_flags(records: FileRecords, key: str, residues: list[Residue]) -> l
     if any(r.seq > 0 for r in residues):
         return [r.seq > 0 for r in residues]
     named = set(records.sequences.get(source_chain, ()))
-    has_ter = any(r.after_ter for r in residues)
     flags = []
     for i, residue in enumerate(residues):
         linking = _is_linking(residue.comp)
         if residue.hetero:
-            if has_ter and residue.after_ter:
+            if residue.after_ter:
                 flags.append(False)
-            elif has_ter or residue.comp in named:
+            elif residue.before_ter or residue.comp in named:
                 flags.append(linking or residue.comp in named)
             else:
                 flags.append(linking and _is_bonded(records.atoms, residues, i))
         else:
-            unknown = (
-                find_component(residue.comp) is None and residue.comp not in records.components
-            )
-            flags.append(linking or residue.comp in named or (unknown and _has_backbone(residue)))
+            known = is_known_residue(records, residue)
+            flags.append(linking or residue.comp in named or not known)
     return flags
 
 
@@ -308,9 +306,17 @@ def _is_linking(comp: str) -> bool:
     return entry is not None and (entry.is_peptide or entry.is_nucleotide)
 
 
-def _has_backbone(residue: Residue) -> bool:
+def is_known_residue(records: FileRecords, residue: Residue) -> bool:
+    """Whether the component of a residue with backbone atoms has such atoms too.
+
+    A residue without a backbone is a ligand, whatever its name.
+    """
     names = {name.replace("*", "'") for name in residue.atoms}
-    return {"N", "CA", "C"} <= names or {"C1'", "C4'", "C3'"} <= names
+    backbone = next((b for b in _BACKBONES if b <= names), None)
+    if backbone is None:
+        return True
+    entries = (records.components.get(residue.comp), find_component(residue.comp))
+    return any(entry is not None and backbone <= set(entry.atom_names) for entry in entries)
 
 
 def _is_bonded(atoms: AtomTable, residues: list[Residue], i: int) -> bool:

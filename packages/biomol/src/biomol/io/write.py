@@ -9,10 +9,9 @@ from pathlib import Path
 import gemmi
 import numpy as np
 
-from biomol.chem.ccd import AROMATIC, Component, element_symbol, find_component
+from biomol.chem.ccd import AROMATIC, PLACEHOLDER_NAMES, Component, element_symbol, find_component
 from biomol.chem.vocab import REPRESENTATIVE_SLOT, MolType
 from biomol.data.complex import Complex
-from biomol.io.ligand_atoms import PLACEHOLDER_NAMES
 from scimind.errors import InputError
 from scimind.typing import Bool, Float
 
