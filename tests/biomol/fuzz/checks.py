@@ -76,10 +76,7 @@ def check_pdb(path: Path) -> dict:
                 for text in written
                 if re.fullmatch(r"(?: *[-+]?[\d.]+(?:[eE][-+]?\d+)? *){1,3}", text) and _parts(text)
             }
-            found = {
-                tuple(row) for record in file.complexes for row in record.coords[record.coord_mask]
-            }
-            if strangers := found - places:
+            if strangers := _positions(file) - places:
                 losses.append(f"{len(strangers)} positions that are not in the file")
         return Counter(entry.reason for entry in file.dropped), losses
 
@@ -112,37 +109,57 @@ _CIF_TOKEN = re.compile(
 )
 
 
-def cif_atom_sites(text: str) -> int:
-    """Rows of all ``_atom_site`` loops, by a tokenizer of its own."""
+def cif_atom_sites(text: str) -> tuple[int, set[tuple[np.float32, ...]]]:
+    """Rows of all ``_atom_site`` loops and their positions, by a tokenizer of its own."""
     tokens = [m.group() for m in _CIF_TOKEN.finditer(text) if not m.group().startswith("#")]
-    rows, place = 0, 0
-    while place < len(tokens):
-        token = tokens[place].lower()
-        place += 1
+    rows, places, position = 0, set(), 0
+    while position < len(tokens):
+        token = tokens[position].lower()
+        position += 1
         if token.startswith("_atom_site."):  # a single row written as pairs
             rows += token == "_atom_site.cartn_x"
-            place += 1
+            position += 1
         if token != "loop_":
             continue
         names = []
-        while place < len(tokens) and tokens[place].startswith("_"):
-            names.append(tokens[place].lower())
-            place += 1
-        values = 0
-        while place < len(tokens) and not re.match(r"_|loop_$|data_|save_", tokens[place], re.I):
-            values += 1
-            place += 1
-        if names and names[0].startswith("_atom_site."):
-            rows += values // len(names)
-    return rows
+        while position < len(tokens) and tokens[position].startswith("_"):
+            names.append(tokens[position].lower())
+            position += 1
+        start = position
+        while position < len(tokens) and not _CIF_KEYWORD.match(tokens[position]):
+            position += 1
+        if not names or not names[0].startswith("_atom_site."):
+            continue
+        values, width = tokens[start:position], len(names)
+        rows += len(values) // width
+        axes = [f"_atom_site.cartn_{axis}" for axis in "xyz"]
+        if all(axis in names for axis in axes):
+            columns = [values[names.index(axis) :: width] for axis in axes]
+            places |= {tuple(map(_cif_number, place)) for place in zip(*columns, strict=False)}
+    return rows, places
+
+
+_CIF_KEYWORD = re.compile(r"_|loop_$|data_|save_", re.IGNORECASE)
+_CIF_NUMBER = re.compile(r"([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)(?:\(\d+\))?", re.ASCII)
+
+
+def _cif_number(token: str) -> np.float32:
+    match = _CIF_NUMBER.fullmatch(token.strip("'\""))
+    return np.float32(match[1]) if match else np.float32(np.nan)
+
+
+def _positions(file: StructureFile) -> set[tuple[np.float32, ...]]:
+    return {tuple(row) for record in file.complexes for row in record.coords[record.coord_mask]}
 
 
 def check_mmcif(path: Path) -> dict:
     def read(path: Path) -> tuple[Counter, list[str]]:
         file = read_structure(path)
         text = path.read_bytes().decode("utf-8-sig", errors="replace")
-        sites = cif_atom_sites(text.replace("\r\n", "\n").replace("\r", "\n"))
+        sites, places = cif_atom_sites(text.replace("\r\n", "\n").replace("\r", "\n"))
         losses = list(_account(file, sites or None))
+        if sites and (strangers := _positions(file) - places):
+            losses.append(f"{len(strangers)} positions that are not in the file")
         return Counter(entry.reason for entry in file.dropped), losses
 
     return judge(path, read)
