@@ -233,3 +233,12 @@ def test_folders_with_quotes_and_spaces_reach_the_runs_of_a_sweep(run, tmp_path:
     answer = run("-m", "seed=0,1", 'output="it\'s here"')
     assert answer.returncode == 0, answer.stderr
     assert len(list((tmp_path / "it's here").glob("*/config.yaml"))) == 2
+
+
+def test_workers_of_one_job_do_not_choose_folders_of_their_own(run, tmp_path: Path) -> None:
+    worker = {"MS_ROLE": "MS_WORKER", "MS_WORKER_NUM": "2", "RANK_ID": "1"}
+    answer = run(**worker)
+    assert answer.returncode == 2
+    assert "set output=" in answer.stderr
+    assert list(tmp_path.iterdir()) == []
+    assert run("output=given", **worker).returncode == 0

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import math
-import random
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -132,39 +131,3 @@ def test_missing_oversized_and_undecodable_files_are_refused(tmp_path: Path) -> 
     (tmp_path / "latin.yaml").write_bytes(b"name: caf\xe9\n")
     with pytest.raises(ConfigError, match="UTF-8"):
         read_yaml(tmp_path / "latin.yaml")
-
-
-def mutated(data: bytes, generator: random.Random) -> bytes:
-    content = bytearray(data)
-    for _ in range(generator.randint(1, 6)):
-        place = generator.randrange(len(content) + 1)
-        match generator.randrange(4):
-            case 0:
-                content[place:place] = bytes([generator.randrange(256)])
-            case 1:
-                del content[place : place + generator.randint(1, 8)]
-            case 2:
-                content[place:place] = generator.choice([b"&a ", b"*a", b"!!int ", b"? ", b"- {"])
-            case 3:
-                content[place:place] = content[: generator.randrange(len(content) + 1)]
-    return bytes(content)
-
-
-@pytest.mark.parametrize(
-    "count", [200, pytest.param(2000, marks=pytest.mark.nightly)], ids=["share", "full"]
-)
-def test_mutated_files_load_or_are_refused_but_never_crash(tmp_path: Path, count: int) -> None:
-    path = tmp_path / "config.yaml"
-    save_resolved(TrainConfig(model=ModelConfig(labels={"helix": 3}, names=["a", "b"])), path)
-    original = path.read_bytes()
-    generator = random.Random(count)
-    messages = []
-    for _ in range(count):
-        path.write_bytes(mutated(original, generator))
-        try:
-            load_resolved(path, TrainConfig)
-        except ConfigError as error:
-            messages.append(str(error))
-    assert all(str(path) in message for message in messages)
-    # Both outcomes occur: the mutations are neither all harmless nor all fatal.
-    assert 0 < len(messages) < count

@@ -29,6 +29,7 @@ from scimind.errors import (
     EXIT_ENVIRONMENT,
     EXIT_INTERNAL,
     EXIT_OK,
+    ConfigError,
     EnvironmentProblem,
     ScimindError,
 )
@@ -134,8 +135,11 @@ class Command(Generic[C]):
         It is made at once, so that two runs started in the same second get two folders.
 
         Raises:
+            ConfigError: This is one of several workers, which would each make their own.
             EnvironmentProblem: The folder cannot be made.
         """
+        if os.environ.get("MS_ROLE") == "MS_WORKER" and os.environ.get("MS_WORKER_NUM") != "1":
+            raise ConfigError("workers of one job share one folder; set output=")
         started = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
         folder = Path("outputs", self.package, self.config_name, started)
         number = 2
