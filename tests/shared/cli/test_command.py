@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import yaml
 
 # Half a second alone; the margin is for machines that do other work at the same time.
 HELP_CPU_SECONDS = 1.5
+MISTAKE_CPU_SECONDS = 3.0
 
 
 def only_folder(parent: Path) -> Path:
@@ -74,8 +76,11 @@ def test_a_failure_ends_with_its_code_and_one_line_without_traceback(
     assert "Traceback" not in answer.stderr + answer.stdout
 
 
-def test_a_configuration_mistake_creates_no_folder(run, tmp_path: Path) -> None:
+def test_a_configuration_mistake_is_told_at_once_and_creates_no_folder(run, tmp_path: Path) -> None:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert run("steps=many").returncode == 2
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < MISTAKE_CPU_SECONDS
     assert list(tmp_path.iterdir()) == []
 
 
