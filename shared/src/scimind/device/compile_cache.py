@@ -1,9 +1,19 @@
-"""Keep compiled graphs and kernels between processes."""
+"""Where compiled things are kept between processes, and why graphs are not among them.
+
+MindSpore 2.10 finds a cached graph by its number within the process and a hash of the entry script
+and of what it imports outside installed packages. Neither the shapes of the inputs, nor the
+constants of a Cell, nor installed code are part of that key: another shape or another setting is
+silently answered with the old graph, and a jitted function that closes over a Cell returns NaN,
+because its parameters are not restored. Our kernels are kept, under a key that holds everything.
+"""
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
+
+_log = logging.getLogger("scimind.device")
 
 
 def cache_root() -> Path:
@@ -15,6 +25,11 @@ def cache_root() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "scimind"
 
 
-def enable_compile_cache() -> str | None:
-    """Switch the cache on; returns its folder."""
-    return None
+def switch_off_graph_cache() -> None:
+    """Keep MindSpore from answering with a graph of another shape or setting."""
+    if os.environ.get("MS_COMPILER_CACHE_ENABLE", "0") not in ("", "0"):
+        _log.warning(
+            "MS_COMPILER_CACHE_ENABLE is ignored: MindSpore's cache does not look at shapes and "
+            "settings and would return wrong results"
+        )
+    os.environ["MS_COMPILER_CACHE_ENABLE"] = "0"

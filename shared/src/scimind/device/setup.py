@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from scimind.device.capabilities import reset_capabilities
-from scimind.device.compile_cache import enable_compile_cache
+from scimind.device.compile_cache import cache_root, switch_off_graph_cache
 from scimind.device.precision import Precision, precision_policy
 from scimind.errors import ConfigError, EnvironmentProblem
 
@@ -26,14 +26,14 @@ class Runtime:
         precision: Dtypes of parameters, computation and reductions.
         deterministic: Whether operators are restricted to reproducible algorithms.
         threads: Threads that one operator may use on the CPU.
-        compile_cache: Folder of compiled graphs, or None when the cache is off.
+        cache: Folder of compiled kernels.
     """
 
     device: str
     precision: Precision
     deterministic: bool
     threads: int
-    compile_cache: str | None
+    cache: str
 
     def describe(self) -> dict[str, Any]:
         """The settings as JSON-able values, for run provenance and result files."""
@@ -62,7 +62,6 @@ def setup(
     *,
     deterministic: bool = True,
     threads: int = 0,
-    compile_cache: bool = True,
 ) -> Runtime:
     """Configure this process; call it before the first tensor is made.
 
@@ -71,7 +70,6 @@ def setup(
         precision: ``"fp32"``, ``"fp16"`` or ``"bf16"``, see `Precision`.
         deterministic: Restrict the device to operators that give the same bits each time.
         threads: CPU threads per operator; 0 takes the cores this process may use.
-        compile_cache: Keep compiled graphs between processes.
 
     Raises:
         ConfigError: Unknown device or precision, or a negative number of threads.
@@ -86,7 +84,7 @@ def setup(
     # Read when the libraries start: OpenMP by our kernels, GLOG by MindSpore's C++ log.
     os.environ.setdefault("GLOG_v", "3")
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
-    cache = enable_compile_cache() if compile_cache else None
+    switch_off_graph_cache()
 
     import mindspore
 
@@ -110,7 +108,7 @@ def setup(
         precision=precision_dtypes,
         deterministic=deterministic,
         threads=threads,
-        compile_cache=cache,
+        cache=str(cache_root()),
     )
-    _log.info("device %s, %s, %d threads, compile cache %s", device, precision, threads, cache)
+    _log.info("device %s, %s, %d threads", device, precision, threads)
     return _runtime

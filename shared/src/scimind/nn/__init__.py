@@ -6,6 +6,7 @@ from scimind.nn.dropout import Dropout
 from scimind.nn.linear import Embedding, Linear
 from scimind.nn.mlp import MLP, SwiGLU
 from scimind.nn.norms import LayerNorm, RMSNorm
+from scimind.nn.parameters import parameter_writer
 
 __all__ = [
     "MLP",
@@ -19,4 +20,5 @@ __all__ = [
     "RMSNorm",
     "SwiGLU",
     "TransformerBlock",
+    "parameter_writer",
 ]

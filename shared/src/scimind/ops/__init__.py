@@ -1,7 +1,6 @@
 """Operators as functions; the implementation is chosen per device and dtype, see `registry`."""
 
-from scimind.ops import plain, random
-from scimind.ops.kernels.cpu import operators as _cpu_kernels
+from scimind.ops import kernels, plain, random
 from scimind.ops.activations import gelu, silu, softmax, swiglu
 from scimind.ops.attention import attention, position_mask
 from scimind.ops.linear import embedding, linear
@@ -31,6 +30,7 @@ __all__ = [
     "fold_in",
     "gelu",
     "huber_loss",
+    "kernels",
     "layer_norm",
     "linear",
     "masked_mean",

@@ -14,12 +14,20 @@ import math
 from mindspore import dtype as mstype
 from mindspore import ops
 
-from scimind.ops.plain.threefry import random_bits
+from scimind.ops.registry import FUNCTIONS, choose
 from scimind.typing import Float, Int, Tensor
 
 
-def fold_in(key: Int[Tensor, "2"], data: int) -> Int[Tensor, "2"]:
-    """A new key for purpose number ``data``, independent of the streams of ``key`` itself."""
+def random_bits(key: Int[Tensor, "2"], count: int, stream: int | Tensor) -> Int[Tensor, " count"]:
+    """``count`` random words of stream number ``stream`` of ``key``, as int32."""
+    return FUNCTIONS["random_bits"][choose("random_bits", key.dtype)](key, count, stream)
+
+
+def fold_in(key: Int[Tensor, "2"], data: int | Tensor) -> Int[Tensor, "2"]:
+    """A new key for purpose number ``data`` >= 0 (an int32 scalar when it is a tensor).
+
+    Its streams are independent of those of ``key`` and of other purposes.
+    """
     return random_bits(key, 2, data + 1)
 
 

@@ -114,7 +114,7 @@ def _select(op: str, device: str, dtype: str, plain_only: bool) -> int:
     ]
     best = max(usable, key=lambda index: entries[index].priority)
     chosen = entries[best].name
-    if _announced.get((op, dtype)) != chosen:
+    if not plain_only and _announced.get((op, dtype)) != chosen:
         _announced[(op, dtype)] = chosen
         note = "" if entries[best].verified else " (never run on this device by its authors)"
         _log.info("scimind.ops: %s %s → %s%s", op, dtype, chosen, note)

@@ -40,8 +40,6 @@ def _floats(count: int) -> Any:
 
 
 if _LIBRARY is not None:
-    _register = {"device": "cpu", "dtypes": ("float32",), "priority": 10, "name": "cpu/kernel"}
-
     # Each operator comes with the gradient that MindSpore calls, ``bprop(*inputs, out, dout)``.
 
     _gelu_grad = _custom("gelu_grad", _same, _same)
@@ -66,24 +64,24 @@ if _LIBRARY is not None:
     _swiglu = _custom("swiglu", _same, _same, _swiglu_bprop)
     _softmax = _custom("softmax", _same, _same, _softmax_bprop)
 
-    @register("gelu", **_register)
+    @register("gelu", device="cpu", dtypes=("float32",), priority=10, name="cpu/kernel")
     def gelu(x: Any, approximate: str) -> Any:
         """GELU in the tanh form; the erf form is the plain one."""
         if approximate != "tanh" or 0 in x.shape:
             return plain.gelu(x, approximate)
         return _gelu(x)
 
-    @register("silu", **_register)
+    @register("silu", device="cpu", dtypes=("float32",), priority=10, name="cpu/kernel")
     def silu(x: Any) -> Any:
         """``x sigmoid(x)``."""
         return plain.silu(x) if 0 in x.shape else _silu(x)
 
-    @register("swiglu", **_register)
+    @register("swiglu", device="cpu", dtypes=("float32",), priority=10, name="cpu/kernel")
     def swiglu(gate: Any, up: Any) -> Any:
         """``silu(gate) up``."""
         return plain.swiglu(gate, up) if 0 in gate.shape else _swiglu(gate, up)
 
-    @register("softmax", **_register)
+    @register("softmax", device="cpu", dtypes=("float32",), priority=10, name="cpu/kernel")
     def softmax(x: Any) -> Any:
         """Softmax over the last axis."""
         return plain.softmax(x) if 0 in x.shape else _softmax(x)
@@ -102,7 +100,7 @@ if _LIBRARY is not None:
 
     _layer_norm = _custom("layer_norm", _layer_norm_shapes, _floats(2), _layer_norm_bprop)
 
-    @register("layer_norm", **_register)
+    @register("layer_norm", device="cpu", dtypes=("float32",), priority=10, name="cpu/kernel")
     def layer_norm(x: Any, weight: Any, bias: Any, eps: float) -> Any:
         """Layer norm over the last axis."""
         if 0 in x.shape:
@@ -124,7 +122,7 @@ if _LIBRARY is not None:
 
     _rms_norm = _custom("rms_norm", _rms_norm_shapes, _floats(2), _rms_norm_bprop)
 
-    @register("rms_norm", **_register)
+    @register("rms_norm", device="cpu", dtypes=("float32",), priority=10, name="cpu/kernel")
     def rms_norm(x: Any, weight: Any, eps: float) -> Any:
         """RMS norm over the last axis."""
         if 0 in x.shape:
@@ -178,7 +176,7 @@ if _LIBRARY is not None:
     _linear_silu = _custom("linear_bias_silu", _linear_shapes, _floats(2), _linear_silu_bprop)
     _linear_relu = _custom("linear_bias_relu", _linear_shapes, _floats(2), _linear_relu_bprop)
 
-    @register("linear", **_register)
+    @register("linear", device="cpu", dtypes=("float32",), priority=10, name="cpu/kernel")
     def linear(x: Any, weight: Any, bias: Any, activation: str | None) -> Any:
         """``activation(x weightᵀ + bias)`` through oneDNN's sgemm."""
         if 0 in x.shape or 0 in weight.shape:
@@ -234,10 +232,8 @@ if _LIBRARY is not None:
         "attention_bias_mask", _attention_shapes, _floats(2), _attention_bias_mask_bprop
     )
 
-    @register("attention", **_register)
-    def attention(
-        query: Any, key: Any, value: Any, mask: Any, bias: Any, scale: float
-    ) -> Any:
+    @register("attention", device="cpu", dtypes=("float32",), priority=10, name="cpu/kernel")
+    def attention(query: Any, key: Any, value: Any, mask: Any, bias: Any, scale: float) -> Any:
         """Attention; a bias with broadcast axes is expanded first, a mask is not."""
         if 0 in query.shape or 0 in key.shape or 0 in value.shape:
             return plain.attention(query, key, value, mask, bias, scale)
@@ -258,7 +254,7 @@ if _LIBRARY is not None:
 
     _adamw = _custom("adamw", _adamw_shape, _float)
 
-    @register("adamw", **_register)
+    @register("adamw", device="cpu", dtypes=("float32",), priority=10, name="cpu/kernel")
     def adamw(
         parameter: Any,
         first: Any,
@@ -274,6 +270,21 @@ if _LIBRARY is not None:
     ) -> Any:
         """One AdamW update in one pass over memory."""
         constants = Tensor([beta1, beta2, eps, decay], mstype.float32)
-        return _adamw(
-            parameter, first, second, gradient, learning_rate, power1, power2, constants
-        )
+        return _adamw(parameter, first, second, gradient, learning_rate, power1, power2, constants)
+
+    def _random_shape(key: Any, stream: Any, extent: Any) -> Any:
+        return extent
+
+    def _int(*_: Any) -> Any:
+        return mstype.int32
+
+    _random_bits = _custom("random_bits", _random_shape, _int)
+
+    @register("random_bits", device="cpu", dtypes=("int32",), priority=10, name="cpu/kernel")
+    def random_bits(key: Any, count: int, stream: Any) -> Any:
+        """Threefry-2x32-20, word for word the plain formulation."""
+        if count == 0:
+            return plain.random_bits(key, count, stream)
+        number = Tensor([stream], mstype.int32) if isinstance(stream, int) else stream
+        # An operator learns the shape of its output from its inputs only.
+        return _random_bits(key, number.reshape((1,)), ms_ops.zeros((count,), mstype.int8))

@@ -31,12 +31,12 @@ SCIMIND_INLINE void threefry(uint32_t k0, uint32_t k1, uint32_t& x0, uint32_t& x
 
 }  // namespace
 
-// key (2), stream (1) -> words; Threefry-2x32-20 of the counters (i, stream)
+// key (2), stream (1), extent (count; for its shape) -> words; Threefry-2x32-20 of the counters (i, stream)
 SCIMIND_OPERATOR(random_bits) {
   const uint32_t* key = static_cast<const uint32_t*>(data[0]);
   const uint32_t stream = *static_cast<const uint32_t*>(data[1]);
-  uint32_t* words = static_cast<uint32_t*>(data[2]);
-  const int64_t total = elements(ndims[2], shapes[2]), half = (total + 1) / 2;
+  uint32_t* words = static_cast<uint32_t*>(data[3]);
+  const int64_t total = elements(ndims[3], shapes[3]), half = (total + 1) / 2;
   const uint32_t k0 = key[0], k1 = key[1];
   over(half, 1 << 14, [=](int64_t begin, int64_t end) {
 #pragma omp simd

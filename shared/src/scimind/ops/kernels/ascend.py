@@ -1,0 +1,110 @@
+"""Ascend's fused operators, with the signatures that MindSpore 2.10 documents.
+
+None of these was run on an Ascend device by us: they are registered as unverified, the log says so
+when one is chosen, and ``tests/shared/ops/test_kernels.py`` checks the signatures only.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mindspore import mint
+from mindspore import ops as ms_ops
+
+from scimind.ops import plain
+from scimind.ops.registry import register
+
+_HALF = ("float16", "bfloat16")
+_ALL = ("float16", "bfloat16", "float32")
+
+
+@register(
+    "attention",
+    name="ascend/FlashAttentionScore",
+    device="ascend",
+    dtypes=_HALF,
+    priority=10,
+    verified=False,
+)
+def attention(query: Any, key: Any, value: Any, mask: Any, bias: Any, scale: float) -> Any:
+    """``flash_attention_score`` in BNSD layout; it discards where the mask is True."""
+    batch, heads, queries, dim = query.shape
+    keys = key.shape[2]
+    if dim % 16 != 0 or dim > 512 or value.shape[3] != dim:
+        return plain.attention(query, key, value, mask, bias, scale)
+    if bias is not None:
+        bias = ms_ops.broadcast_to(bias, (batch, heads, queries, keys)).astype(query.dtype)
+    discard = None
+    if mask is not None:
+        full = (batch, mask.shape[1], queries, keys)
+        discard = ms_ops.logical_not(ms_ops.broadcast_to(mask, full))
+    out = ms_ops.flash_attention_score(
+        query,
+        key,
+        value,
+        heads,
+        real_shift=bias,
+        attn_mask=discard,
+        scalar_value=scale,
+        input_layout="BNSD",
+    )
+    if mask is not None:
+        out = out * mask.astype(out.dtype).max(axis=-1, keepdims=True)
+    return out
+
+
+@register(
+    "rms_norm", name="ascend/RmsNorm", device="ascend", dtypes=_ALL, priority=10, verified=False
+)
+def rms_norm(x: Any, weight: Any, eps: float) -> Any:
+    """``rms_norm`` with the weight in the dtype of ``x``."""
+    if weight is None:
+        weight = ms_ops.ones((x.shape[-1],), x.dtype)
+    return ms_ops.rms_norm(x, weight.astype(x.dtype), eps)[0]
+
+
+@register(
+    "layer_norm",
+    name="ascend/LayerNormExt",
+    device="ascend",
+    dtypes=_ALL,
+    priority=10,
+    verified=False,
+)
+def layer_norm(x: Any, weight: Any, bias: Any, eps: float) -> Any:
+    """``mint.nn.functional.layer_norm`` over the last axis."""
+    return mint.nn.functional.layer_norm(x, (x.shape[-1],), weight, bias, eps)
+
+
+@register(
+    "rope",
+    name="ascend/RotaryPositionEmbedding",
+    device="ascend",
+    dtypes=_ALL,
+    priority=10,
+    verified=False,
+)
+def rope(x: Any, cos: Any, sin: Any) -> Any:
+    """``rotary_position_embedding`` in mode 0, which takes angles of full width in four axes."""
+    if cos.ndim != 4 or cos.shape[1] != 1 or x.shape[-1] >= 896:
+        return plain.rope(x, cos, sin)
+    both = ms_ops.cat((cos, cos), -1).astype(x.dtype), ms_ops.cat((sin, sin), -1).astype(x.dtype)
+    return ms_ops.rotary_position_embedding(x, both[0], both[1], 0)
+
+
+@register("swiglu", name="ascend/Swiglu", device="ascend", dtypes=_ALL, priority=10, verified=False)
+def swiglu(gate: Any, up: Any) -> Any:
+    """``swiglu`` of both halves side by side."""
+    return ms_ops.swiglu(ms_ops.cat((gate, up), -1), -1)
+
+
+@register("gelu", name="ascend/GeluExt", device="ascend", dtypes=_ALL, priority=10, verified=False)
+def gelu(x: Any, approximate: str) -> Any:
+    """``mint.nn.functional.gelu``."""
+    return mint.nn.functional.gelu(x, approximate=approximate)
+
+
+@register("silu", name="ascend/SiLU", device="ascend", dtypes=_ALL, priority=10, verified=False)
+def silu(x: Any) -> Any:
+    """``mint.nn.functional.silu``."""
+    return mint.nn.functional.silu(x)
