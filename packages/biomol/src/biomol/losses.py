@@ -123,8 +123,9 @@ class BioMolLoss(nn.Cell):
         batch, tokens, slots = weight.shape
         flat_target = coords.reshape((batch, tokens * slots, 3))
         flat_clean = clean.reshape((batch, tokens * slots, 3))
-        fitted = superpose(flat_target, ops.stop_gradient(flat_clean),
-                           weight.reshape((batch, tokens * slots)))
+        fitted = superpose(
+            flat_target, ops.stop_gradient(flat_clean), weight.reshape((batch, tokens * slots))
+        )
         free = align.reshape((batch, 1, 1))
         target = ops.stop_gradient(fitted * free + flat_target * (1.0 - free))
         target = target.reshape((batch, tokens, slots, 3))
@@ -133,7 +134,9 @@ class BioMolLoss(nn.Cell):
 
         rep = REPRESENTATIVE_SLOT
         moved = weight[:, :, rep]
-        resolved = ops.maximum(moved, visible[:, :, rep] * (sigma[:, :, rep] <= 0).astype(moved.dtype))
+        resolved = ops.maximum(
+            moved, visible[:, :, rep] * (sigma[:, :, rep] <= 0).astype(moved.dtype)
+        )
         pair = moved[:, :, None] * resolved[:, None, :]
         pair = pair * (1.0 - ops.eye(tokens, tokens, pair.dtype))
         distance = pair_distances(clean[:, :, rep], clean[:, :, rep])

@@ -7,7 +7,7 @@ complex and a random generator.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -38,6 +38,10 @@ class Levels:
     sigma: Float[np.ndarray, "token slot"]
     jitter: float = 0.0
     give_property: Bool[np.ndarray, " property"] | None = None
+
+    def giving(self, properties: Bool[np.ndarray, " property"]) -> Levels:
+        """The same levels with some properties as a condition."""
+        return replace(self, give_property=properties)
 
 
 def backbone_mask(mol_type: np.ndarray) -> Bool[np.ndarray, "token slot"]:
@@ -209,8 +213,8 @@ def corrupt(
         "align": np.float32(free),
         "prop": np.where(features["prop_mask"] > 0, features["prop"], 0.0).astype(np.float32),
         "prop_weight": ((features["prop_mask"] > 0) & ~given).astype(np.float32),
-        "token_label": features["token_label"].T.astype(np.int32),
-        "token_label_weight": ((features["token_label"].T >= 0) & real[:, None]).astype(np.float32),
+        "token_label": features["token_label"].astype(np.int32),
+        "token_label_weight": ((features["token_label"] >= 0) & real[:, None]).astype(np.float32),
     }
     return inputs, targets
 

@@ -70,7 +70,7 @@ class PropertyScale:
         arrays = pad(record, num_tokens, self.names, tuple(self.labels))
         mean = np.array(self.mean, np.float32)
         std = np.array(self.std, np.float32)
-        arrays["prop"] = (arrays["prop_value"] - mean) / std
+        arrays["prop"] = (arrays["prop"] - mean) / std
         return arrays
 
     def restore(

@@ -9,7 +9,7 @@ import numpy as np
 
 from biomol.chem.vocab import NUM_SLOTS
 from biomol.data.complex import Complex
-from biomol.data.crop import contiguous_crop
+from biomol.data.crop import select_tokens
 from biomol.data.noise import Levels, backbone_mask, nothing_hidden, resolved
 from biomol.data.scaling import PropertyScale
 from biomol.model.network import BioMol
@@ -114,7 +114,7 @@ class BioMolEngine:
         for index, record in enumerate(complexes):
             for first, low, high in _windows(record.num_tokens, self.window):
                 stop = min(first + self.window, record.num_tokens)
-                piece = contiguous_crop(record, first, stop - first)
+                piece = select_tokens(record, np.arange(first, stop))
                 features = self.inference.features(piece)
                 rows.append(self.inference.row(features, nothing_hidden(features)))
                 places.append((index, first, low, high))
