@@ -4,7 +4,7 @@ import sys
 
 import mindspore as ms
 import numpy as np
-from mindspore import nn, ops
+from mindspore import nn
 
 from scimind.parallel.collectives import (
     AllGather,
@@ -19,7 +19,7 @@ from scimind.parallel.collectives import (
     broadcast,
     reduce_scatter,
 )
-from scimind.parallel.data_parallel import GradientReducer, broadcast_parameters
+from scimind.parallel.data_parallel import GradientReducer, broadcast_parameters, largest
 from scimind.parallel.group import process_group
 from scimind.parallel.ranks import rank, world
 
@@ -176,13 +176,11 @@ def check_what_would_be_silently_wrong_is_refused():
 
 def check_gradient_reducer():
     shapes = [(3, 4), (5,), (), (2, 2, 2), (7,)]
-    parameters = [ms.Parameter(ops.zeros(shape, ms.float32), name=f"p{i}")
-                  for i, shape in enumerate(shapes)]  # fmt: skip
     per_rank = [inputs(shape) for shape in shapes]
     mine = tuple(ms.Tensor(xs[rank()]) for xs in per_rank)
     for fuse_bytes in (1, 80, 1 << 20):
         for reduction, scale in (("mean", 1 / world()), ("sum", 1.0)):
-            reducer = GradientReducer(parameters, reduction=reduction, fuse_bytes=fuse_bytes)
+            reducer = GradientReducer(reduction=reduction, fuse_bytes=fuse_bytes)
 
             @ms.jit
             def in_graph(gradients, reducer=reducer):
@@ -192,6 +190,10 @@ def check_gradient_reducer():
                 for xs, value in zip(per_rank, got, strict=True):
                     assert value.shape == xs[0].shape
                     np.testing.assert_allclose(value.asnumpy(), sum(xs) * scale, rtol=1e-6)
+
+
+def check_ranks_agree_on_the_largest():
+    assert largest(3 + rank()) == 2 + world()
 
 
 def check_parameters_are_made_equal():
@@ -207,6 +209,7 @@ if __name__ == "__main__":
         check_what_would_be_silently_wrong_is_refused()
         check_gradient_reducer()
         check_parameters_are_made_equal()
+        check_ranks_agree_on_the_largest()
         barrier()
         print(f"rank {rank()} of {world()}: all checks passed")
     sys.exit(0)

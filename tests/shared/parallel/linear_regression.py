@@ -1,6 +1,6 @@
-"""Trains one jitted regression for test_launch.py: on one process, or on a part per rank.
+"""Trains a small regression for test_launch.py: on one process, or on a part per rank.
 
-Arguments: examples per rank, steps, file for the losses, and "pause" to wait before the last step.
+Arguments: examples per rank, steps, file for the losses, and a path to touch before the last step.
 """
 
 import json
@@ -14,16 +14,21 @@ import mindspore as ms
 import numpy as np
 from mindspore import nn, ops
 
-from scimind.data import Batches, Shard
+from scimind.config.training import OptimizerConfig
+from scimind.data import Batches, Prefetch, Shard
 from scimind.parallel import is_main, process_group, rank, world
-from scimind.parallel.collectives import AllReduce
 from scimind.parallel.data_parallel import GradientReducer
-from scimind.seeding import numpy_generator
+from scimind.seeding import numpy_generator, step_key
+from scimind.train.step import make_train_step
 
 FEATURES, HIDDEN = 6, 16
 
 
-class Network(nn.Cell):
+class Regression(nn.Cell):
+    """tanh network with mean squared error."""
+
+    metric_names = ("mse",)
+
     def __init__(self):
         super().__init__()
         generator = numpy_generator(0, "weights")
@@ -34,9 +39,10 @@ class Network(nn.Cell):
     def weight(self, generator, shape, name):
         return ms.Parameter(ms.Tensor(generator.normal(size=shape).astype(np.float32)), name=name)
 
-    def construct(self, x, y):
+    def construct(self, key, x, y):
         hidden = ops.tanh(ops.matmul(x, self.first) + self.bias)
-        return ((ops.matmul(hidden, self.second)[:, 0] - y) ** 2).mean()
+        loss = ((ops.matmul(hidden, self.second)[:, 0] - y) ** 2).mean()
+        return loss, loss.reshape((1,))
 
 
 def train(batch_size, steps, pause):
@@ -50,27 +56,17 @@ def train(batch_size, steps, pause):
         seed=1,
         shard=Shard(rank(), world()),
     )
-    network = Network()
-    parameters = tuple(network.trainable_params())
-    reduce_gradients = GradientReducer(parameters, fuse_bytes=256)
-    mean = AllReduce("mean")
-    differentiate = ms.value_and_grad(network, None, parameters)
-
-    @ms.jit
-    def step(x, y):
-        loss, gradients = differentiate(x, y)
-        gradients = reduce_gradients(gradients)
-        for parameter, gradient in zip(parameters, gradients):  # noqa: B905
-            ops.assign(parameter, parameter - 0.05 * gradient)
-        return ops.depend(mean(ops.depend(loss, gradients)), gradients)
-
+    # Tiny buffers, so that there are several.
+    reducer = GradientReducer(fuse_bytes=256)
+    step = make_train_step(Regression(), OptimizerConfig(), reduce_gradients=reducer)
     losses = []
-    for number, batch in enumerate(islice(stream, steps)):
+    for number, batch in enumerate(islice(Prefetch(stream), steps)):
         if pause and number == steps - 1:
             Path(pause.format(rank=rank())).write_text(str(os.getpid()))
             if rank() == 1:
                 time.sleep(300)
-        losses.append(float(step(*(ms.Tensor(array) for array in batch)).asnumpy()))
+        loss = step(step_key(0, "step", number), 0.01, *batch).loss
+        losses.append(float(loss.asnumpy()))
     return losses
 
 

@@ -2,95 +2,119 @@
 
 from __future__ import annotations
 
-import math
+import re
 from collections.abc import Sequence
 from typing import Any, Literal
 
+import mindspore as ms
+import numpy as np
 from mindspore import Parameter, nn, ops
 
-from scimind.parallel.collectives import AllReduce
+from scimind.parallel.collectives import AllReduce, all_reduce, broadcast
 from scimind.parallel.ranks import world
 from scimind.typing import Shaped, Tensor
 
 
-class GradientReducer(nn.Cell):
-    """Averages (or sums) gradients over the ranks, with few collectives.
+def buffer_ranges(
+    sizes: Sequence[int], kinds: Sequence[str], fuse_bytes: int
+) -> tuple[tuple[int, int], ...]:
+    """Consecutive tensors of one type that fit a buffer together.
 
-    Gradients of one type are flattened and joined into buffers of at most ``fuse_bytes``, since a
-    collective costs about as much as moving a megabyte however little it moves. The buffers are
-    reduced one after the other, in the order of the parameters, on every rank.
+    Args:
+        sizes: Elements of each tensor.
+        kinds: Type of each tensor, by a name that ends in its bits, such as ``Float32``.
+        fuse_bytes: Largest buffer.
+
+    Returns:
+        ``(first, last + 1)`` of each buffer.
+    """
+    ranges: list[tuple[int, int]] = []
+    held = 0
+    for i, (size, kind) in enumerate(zip(sizes, kinds, strict=True)):
+        bits = re.search(r"\d+$", kind)
+        needed = size * (int(bits.group()) // 8 if bits else 1)
+        if ranges and kinds[ranges[-1][0]] == kind and held + needed <= fuse_bytes:
+            ranges[-1] = (ranges[-1][0], i + 1)
+            held += needed
+        else:
+            ranges.append((i, i + 1))
+            held = needed
+    return tuple(ranges)
+
+
+# Evaluated while a graph is compiled.
+_planned = ops.constexpr(buffer_ranges)
+
+
+class GradientReducer(nn.Cell):
+    """Averages (or sums) a tuple of tensors over the ranks, with few collectives.
+
+    This is the ``reduce_gradients`` of ``scimind.train.make_train_step``. Tensors of one type are
+    flattened and joined into buffers of at most ``fuse_bytes``, since a collective costs about as
+    much as moving a megabyte however little it moves. The buffers are reduced one after the other,
+    in the same order on every rank.
 
     With ``"mean"``, ranks that each average their loss over an equal number of terms train as one
     process that averages over all of them. Losses that sum, or divide by a global count, take
-    ``"sum"``. In a job of one process the gradients pass unchanged.
+    ``"sum"``. In a job of one process the tensors pass unchanged.
 
     Args:
-        parameters: The parameters whose gradients come, in their order.
         reduction: ``"mean"`` or ``"sum"``.
-        fuse_bytes: Largest buffer, unless one gradient alone is larger.
+        fuse_bytes: Largest buffer, unless one tensor alone is larger.
     """
 
     def __init__(
-        self,
-        parameters: Sequence[Parameter],
-        *,
-        reduction: Literal["mean", "sum"] = "mean",
-        fuse_bytes: int = 32 << 20,
+        self, *, reduction: Literal["mean", "sum"] = "mean", fuse_bytes: int = 32 << 20
     ) -> None:
         super().__init__()
         self.world = world()
         self.reduce = AllReduce(reduction)
-        self.shapes = tuple(tuple(parameter.shape) for parameter in parameters)
-        self.sizes = tuple(math.prod(shape) for shape in self.shapes)
-        kinds = [(str(parameter.dtype), parameter.itemsize) for parameter in parameters]
-        self.buffers = _buffers(kinds, self.sizes, fuse_bytes)
+        self.fuse_bytes = fuse_bytes
 
-    def construct(self, gradients: tuple[Shaped[Tensor, "..."], ...]) -> tuple[Any, ...]:
-        """The gradients of all ranks together.
+    def construct(self, tensors: tuple[Shaped[Tensor, "..."], ...]) -> tuple[Any, ...]:
+        """The mean or sum of each tensor over the ranks.
 
         Args:
-            gradients: One per parameter, of the parameter's shape.
+            tensors: Of the same shapes, types and order on every rank.
         """
         if self.world == 1:
-            return gradients
-        reduced = [None] * len(self.shapes)
+            return tensors
+        shapes: tuple[Any, ...] = ()
+        sizes: tuple[Any, ...] = ()
+        kinds: tuple[Any, ...] = ()
+        for tensor in tensors:
+            shapes = (*shapes, tensor.shape)
+            sizes = (*sizes, tensor.size)
+            kinds = (*kinds, str(tensor.dtype))
+        reduced: tuple[Any, ...] = ()
         previous = None
-        for members in self.buffers:
-            flat = ops.cat([gradients[i].reshape((-1,)) for i in members])
+        for first, last in _planned(sizes, kinds, self.fuse_bytes):
+            parts: tuple[Any, ...] = ()
+            for tensor in tensors[first:last]:
+                parts = (*parts, tensor.reshape((-1,)))
+            flat = ops.cat(parts)
             if previous is not None:
                 # Independent collectives of one graph may run in another order on another rank.
                 flat = ops.depend(flat, previous)
             flat = self.reduce(flat)
             previous = flat
             start = 0
-            for i in members:
-                reduced[i] = flat[start : start + self.sizes[i]].reshape(self.shapes[i])
-                start += self.sizes[i]
-        return tuple(reduced)
+            for i in range(first, last):
+                reduced = (*reduced, flat[start : start + sizes[i]].reshape(shapes[i]))
+                start += sizes[i]
+        return reduced
+
+
+def largest(value: int) -> int:
+    """Largest of a small integer over the ranks: how they agree to stop at the same step."""
+    if world() == 1:
+        return value
+    return int(all_reduce(ms.Tensor(np.array([value], np.int32)), "max").asnumpy()[0])
 
 
 def broadcast_parameters(parameters: Sequence[Parameter]) -> None:
     """Gives every rank the parameter values of rank 0, for networks whose start is not seeded."""
-    from scimind.parallel.collectives import broadcast
-
     if world() == 1:
         return
     for parameter in parameters:
         parameter.set_data(broadcast(parameter.value()))
-
-
-def _buffers(
-    kinds: Sequence[tuple[str, int]], sizes: Sequence[int], fuse_bytes: int
-) -> tuple[tuple[int, ...], ...]:
-    open_buffers: dict[str, list[int]] = {}
-    held: dict[str, int] = {}
-    closed: list[tuple[int, ...]] = []
-    for index, ((kind, itemsize), size) in enumerate(zip(kinds, sizes, strict=True)):
-        if kind in open_buffers and held[kind] + size * itemsize > fuse_bytes:
-            closed.append(tuple(open_buffers.pop(kind)))
-        if kind not in open_buffers:
-            open_buffers[kind], held[kind] = [], 0
-        open_buffers[kind].append(index)
-        held[kind] += size * itemsize
-    closed.extend(tuple(members) for members in open_buffers.values())
-    return tuple(sorted(closed))
