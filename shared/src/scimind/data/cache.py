@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from scimind.device.compile_cache import cache_root
 from scimind.errors import EnvironmentProblem
 
 
@@ -18,17 +19,12 @@ def cache_folder() -> Path:
     Raises:
         EnvironmentProblem: There is no home folder, or the folder cannot be written.
     """
-    if configured := os.environ.get("SCIMIND_CACHE"):
-        folder = Path(configured)
-    elif base := os.environ.get("XDG_CACHE_HOME"):
-        folder = Path(base) / "scimind"
-    else:
-        try:
-            folder = Path.home() / ".cache" / "scimind"
-        except RuntimeError as error:
-            raise EnvironmentProblem(
-                "no home folder to keep downloads in; set SCIMIND_CACHE to a writable folder"
-            ) from error
+    try:
+        folder = cache_root()
+    except RuntimeError as error:
+        raise EnvironmentProblem(
+            "no home folder to keep downloads in; set SCIMIND_CACHE to a writable folder"
+        ) from error
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not os.access(folder, os.W_OK | os.X_OK):
