@@ -26,6 +26,9 @@ AVERAGE = "average.safetensors"
 TRAINING = "training.safetensors"
 STATE = "state.json"
 SHOWN_NAMES = 8
+_UNREADABLE = (
+    safetensors.SafetensorError, AttributeError, KeyError, MemoryError, TypeError, ValueError,
+)  # fmt: skip
 
 Arrays = dict[str, np.ndarray]
 
@@ -172,7 +175,7 @@ def _unpacked(folder: Path, name: str, manifest: dict[str, tuple[int, str]]) -> 
     content = read_file(folder, name, manifest)
     try:
         return dict(safetensors.numpy.load(content))
-    except (safetensors.SafetensorError, ValueError, KeyError, TypeError, MemoryError) as error:
+    except _UNREADABLE as error:
         raise CheckpointError(f"{folder / name} is not a safetensors file: {error}") from error
 
 

@@ -11,7 +11,7 @@ from scimind.train.metrics_log import read_metrics
 _log = logging.getLogger(__name__)
 
 _LOG_SCALE = ("loss", "grad_norm")
-_NOT_CURVES = ("kind", "step")
+_NOT_CURVES = ("kind", "step", "graphs", "compiling_s", "evaluation_s")
 
 
 def plot_metrics(metrics: Path, folder: Path) -> list[Path]:

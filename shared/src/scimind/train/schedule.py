@@ -12,7 +12,8 @@ class Schedule:
     """Linear warm-up, then the shape that the configuration names.
 
     Step 0 is the first update. The warm-up gives it 1/(w+1) of the peak and reaches the peak at
-    step w = ``warmup_steps``; the decay reaches ``final_ratio`` at the last step and stays there.
+    step w = ``warmup_steps``; the decay would reach ``final_ratio`` at the step after the last one
+    (so that no step is spent at zero) and stays there.
 
     Args:
         config: Shape.
@@ -24,7 +25,7 @@ class Schedule:
 
     Example:
         >>> schedule = Schedule(ScheduleConfig(name="cosine", warmup_steps=10), 1e-3, steps=100)
-        >>> schedule(0) < schedule(10) == 1e-3 > schedule(99) == 0.0
+        >>> schedule(0) < schedule(10) == 1e-3 > schedule(99) > schedule(100) == 0.0
         True
     """
 
@@ -51,9 +52,8 @@ class Schedule:
             return 1.0
         span = self.steps - config.warmup_steps
         length = max(1, math.ceil(span * config.decay_share)) if config.name == "wsd" else span
-        # Counted so that the last step, steps - 1, has progress 1.
         begin = self.steps - length
-        progress = min(1.0, max(0.0, (step - begin) / max(1, length - 1)))
+        progress = min(1.0, max(0.0, (step - begin) / max(1, length)))
         if config.name == "cosine":
             remaining = 0.5 * (1.0 + math.cos(math.pi * progress))
         else:

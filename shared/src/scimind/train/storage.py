@@ -58,8 +58,6 @@ def write_folder(folder: Path, files: Iterable[tuple[str, bytes]]) -> None:
         flush_folder(folder.parent)
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
-        if isinstance(error, FileExistsError):
-            raise
         raise EnvironmentProblem(
             f"cannot write {folder}: {error.strerror or error}; earlier checkpoints are untouched"
             f"{_remedy(error)}"
@@ -176,16 +174,18 @@ def _read(path: Path, limit: int) -> bytes:
     except OSError as error:
         reason = "a symbolic link" if error.errno == errno.ELOOP else error.strerror
         raise CheckpointError(f"cannot read {path}: {reason}") from error
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise CheckpointError(f"cannot read {path}: not a regular file")
         if status.st_size > limit:
             raise CheckpointError(f"{path} has {status.st_size} bytes; expected at most {limit}")
-        try:
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
             return file.read()
-        except OSError as error:
-            raise CheckpointError(f"cannot read {path}: {error.strerror}") from error
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {error.strerror}") from error
+    finally:
+        os.close(descriptor)
 
 
 def _remedy(error: OSError) -> str:
