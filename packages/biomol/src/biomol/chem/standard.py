@@ -82,6 +82,7 @@ class ReferenceSlots:
     positions: Float[np.ndarray, "slot 3"]
 
 
+@lru_cache(maxsize=4096)
 def protein_code(name: str) -> str | None:
     """Standard amino acid of a residue name such as ``HID`` or ``MSE``; None if it is not one."""
     return _PROTEIN_NAMES.get(name)
@@ -112,11 +113,13 @@ def is_ambiguous_nucleotide(name: str) -> bool:
     return name in _BASE_OF
 
 
+@lru_cache(maxsize=4096)
 def is_standard_name(name: str) -> bool:
     """The name stands for a standard residue in a polymer chain."""
     return name in _PROTEIN_NAMES or name in _EXPLICIT or name in _BASE_OF
 
 
+@lru_cache(maxsize=4096)
 def mol_type_of(code: str) -> MolType:
     """Molecule type of a standard code of ``vocab.SLOT_NAMES``."""
     if code in RNA_CODES or code == UNKNOWN_RNA:
@@ -126,6 +129,7 @@ def mol_type_of(code: str) -> MolType:
     return MolType.PROTEIN
 
 
+@lru_cache(maxsize=4096)
 def standard_atom_name(code: str, name: str) -> str:
     """Atom name as in the CCD, given a name of another convention.
 

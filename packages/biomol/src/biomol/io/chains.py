@@ -227,7 +227,14 @@ class _Assembler:
                 continue
             taken.add(place)
             found[name] = place
-            self.builder.set_position(place, self.atoms.xyz[row], float(self.atoms.b_factor[row]))
+        self._set_positions(residue, found)
+
+    def _set_positions(self, residue: Residue, found: dict[str, Place]) -> None:
+        rows = [residue.atoms[name] for name in found]
+        if rows:
+            self.builder.set_positions(
+                list(found.values()), self.atoms.xyz[rows], self.atoms.b_factor[rows]
+            )
         self.places[id(residue)] = found
 
     def _add_modified(
@@ -270,12 +277,8 @@ class _Assembler:
         arguments: _Address,
     ) -> dict[str, Place]:
         places = self.builder.add_component(entry, **arguments)
-        found = {}
-        for name, row in residue.atoms.items():
-            place = places[names[name]]
-            found[name] = place
-            self.builder.set_position(place, self.atoms.xyz[row], float(self.atoms.b_factor[row]))
-        self.places[id(residue)] = found
+        found = {name: places[names[name]] for name in residue.atoms}
+        self._set_positions(residue, found)
         return places
 
     def _add_others(

@@ -10,6 +10,7 @@ import numpy as np
 from biomol.chem.ccd import PLACEHOLDER_NAMES, find_component
 from biomol.chem.standard import is_standard_name
 from biomol.io.records import AtomTable, FileRecords
+from scimind.typing import Bool
 
 WATER_NAMES = frozenset(("HOH", "DOD", "WAT", "H2O", "TIP", "TIP3", "TIP4", "SOL", "OH2", "TP3"))
 CAP_NAMES = frozenset(("ACE", "NME", "NMA", "NH2", "FOR"))
@@ -46,9 +47,11 @@ class Ledger:
         if self.fate[row] is None:
             self.fate[row], self.item[row] = reason, item
 
-    def open_rows(self) -> np.ndarray:
-        """Rows that were not set aside."""
-        return np.array([i for i, fate in enumerate(self.fate) if fate is None], np.int64)
+    def drop_all(self, chosen: Bool[np.ndarray, " atom"], reason: str, items: list[str]) -> None:
+        """Set aside all records of a mask; ``items`` names every record of the file."""
+        for row in np.flatnonzero(chosen).tolist():
+            if self.fate[row] is None:
+                self.fate[row], self.item[row] = reason, items[row]
 
     def counts(self) -> dict[tuple[str, str], int]:
         """Number of records per (item, reason), in order of appearance."""
@@ -113,18 +116,16 @@ def select_rows(
         hydrogens: Keep hydrogens (of ligands; residues have no slots for them).
     """
     finite = np.isfinite(atoms.xyz).all(axis=1) & (np.abs(atoms.xyz) < _MAX_COORDINATE).all(axis=1)
-    other, comp = atoms.model != model, atoms.comp.tolist()
-    for row in np.flatnonzero(other):
-        ledger.drop(int(row), OTHER_MODEL, f"model {int(atoms.model[row]) + 1}")
-    for row in np.flatnonzero(~finite):
-        ledger.drop(int(row), NO_POSITION, comp[row])
+    comp = atoms.comp.tolist()
+    models = [f"model {number + 1}" for number in atoms.model.tolist()]
+    ledger.drop_all(atoms.model != model, OTHER_MODEL, models)
+    ledger.drop_all(~finite, NO_POSITION, comp)
     if not keep_water:
-        for row in np.flatnonzero(np.isin(atoms.comp, list(WATER_NAMES))):
-            ledger.drop(int(row), WATER, comp[row])
+        ledger.drop_all(np.isin(atoms.comp, list(WATER_NAMES)), WATER, comp)
     hydrogen = atoms.element == 1
-    for row in np.flatnonzero(hydrogen):
-        if not hydrogens or is_standard_name(comp[row]):
-            ledger.drop(int(row), HYDROGEN, "H")
+    if hydrogens:
+        hydrogen &= np.array([is_standard_name(name) for name in comp])
+    ledger.drop_all(hydrogen, HYDROGEN, ["H"] * len(atoms))
 
 
 def collect_residues(records: FileRecords, ledger: Ledger, *, altloc: str) -> list[ChainResidues]:

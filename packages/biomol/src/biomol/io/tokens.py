@@ -18,6 +18,7 @@ from biomol.chem.vocab import (
     MolType,
 )
 from biomol.data.complex import Complex
+from scimind.typing import Float
 
 Place = tuple[int, int]
 """Token and slot of an atom."""
@@ -35,7 +36,9 @@ class TokenBuilder:
     numbers: list[str] = field(default_factory=list)
     standard: list[tuple[int, str]] = field(default_factory=list)
     single: list[tuple[int, str, int, int, int, np.ndarray]] = field(default_factory=list)
-    positions: list[tuple[int, int, np.ndarray, float]] = field(default_factory=list)
+    places: list[Place] = field(default_factory=list)
+    positions: list[np.ndarray] = field(default_factory=list)
+    b_factors: list[np.ndarray] = field(default_factory=list)
     bonds: dict[tuple[int, int, int, int], int] = field(default_factory=dict)
 
     def _token(
@@ -97,9 +100,16 @@ class TokenBuilder:
             self.add_bond((tokens[i], slot), (tokens[j], slot), order)
         return {name: (token, slot) for name, token in zip(entry.atom_names, tokens, strict=True)}
 
-    def set_position(self, place: Place, xyz: np.ndarray, b_factor: float = 0.0) -> None:
-        """Give an atom its position."""
-        self.positions.append((*place, xyz, b_factor))
+    def set_positions(
+        self,
+        places: Sequence[Place],
+        xyz: Float[np.ndarray, "atom 3"],
+        b_factors: Float[np.ndarray, " atom"],
+    ) -> None:
+        """Give atoms their positions and B factors."""
+        self.places += places
+        self.positions.append(xyz)
+        self.b_factors.append(b_factors)
 
     def add_bond(self, first: Place, second: Place, order: int = 1) -> None:
         """Record a bond once; the first order given stands."""
@@ -134,9 +144,11 @@ class TokenBuilder:
             mask[token, slot], atom_name[token, slot] = True, atom
             element[token, slot], charge[token, slot] = number, atom_charge
             chirality[token, slot], ref_pos[token, slot] = label, position
-        for token, place, xyz, b in self.positions:
-            coords[token, place], coord_mask[token, place] = xyz, True
-            b_factor[token, place] = b
+        if self.places:
+            tokens, slots = np.array(self.places).T
+            coords[tokens, slots] = np.concatenate(self.positions)
+            coord_mask[tokens, slots] = True
+            b_factor[tokens, slots] = np.concatenate(self.b_factors)
         bonds = np.array([(*k, order) for k, order in sorted(self.bonds.items())], np.int32)
         record = Complex(
             name=name,
