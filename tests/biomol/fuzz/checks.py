@@ -60,7 +60,7 @@ def _account(file: StructureFile, records_in_text: int | None) -> Iterator[str]:
 def check_pdb(path: Path) -> dict:
     def read(path: Path) -> tuple[Counter, list[str]]:
         file = read_structure(path)
-        text = path.read_bytes().removeprefix(b"\xef\xbb\xbf").decode("latin-1")
+        text = re.sub(rb"^(\xef\xbb\xbf)+", b"", path.read_bytes()).decode("latin-1")
         lines = re.split(r"\r\n|\r|\n", text)
         tags = {line[:6].rstrip() for line in lines if line.strip()}
         notes = " ".join(file.notes)
@@ -249,7 +249,7 @@ def check_csv(path: Path) -> dict:
         if len(table.rows) + len(reported) != rows:
             losses.append(f"{rows} rows, {len(table.rows)} read, {len(reported)} reported")
         for row in table.rows:
-            if row.text.replace('"', '""') not in text:
+            if row.text not in text and row.text.replace('"', '""') not in text:
                 losses.append(f"{row.text!r:.60} is not in the file")
             if not all(np.isfinite(value) for value in row.values.values()):
                 losses.append("a value is not finite")
@@ -259,7 +259,9 @@ def check_csv(path: Path) -> dict:
 
 
 def _logical_rows(text: str) -> int:
-    """Lines with any content but separators and blanks; a quoted line end does not end one."""
+    """Lines that hold more than blanks and separators; quoted line ends do not end them."""
+    header = text.lstrip().partition("\n")[0]
+    delimiter = max(",\t;", key=header.count)
     rows, quoted, content, start = 0, False, False, True
     for character in text + "\n":
         if character == "\n" and not quoted:
@@ -270,6 +272,6 @@ def _logical_rows(text: str) -> int:
             quoted = not quoted
             start = not quoted  # "" inside a quoted cell closes and opens again
             continue
-        content |= not (character.isspace() or character in ",\t;")
-        start = character in ",\t;" and not quoted
+        content |= not (character.isspace() or character == delimiter)
+        start = character == delimiter and not quoted
     return rows
