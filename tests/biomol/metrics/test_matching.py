@@ -12,10 +12,21 @@ from biomol.io.ligand import from_smiles
 from biomol.metrics.matching import match, residue_groups, residue_points
 from scimind.errors import InputError
 
-PER_TOKEN = (
-    "mol_type restype res_index chain_id entity_id atom_mask atom_element atom_charge atom_name "
-    "ref_pos coords coord_mask chirality"
-).split()
+PER_TOKEN = [
+    "mol_type",
+    "restype",
+    "res_index",
+    "chain_id",
+    "entity_id",
+    "atom_mask",
+    "atom_element",
+    "atom_charge",
+    "atom_name",
+    "ref_pos",
+    "coords",
+    "coord_mask",
+    "chirality",
+]
 
 
 def _chain(sequence: str, shift: float, seed: int) -> Complex:
