@@ -25,7 +25,7 @@ from Bio import Align
 from Bio.Align import substitution_matrices
 
 from biomol.chem.vocab import MolType
-from scimind.typing import Int
+from scimind.typing import Bool, Int
 
 log = logging.getLogger(__name__)
 
@@ -107,6 +107,35 @@ def cluster_chains(
     return groups.numbers()[[place[sequence] for sequence in sequences]]
 
 
+def related_to_any(
+    sequences: Sequence[str], held_out: Sequence[str], mol_type: MolType = MolType.PROTEIN
+) -> Bool[np.ndarray, " sequence"]:
+    """Which chains have a relative among held-out chains and must not be trained on.
+
+    Data sets come with splits of their own; a chain of the training part of one may be a relative
+    of a test chain of another.
+
+    Args:
+        sequences: Chains that may be trained on.
+        held_out: Chains of validation and test parts.
+        mol_type: Type of all of them.
+
+    Returns:
+        True for each chain to leave out. Only pairs that share a run of 4 residues are aligned,
+        which few pairs of relatives do not.
+    """
+    holders: defaultdict[str, set[int]] = defaultdict(set)
+    for index, sequence in enumerate(held_out):
+        for kmer in _kmers(sequence):
+            holders[kmer].add(index)
+    found: dict[str, bool] = {}
+    for sequence in sequences:
+        if sequence not in found:
+            near = set().union(*(holders[k] for k in _kmers(sequence) if k in holders))
+            found[sequence] = any(related(sequence, held_out[i], mol_type) for i in sorted(near))
+    return np.array([found[sequence] for sequence in sequences], np.bool_)
+
+
 class Groups:
     """Disjoint sets of ``0 ... n-1`` that can be joined (union-find)."""
 
@@ -144,10 +173,14 @@ def _candidates(sequences: Sequence[str]) -> list[tuple[int, int]]:
     holders: defaultdict[str, list[int]] = defaultdict(list)
     pairs: set[tuple[int, int]] = set()
     for index, sequence in enumerate(sequences):
-        for kmer in {sequence[k : k + _KMER] for k in range(len(sequence) - _KMER + 1)}:
+        for kmer in _kmers(sequence):
             pairs.update((other, index) for other in holders[kmer])
             holders[kmer].append(index)
     return sorted(pairs)
+
+
+def _kmers(sequence: str) -> set[str]:
+    return {sequence[k : k + _KMER] for k in range(len(sequence) - _KMER + 1)}
 
 
 def _spell(sequence: str, letters: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -42,6 +43,8 @@ _ORDERS = {
     Chem.BondType.QUADRUPLE: 3,
     Chem.BondType.AROMATIC: 4,
 }
+_ITEM_NAME = re.compile(r">.*?<(.+)>")
+_NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
 _CIP_ITERATIONS = 100_000
 _EMBED_TIMEOUT_S = 30
 _PROBLEM_RULES = {
@@ -57,12 +60,14 @@ class LigandFile:
 
     Attributes:
         complexes: Accepted molecules in file order.
+        smiles: Canonical SMILES of each accepted molecule.
         dropped: Records that were refused; ``len(complexes) + len(dropped)`` is the number of
             records in the file.
         totals: Number of ``records`` and of ``hydrogens`` removed.
     """
 
     complexes: tuple[Complex, ...]
+    smiles: tuple[str, ...] = ()
     dropped: tuple[Rejection, ...] = ()
     totals: dict[str, int] = field(default_factory=dict)
 
@@ -151,6 +156,7 @@ def read_sdf(path: str | Path) -> LigandFile:
     """
     path = Path(path)
     complexes: list[Complex] = []
+    smiles: list[str] = []
     dropped: list[Rejection] = []
     hydrogens = 0
     records = _sdf_records(read_text(path))
@@ -178,11 +184,13 @@ def read_sdf(path: str | Path) -> LigandFile:
                     properties=_numeric_items(block),
                 )
             )
+            smiles.append(Chem.MolToSmiles(Chem.RemoveHs(mol)))
             hydrogens += sum(atom.GetAtomicNum() == 1 for atom in mol.GetAtoms())
         except InputError as error:
             dropped.append(Rejection.from_error(error, path=str(path), line=line))
     return LigandFile(
         complexes=tuple(complexes),
+        smiles=tuple(smiles),
         dropped=tuple(dropped),
         totals={"records": len(records), "hydrogens": hydrogens},
     )
@@ -470,13 +478,9 @@ def _check_counts(lines: list[str], mol: Chem.Mol) -> None:
 def _numeric_items(block: str) -> dict[str, float]:
     """Data items (``> <name>`` and the next line) whose value is one finite number."""
     items: dict[str, float] = {}
-    lines = block.split("\n")
-    for header, value in pairwise(lines):
-        if header.startswith(">") and "<" in header and ">" in header[1:]:
-            try:
-                number = float(value)
-            except ValueError:
-                continue
-            if math.isfinite(number):
-                items[header[header.index("<") + 1 : header.rindex(">")]] = number
+    for header, value in pairwise(block.split("\n")):
+        name = _ITEM_NAME.match(header)
+        # float() would also take 1_000 and digits of other scripts.
+        if name and _NUMBER.fullmatch(value.strip(" \t")) and math.isfinite(float(value)):
+            items[name.group(1)] = float(value)
     return items

@@ -80,8 +80,6 @@ def load_moleculenet(folder: str | Path, name: str) -> Dataset:
     properties = tuple(
         Property(found.name, source.kind, source.unit) for found in dataset.properties
     )
-    if name == "bace":
-        properties = tuple(replace(found, unit="active") for found in properties)
     return replace(dataset, properties=properties)
 
 

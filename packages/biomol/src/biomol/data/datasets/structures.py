@@ -87,6 +87,7 @@ def load_structures(
     min_length: int = 30,
     fractions: tuple[float, float, float] = (0.7, 0.1, 0.2),
     seed: int = 0,
+    rejected: list[Rejection] | None = None,
 ) -> Dataset:
     """Structure files as records with a cluster split.
 
@@ -101,6 +102,7 @@ def load_structures(
         min_length: Resolved residues that a chain must have.
         fractions: Shares of train, valid and test, of complexes.
         seed: Seed of the split.
+        rejected: Takes the refusals too, which matters when no file can be used.
 
     Returns:
         The records; files and chains that cannot be used are in ``rejected``.
@@ -109,7 +111,7 @@ def load_structures(
         InputError: No file can be used.
     """
     paths = sorted(paths)
-    rejected: list[Rejection] = []
+    rejected = [] if rejected is None else rejected
     complexes: list[Complex] = []
     used: list[Path] = []
     for path in paths:
