@@ -138,7 +138,7 @@ def dihedral(
     left, right = np.cross(b - a, axis), np.cross(axis, d - c)
     sine = (np.cross(left, right) * _unit(axis)).sum(-1)
     cosine = (left * right).sum(-1)
-    angle: np.ndarray = np.arctan2(sine, cosine)
+    angle: np.ndarray = np.asarray(np.arctan2(sine, cosine))
     return angle
 
 

@@ -180,7 +180,7 @@ def _texts(category: Category, *names: str) -> list[str]:
     columns = [category[name] for name in names if name in category]
     if not columns:
         return [""] * _length(category)
-    out = [_text(value) for value in columns[0]]
+    out = ["" if v is None or v is False else str(v) for v in columns[0]]
     for column in columns[1:]:
         if all(out):
             break

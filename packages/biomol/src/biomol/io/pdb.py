@@ -196,13 +196,7 @@ def _atoms(
         chain=chain,
         author_chain=chain,
         seq=np.zeros(len(rows), np.int32),
-        number=np.array(
-            [
-                _residue_number(text, source, int(line))
-                for text, line in zip(column(22, 26).tolist(), line_of, strict=True)
-            ],
-            np.int32,
-        ),
+        number=_residue_numbers(column(22, 26), line_of, source),
         insertion=column(26, 27),
         element=_elements(column(76, 78), characters[:, 12:14], name, comp, hetero),
         xyz=np.stack(
@@ -210,8 +204,8 @@ def _atoms(
         ).reshape(-1, 3),
         occupancy=numbers(54, 60, "occupancy", 1.0),
         b_factor=numbers(60, 66, "B factor", 0.0),
-        charge=np.array([_charge(text) for text in column(78, 80).tolist()], np.int32),
-        serial=np.array([_serial(text) for text in column(6, 11).tolist()], np.int64),
+        charge=_charges(column(78, 80)),
+        serial=_serials(column(6, 11)),
         ter=np.array(ter, np.int32),
         line=line_of,
     )
@@ -231,6 +225,26 @@ def _float(text: str, what: str, source: str, line: int) -> float:
             line=line,
             rule="pdb.number",
         ) from None
+
+
+def _residue_numbers(texts: np.ndarray, lines: np.ndarray, source: str) -> np.ndarray:
+    try:
+        return texts.astype(np.int32)
+    except ValueError:
+        pairs = zip(texts.tolist(), lines.tolist(), strict=True)
+        return np.array([_residue_number(text, source, line) for text, line in pairs], np.int32)
+
+
+def _serials(texts: np.ndarray) -> np.ndarray:
+    try:
+        return texts.astype(np.int64)
+    except ValueError:
+        return np.array([_serial(text) for text in texts.tolist()], np.int64)
+
+
+def _charges(texts: np.ndarray) -> np.ndarray:
+    distinct, place = np.unique(texts, return_inverse=True)
+    return np.array([_charge(text) for text in distinct.tolist()], np.int32)[place]
 
 
 def _residue_number(text: str, source: str, line: int) -> int:
