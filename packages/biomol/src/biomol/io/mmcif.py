@@ -19,6 +19,7 @@ Category = Mapping[str, Sequence[Any]]
 
 _COVALENT = ("covale", "disulf", "covale_base", "covale_phosphate", "covale_sugar", "modres")
 _ORDERS = {"sing": 1, "doub": 2, "trip": 3, "quad": 3, "arom": AROMATIC, "delo": AROMATIC}
+_MAX_CHARGE = 9
 _IDENTITY_OPERATORS = ("", "1_555")
 _ASSEMBLY_CATEGORIES = (
     "pdbx_struct_assembly",
@@ -193,15 +194,21 @@ def _numbers(category: Category, name: str, missing: float, source: str) -> np.n
     if name not in category:
         return np.full(size, missing)
     values = [missing if v is None or v is False else v for v in category[name]]
+    # Python reads 1_0 as 10, and digits of other scripts as digits: such texts go the slow way.
+    plain = all(not isinstance(v, str) or ("_" not in v and v.isascii()) for v in values)
     try:
-        return np.array(values).astype(np.float64)
+        if plain:
+            return np.array(values).astype(np.float64)
     except ValueError:
         pass
     out = np.empty(size)
     for row, value in enumerate(values):
         try:
             # Standard uncertainties in parentheses are allowed by the format: 1.234(5).
-            out[row] = float(str(value).split("(")[0])
+            text = str(value).split("(")[0]
+            if "_" in text or not text.isascii():
+                raise ValueError(text)
+            out[row] = float(text)
         except ValueError:
             raise InputError(
                 f"_atom_site.{name} of row {row + 1} is {value!r}, which is not a number",
@@ -256,11 +263,17 @@ def _atoms(sites: Category, source: str) -> AtomTable:
         xyz=np.stack([_numbers(sites, f"Cartn_{axis}", np.nan, source) for axis in "xyz"], axis=-1),
         occupancy=_numbers(sites, "occupancy", 1.0, source),
         b_factor=_numbers(sites, "B_iso_or_equiv", 0.0, source),
-        charge=_numbers(sites, "pdbx_formal_charge", 0.0, source).astype(np.int32),
+        charge=_plausible_charges(_numbers(sites, "pdbx_formal_charge", 0.0, source)),
         serial=np.zeros(size, np.int64),
         ter=np.full(size, -1, np.int32),
         line=np.arange(1, size + 1),
     )
+
+
+def _plausible_charges(charges: np.ndarray) -> np.ndarray:
+    """Formal charges; a number that no atom can carry counts as no charge given."""
+    known = np.isfinite(charges) & (np.abs(charges) <= _MAX_CHARGE)
+    return np.where(known, charges, 0.0).astype(np.int32)
 
 
 def _integers(sites: Category, names: tuple[str, ...], source: str) -> np.ndarray:
@@ -384,7 +397,9 @@ def _components(block: Block) -> dict[str, Component]:
             atom_names=tuple(names[row] for row in own),
             alt_names=tuple(alternatives[row] for row in own),
             elements=np.array([atomic_number(symbols[row]) for row in own], np.int32),
-            charges=np.array([_integer(charges[row]) or 0 for row in own], np.int32),
+            charges=_plausible_charges(
+                np.array([_integer(charges[row]) or 0 for row in own], np.float64)
+            ),
             positions=positions,
             has_positions=has_positions,
             leaving=np.array([leaving[row] == "Y" for row in own]),

@@ -145,6 +145,15 @@ def _atoms(
                 line=index + 1,
                 rule="pdb.record",
             )
+        numeric = lines[index][22:66]
+        # Python reads 1_0 as 10, and digits of other scripts as digits.
+        if "_" in numeric or not numeric.isascii():
+            raise InputError(
+                f"columns 23-66 hold {numeric.strip()!r}; numbers are written with ASCII digits",
+                path=source,
+                line=index + 1,
+                rule="pdb.number",
+            )
     block = np.array(
         [lines[i][:_WIDTH].ljust(_WIDTH).encode("latin-1", "replace") for i in rows],
         dtype=f"S{_WIDTH}",
