@@ -80,7 +80,7 @@ def test_wheels_hold_the_configurations_and_nothing_from_outside_their_package(d
 def install_and_train(python: str, dist: Path, folder: Path) -> None:
     run([python, "-m", "venv", folder / "venv"], folder)
     inside = folder / "venv" / "bin" / "python"
-    pip = [inside, "-m", "pip", "install", "--quiet", "--no-input"]
+    pip = [inside, "-m", "pip", "install", "--quiet", "--no-input", "--no-compile"]
     run([*pip, "--find-links", dist, "scimind-biomol"], folder, minutes=20)
     place = run([inside, "-c", "import biomol, scimind; print(biomol.__file__)"], folder)
     assert Path(place.strip()).is_relative_to(folder / "venv")

@@ -16,6 +16,7 @@ TREE = {
         """,
     "model/tiny.yaml": "name: tiny\nwidth: 32\n",
     "model/base.yaml": "name: base\nwidth: 64\n",
+    "log/loud.yaml": "level: debug\nevery: 1\n",
     "experiment/smoke.yaml": """
         # @package _global_
         defaults:

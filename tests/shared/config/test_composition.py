@@ -78,6 +78,12 @@ def test_an_experiment_overrides_the_primary_file_and_the_command_line_overrides
     assert composed("experiment=smoke", "steps=9").steps == 9
 
 
+def test_a_group_that_the_primary_file_does_not_list_can_be_chosen(composed) -> None:
+    assert composed().log.level == "info"
+    assert (composed("log=loud").log.level, composed("log=loud").log.every) == ("debug", 1)
+    assert composed("log=loud", "log.every=3").log.every == 3
+
+
 @pytest.mark.parametrize(
     ("override", "key", "value"),
     [

@@ -35,12 +35,11 @@ def help_page(
     lines += _paragraph((inspect.getdoc(verb) or "").split("\n\nArgs:")[0], indent=0)
     lines += ["", "Options:"]
     lines += [row for name, text in OPTIONS for row in _entry(name, text)]
-    if composition.options:
+    if composition.chosen:
         lines += ["", "Groups, each option a YAML file:"]
-        for group, options in composition.options.items():
-            taken = composition.chosen.get(group)
+        for group, taken in composition.chosen.items():
             name = group if taken is None else f"{group}={taken}"
-            lines += _entry(name, "one of " + ", ".join(options))
+            lines += _entry(name, "one of " + ", ".join(composition.options[group]))
     lines += ["", "Fields, with the values of this configuration:"]
     lines += list(_fields(schema, composition.tree))
     if examples:

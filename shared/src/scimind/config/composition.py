@@ -8,7 +8,7 @@ configs are not used either, because they know no ``Literal``.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,12 +79,12 @@ class Composition:
     Attributes:
         tree: Plain values with interpolations resolved; ``???`` where a value is required.
         options: The options of every group.
-        chosen: The option taken in each group of the defaults list.
+        chosen: The option taken, or none, in each group of the defaults list.
     """
 
     tree: dict[str, Any]
     options: dict[str, list[str]]
-    chosen: dict[str, str]
+    chosen: dict[str, str | None]
 
 
 def compose_tree(source: ConfigSource, overrides: Sequence[str], schema: type) -> Composition:
@@ -103,14 +103,23 @@ def compose_tree(source: ConfigSource, overrides: Sequence[str], schema: type) -
 
     with _hydra(source) as loader:
         options = _options(loader)
+        listed = loader.compute_defaults_list(
+            config_name=source.name, overrides=[], run_mode=RunMode.RUN
+        ).overrides.known_choices
         config = loader.load_configuration(
             config_name=source.name,
-            overrides=[_checked(override, options, schema) for override in _parse(overrides)],
+            overrides=[
+                _checked(override, options, schema, listed) for override in _parse(overrides)
+            ],
             run_mode=RunMode.RUN,
             from_shell=False,
         )
         taken = config.hydra.runtime.choices
-        chosen = {group: str(taken[group]) for group in options if taken.get(group) is not None}
+        chosen = {
+            group: None if taken.get(group) is None else str(taken[group])
+            for group in options
+            if group in listed or group in taken
+        }
         with open_dict(config):
             del config["hydra"]
         merged = OmegaConf.merge(OmegaConf.create(default_tree(schema)), config)
@@ -146,7 +155,7 @@ def override_values(overrides: Sequence[str], schema: type) -> list[tuple[list[s
     """
     pairs: list[tuple[list[str], Any]] = []
     for override in _parse(overrides):
-        _checked(override, {}, schema)
+        _checked(override, {}, schema, ())
         pairs.append((str(override.key_or_group).split("."), _plain_value(override.value())))
     return pairs
 
@@ -225,7 +234,9 @@ def _parse(overrides: Sequence[str]) -> list[Override]:
     return parsed
 
 
-def _checked(override: Override, options: dict[str, list[str]], schema: type) -> str:
+def _checked(
+    override: Override, options: dict[str, list[str]], schema: type, listed: Container[str]
+) -> str:
     """The override for Hydra, after its group and option, or its field, was found to exist."""
     key = str(override.key_or_group)
     line = str(override.input_line)
@@ -237,7 +248,9 @@ def _checked(override: Override, options: dict[str, list[str]], schema: type) ->
         raise ConfigError(f"{line}: Hydra's own settings are not used; set output= and log.level=")
     if key in options:
         _check_option(override, options)
-        return line
+        # A group that the primary file does not list is appended; Hydra would want to be told.
+        new = not override.is_delete() and key not in listed and not line.startswith("+")
+        return f"+{line}" if new else line
     if override.is_delete():
         raise ConfigError(
             f"{line}: a field cannot be removed; set it to null where that is allowed"
