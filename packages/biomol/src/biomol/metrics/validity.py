@@ -205,11 +205,12 @@ def _angles(
 ) -> tuple[Int[np.ndarray, "angle 2"], Float[np.ndarray, " angle"]]:
     """Pairs two bonds apart within one reference frame, and their ideal distances."""
     pairs, ideal = [], []
+    places = list(zip(token.tolist(), slot.tolist(), strict=True))
     for around in _neighbours(bonds, len(token)).values():
         for index, i in enumerate(around):
             for j in around[index + 1 :]:
-                a, b = _reference(record, token[i], slot[i]), _reference(record, token[j], slot[j])
-                if a is None or b is None or not _one_frame(record, token[i], token[j]):
+                a, b = _reference(record, *places[i]), _reference(record, *places[j])
+                if a is None or b is None or not _one_frame(record, places[i][0], places[j][0]):
                     continue
                 pairs.append((i, j))
                 ideal.append(float(np.linalg.norm(a - b)))
@@ -252,11 +253,12 @@ def _chirality(
 ) -> tuple[int, int]:
     """Stereocentres, and those whose hand is that of the reference conformer."""
     checked = right = 0
+    places = list(zip(token.tolist(), slot.tolist(), strict=True))
     for centre, around in _neighbours(bonds, len(token)).items():
         if not record.chirality[token[centre], slot[centre]]:
             continue
-        near = [n for n in around if _one_frame(record, token[centre], token[n])][:3]
-        ideal = [_reference(record, token[n], slot[n]) for n in (*near, centre)]
+        near = [n for n in around if _one_frame(record, places[centre][0], places[n][0])][:3]
+        ideal = [_reference(record, *places[n]) for n in (*near, centre)]
         if len(near) < 3 or any(position is None for position in ideal):
             continue
         wanted = _volume(np.array(ideal[:3]), np.asarray(ideal[3]))

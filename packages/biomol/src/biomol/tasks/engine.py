@@ -52,13 +52,13 @@ class Engine(Protocol):
 
     def token_probabilities(
         self, complexes: Sequence[Complex], label: str
-    ) -> list[Float[np.ndarray, "token class"]]:
+    ) -> list[Float[np.ndarray, "_token _class"]]:
         """Probability of each class of a per-token label from the sequence (ss3: H, E, C)."""
         ...
 
     def sequence_probabilities(
-        self, complexes: Sequence[Complex], hidden: Sequence[Bool[np.ndarray, " token"]]
-    ) -> list[Float[np.ndarray, "token class"]]:
+        self, complexes: Sequence[Complex], hidden: Sequence[Bool[np.ndarray, " _token"]]
+    ) -> list[Float[np.ndarray, "_token _class"]]:
         """Probability of each identity of ``vocab.TOKENS`` given the backbone, in one pass.
 
         Args:
@@ -70,23 +70,23 @@ class Engine(Protocol):
     def design(
         self,
         complexes: Sequence[Complex],
-        hidden: Sequence[Bool[np.ndarray, " token"]],
+        hidden: Sequence[Bool[np.ndarray, " _token"]],
         *,
         temperature: float,
         seed: int,
         num_steps: int,
-    ) -> list[Int[np.ndarray, " token"]]:
+    ) -> list[Int[np.ndarray, " _token"]]:
         """Identities sampled for the hidden tokens in ``num_steps``; the others are unchanged."""
         ...
 
     def structures(
         self,
         complexes: Sequence[Complex],
-        given: Sequence[Bool[np.ndarray, "token slot"]],
+        given: Sequence[Bool[np.ndarray, "_token _slot"]],
         *,
         seed: int,
         num_steps: int,
         num_samples: int = 1,
-    ) -> list[Float[np.ndarray, "sample token slot 3"]]:
+    ) -> list[Float[np.ndarray, "_sample _token _slot _3"]]:
         """Positions in angstrom; atoms marked ``given`` keep those of the record."""
         ...

@@ -126,7 +126,7 @@ class AverageEngine:
 
     def token_probabilities(
         self, complexes: Sequence[Complex], label: str
-    ) -> list[Float[np.ndarray, "token class"]]:
+    ) -> list[Float[np.ndarray, "_token _class"]]:
         """The training frequency of each class."""
         if label not in self.classes:
             raise InputError(
@@ -136,8 +136,8 @@ class AverageEngine:
         return [np.tile(self.classes[label], (record.num_tokens, 1)) for record in complexes]
 
     def sequence_probabilities(
-        self, complexes: Sequence[Complex], hidden: Sequence[Bool[np.ndarray, " token"]]
-    ) -> list[Float[np.ndarray, "token class"]]:
+        self, complexes: Sequence[Complex], hidden: Sequence[Bool[np.ndarray, " _token"]]
+    ) -> list[Float[np.ndarray, "_token _class"]]:
         """The training frequency of each identity of the token's molecule type."""
         found = []
         for record, hide in zip(complexes, hidden, strict=True):
@@ -151,12 +151,12 @@ class AverageEngine:
     def design(
         self,
         complexes: Sequence[Complex],
-        hidden: Sequence[Bool[np.ndarray, " token"]],
+        hidden: Sequence[Bool[np.ndarray, " _token"]],
         *,
         temperature: float,
         seed: int,
         num_steps: int,
-    ) -> list[Int[np.ndarray, " token"]]:
+    ) -> list[Int[np.ndarray, " _token"]]:
         """Independent draws from the frequencies; ``num_steps`` has no effect."""
         del num_steps
         designs = []
@@ -175,12 +175,12 @@ class AverageEngine:
     def structures(
         self,
         complexes: Sequence[Complex],
-        given: Sequence[Bool[np.ndarray, "token slot"]],
+        given: Sequence[Bool[np.ndarray, "_token _slot"]],
         *,
         seed: int,
         num_steps: int,
         num_samples: int = 1,
-    ) -> list[Float[np.ndarray, "sample token slot 3"]]:
+    ) -> list[Float[np.ndarray, "_sample _token _slot _3"]]:
         """Reference conformers strung along a line, mean side chains on given backbones."""
         del seed, num_steps
         found = []
