@@ -90,6 +90,8 @@ def test_every_bad_record_is_reported_with_its_line(tmp_path: Path) -> None:
         (b"", "fasta.empty"),
         (b"\n \n", "fasta.empty"),
         (b"MKV\n", "fasta.header"),
+        (b" >a\nMKV\n", "fasta.header"),
+        ("\u2028>a\nMKV\n".encode(), "fasta.header"),
         (b">a\nM\xffV\n", "text.encoding"),
         (b">a\nM\x00V\n", "text.null"),
     ],

@@ -111,21 +111,21 @@ def read_records(path: str | Path) -> tuple[list[FastaRecord], list[Rejection]]:
     """
     path = Path(path)
     text = read_text(path)
-    stripped = text.lstrip()
-    if not stripped:
+    rows = text.split("\n")
+    first = next((place for place, row in enumerate(rows) if row.strip()), None)
+    if first is None:
         raise InputError(
             "the file is empty; a FASTA file has one record at least", path=path, rule="fasta.empty"
         )
-    if not stripped.startswith(">"):
+    if not rows[first].startswith(">"):
         raise InputError(
-            f"the file begins with {stripped.split(chr(10), 1)[0][:40]!r}; "
-            "a FASTA record begins with '>' and a name",
+            f"the file begins with {rows[first][:40]!r}; a FASTA record begins with '>' and a name",
             path=path,
-            line=text[: len(text) - len(stripped)].count("\n") + 1,
+            line=first + 1,
             rule="fasta.header",
         )
-    lines = [i for i, line in enumerate(text.split("\n"), start=1) if line.startswith(">")]
-    parsed = SimpleFastaParser(io.StringIO(stripped))
+    lines = [number for number, row in enumerate(rows, start=1) if row.startswith(">")]
+    parsed = SimpleFastaParser(io.StringIO(text, newline="\n"))
     records: list[FastaRecord] = []
     rejected: list[Rejection] = []
     seen: dict[str, str] = {}
