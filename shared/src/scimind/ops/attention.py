@@ -12,13 +12,13 @@ from scimind.typing import Bool, Float, Tensor
 def attention(
     query: Float[Tensor, "batch head query dim"],
     key: Float[Tensor, "batch group key dim"],
-    value: Float[Tensor, "batch group key dim"],
+    value: Float[Tensor, "batch group key width"],
     mask: Bool[Tensor, "..."] | None = None,
     bias: Float[Tensor, "..."] | None = None,
     causal: bool = False,
     window: int | None = None,
     scale: float | None = None,
-) -> Float[Tensor, "batch head query dim"]:
+) -> Float[Tensor, "batch head query width"]:
     """``softmax(scale query keyᵀ + bias) value`` over the permitted keys.
 
     A query without any permitted key gets zeros.

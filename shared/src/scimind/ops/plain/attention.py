@@ -7,6 +7,7 @@ from typing import Any
 from mindspore import dtype as mstype
 from mindspore import ops
 
+from scimind.ops.plain.activations import softmax
 from scimind.ops.registry import register
 
 _MASKED = -1e30
@@ -26,7 +27,7 @@ def attention(query: Any, key: Any, value: Any, mask: Any, bias: Any, scale: flo
     if mask is not None:
         low = _MASKED_HALF if logits.dtype == mstype.float16 else _MASKED
         logits = ops.select(mask, logits, ops.full_like(logits, low))
-    out = ops.BatchMatMul()(ops.softmax(logits, -1), value)
+    out = ops.BatchMatMul()(softmax(logits), value)
     if mask is not None:
         out = out * mask.astype(out.dtype).max(axis=-1, keepdims=True)
     return out

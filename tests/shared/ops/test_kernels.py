@@ -1,0 +1,201 @@
+"""The registry, and what a compiled kernel has to keep besides its values."""
+
+import inspect
+import os
+import subprocess
+import sys
+
+import mindspore as ms
+import numpy as np
+import pytest
+from mindspore import Tensor
+
+from scimind import ops
+from scimind.errors import EnvironmentProblem
+from scimind.ops import plain, registry
+from scimind.ops.kernels import cpu
+from scimind.ops.kernels.cpu import build
+
+needs_kernels = pytest.mark.skipif(cpu.load() is None, reason="the CPU kernels cannot be built")
+
+
+def tensor(*shape, seed=0):
+    return Tensor(np.random.default_rng(seed).standard_normal(shape).astype(np.float32))
+
+
+@needs_kernels
+def test_the_choice_is_the_kernel_for_float32_and_plain_for_others():
+    ops.gelu(tensor(3))
+    assert ops.chosen()["gelu float32"] == "cpu/kernel"
+    ops.gelu(tensor(3).astype(ms.float16))
+    assert ops.chosen()["gelu float16"] == "plain"
+
+
+def test_every_operator_has_a_plain_formulation_and_one_name_per_implementation():
+    for name in registry.FUNCTIONS:
+        entries = registry.implementations(name)
+        assert entries[0].name == "plain"
+        assert len({entry.name for entry in entries}) == len(entries)
+        assert hasattr(plain, name)
+
+
+def test_a_second_implementation_of_the_same_name_is_refused():
+    with pytest.raises(ValueError, match="already has an implementation"):
+        ops.register("gelu", name="plain")(lambda x: x)
+
+
+def test_all_implementations_take_the_same_arguments():
+    for name, functions in registry.FUNCTIONS.items():
+        first = list(inspect.signature(functions[0]).parameters)
+        for function in functions[1:]:
+            assert list(inspect.signature(function).parameters) == first, name
+
+
+def test_ascend_operators_exist_with_the_documented_arguments():
+    known = inspect.signature(ms.ops.flash_attention_score).parameters
+    for argument in ("real_shift", "attn_mask", "scalar_value", "input_layout"):
+        assert argument in known
+    assert list(inspect.signature(ms.ops.rotary_position_embedding).parameters) == [
+        "x",
+        "cos",
+        "sin",
+        "mode",
+    ]
+    unverified = [entry for entry in registry.implementations() if not entry.verified]
+    assert {entry.device for entry in unverified} == {"ascend"}
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_nan_and_infinity_reach_the_output(value):
+    x = np.ones((2, 20), np.float32)
+    x[1, 7] = value
+    bad = Tensor(x)
+    for function in (ops.layer_norm, ops.rms_norm, ops.softmax):
+        out = function(bad).asnumpy()
+        assert np.isfinite(out[0]).all(), function
+        if not (function is ops.softmax and value == -np.inf):
+            assert np.isnan(out[1]).any(), function
+    for activation in (None, "gelu", "silu", "relu"):
+        out = ops.linear(bad, tensor(4, 20), tensor(4), activation).asnumpy()
+        assert np.isfinite(out[0]).all()
+        if np.isnan(value):
+            assert np.isnan(out[1]).all(), activation
+    weights = [Tensor(np.full((1, 1, 3, 4), v, np.float32)) for v in (value, 1.0, 1.0)]
+    if not np.isneginf(value):
+        assert np.isnan(ops.attention(*weights).asnumpy()).all()
+
+
+@needs_kernels
+def test_large_and_small_arguments_agree_with_the_plain_formulation():
+    x = Tensor(np.array([-1e30, -200, -88, -87, 0.0, 1e-30, 87, 89, 200, 1e30], np.float32))
+    for kernel, reference in ((ops.silu, plain.silu), (ops.softmax, plain.softmax)):
+        got, expected = kernel(x).asnumpy(), reference(x).asnumpy()
+        np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-33)
+
+
+@pytest.mark.parametrize("shape", [(0, 5), (3, 0, 5)])
+def test_tensors_without_elements_keep_their_shape(shape):
+    x = Tensor(np.zeros(shape, np.float32))
+    assert ops.gelu(x).shape == shape
+    assert ops.linear(x, tensor(4, 5), tensor(4), "gelu").shape == (*shape[:-1], 4)
+    assert ops.layer_norm(x, tensor(5), tensor(5)).shape == shape
+
+
+def test_a_query_without_permitted_key_gets_zeros():
+    q = tensor(1, 2, 3, 4)
+    mask = np.ones((1, 1, 3, 3), bool)
+    mask[0, 0, 1] = False
+    for context in (ops.plain_formulations(), None):
+        if context is None:
+            out = ops.attention(q, q, q, mask=Tensor(mask)).asnumpy()
+        else:
+            with context:
+                out = ops.attention(q, q, q, mask=Tensor(mask)).asnumpy()
+        assert (out[0, :, 1] == 0).all()
+        assert (out[0, :, 0] != 0).all()
+
+
+@needs_kernels
+def test_views_are_read_with_their_strides():
+    x = tensor(6, 4, 8)
+    expected = ops.gelu(Tensor(x.asnumpy().transpose(2, 0, 1).copy())).asnumpy()
+    assert (ops.gelu(x.transpose((2, 0, 1))).asnumpy() == expected).all()
+
+
+@needs_kernels
+def test_results_have_the_same_bits_with_one_and_two_threads():
+    def all_of_it():
+        x, w, b = tensor(700, 96), tensor(200, 96, seed=1), tensor(200, seed=2)
+        q = tensor(3, 4, 50, 16, seed=3)
+        gradient = ms.grad(lambda x, w, b: ops.linear(x, w, b, "gelu").sum(), (0, 1, 2))
+        norm = ms.grad(lambda x, w: ops.layer_norm(x, w, w).sum(), (0, 1))
+        attend = ms.grad(lambda q: ops.attention(q, q, q, causal=True).sum())
+        results = [*gradient(x, w, b), *norm(x, tensor(96)), attend(q)]
+        return [result.asnumpy().copy() for result in results]
+
+    cpu.set_threads(1)
+    one = all_of_it()
+    cpu.set_threads(2)
+    two = [all_of_it() for _ in range(3)]
+    cpu.set_threads(1)
+    for again in two:
+        assert all((a == b).all() for a, b in zip(one, again, strict=True))
+
+
+def test_a_second_derivative_of_a_kernel_is_an_error_and_of_plain_a_number():
+    x = tensor(5)
+
+    def slope(function):
+        return ms.grad(lambda x: ms.grad(lambda y: function(y).sum())(x).sum())
+
+    v = x.asnumpy().astype(np.float64)
+    s = 1 / (1 + np.exp(-v))
+    exact = s * (1 - s) * (2 + v * (1 - 2 * s))
+    with ops.plain_formulations():
+        got = slope(ops.silu)(x).asnumpy()
+    np.testing.assert_allclose(got, exact, rtol=1e-4, atol=1e-6)
+    if cpu.load() is not None:
+        with pytest.raises(RuntimeError, match="bprop"):
+            slope(ops.silu)(x).asnumpy()
+
+
+def run(code, **env):
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, **env}
+    )
+
+
+REPORT = (
+    "import logging; logging.basicConfig(level='INFO'); import numpy as np; import mindspore as ms;"
+    "from scimind import ops; ops.gelu(ms.Tensor(np.ones(3, np.float32)));"
+    "print(ops.chosen()['gelu float32'])"
+)
+
+
+def test_without_a_compiler_the_plain_formulation_announces_itself(tmp_path):
+    done = run(REPORT, CXX="no-such-compiler", SCIMIND_CACHE=str(tmp_path))
+    assert done.stdout.strip().endswith("plain"), done.stderr
+    assert "plain operators instead of CPU kernels" in done.stderr
+    assert "no C++ compiler" in done.stderr
+
+
+def test_kernels_can_be_switched_off_and_a_wrong_switch_is_refused():
+    assert run(REPORT, SCIMIND_KERNELS="plain").stdout.strip().endswith("plain")
+    wrong = run("import scimind.ops", SCIMIND_KERNELS="fast")
+    assert EnvironmentProblem.__name__ in wrong.stderr
+    assert "use auto or plain" in wrong.stderr
+
+
+@needs_kernels
+def test_a_changed_source_or_flag_gives_another_library(monkeypatch, tmp_path):
+    before = build.library().name
+    copy = tmp_path / "cpu"
+    copy.mkdir()
+    for path in [*build._FOLDER.glob("*.cc"), *build._FOLDER.glob("*.h")]:
+        (copy / path.name).write_bytes(path.read_bytes())
+    (copy / "arithmetic.h").write_text((copy / "arithmetic.h").read_text() + "// changed\n")
+    sources = sorted(copy.glob("*.cc"))
+    monkeypatch.setattr(build, "_FOLDER", copy)
+    command = ["g++", *build._FLAGS, *build.instruction_set()]
+    assert build._digest(sources, command) not in before
+    assert build._digest(sources, command) != build._digest(sources, [*command, "-O2"])
