@@ -189,7 +189,7 @@ def test_a_table_of_the_users_own_is_a_task(tmp_path: Path) -> None:
         means={"mine/length": 10.0},
         classes={},
         frequencies={},
-        rotamers=None,  # type: ignore[arg-type]
+        rotamers=Rotamers({}),
     )
     result = run(task, engine, tmp_path, FACTS, data=data, resamples=100).result
     expected = np.sqrt(np.mean([(10.0 - float(item.target[0])) ** 2 for item in data.items]))

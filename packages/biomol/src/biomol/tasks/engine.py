@@ -87,6 +87,6 @@ class Engine(Protocol):
         seed: int,
         num_steps: int,
         num_samples: int = 1,
-    ) -> list[Float[np.ndarray, "_sample _token _slot _3"]]:
+    ) -> list[Float[np.ndarray, "_sample _token _slot 3"]]:
         """Positions in angstrom; atoms marked ``given`` keep those of the record."""
         ...

@@ -180,7 +180,7 @@ class AverageEngine:
         seed: int,
         num_steps: int,
         num_samples: int = 1,
-    ) -> list[Float[np.ndarray, "_sample _token _slot _3"]]:
+    ) -> list[Float[np.ndarray, "_sample _token _slot 3"]]:
         """Reference conformers strung along a line, mean side chains on given backbones."""
         del seed, num_steps
         found = []
