@@ -5,10 +5,12 @@ import json
 import numpy as np
 import pytest
 import safetensors.numpy
+from mindspore import Tensor
 
 from scimind.errors import CheckpointError
 from scimind.train import checkpoint, history, storage
-from scimind.train.checkpoint import load_network, snapshot
+from scimind.train.checkpoint import load_network
+from scimind.train.parameters import snapshot
 from training_job import JobConfig, Network, make_network, make_step
 
 
@@ -18,10 +20,10 @@ def filled_step(config, value=0.5):
     parts = {**step.named_parameters(), **checkpoint._training_parameters(step)}
     for index, parameter in enumerate(parts.values()):
         array = np.full(parameter.shape, value + index)
-        parameter.set_data(checkpoint.Tensor(array.astype(parameter.asnumpy().dtype)))
+        parameter.set_data(Tensor(array.astype(parameter.asnumpy().dtype)))
     if step.average is not None:
         for parameter in step.average.state().values():
-            parameter.set_data(checkpoint.Tensor(np.full(parameter.shape, -1.0, np.float32)))
+            parameter.set_data(Tensor(np.full(parameter.shape, -1.0, np.float32)))
     return step
 
 
@@ -104,7 +106,7 @@ def test_missing_and_unexpected_parameters_are_listed(saved):
 
 def test_another_type_is_refused(saved):
     network = Network(16)
-    network.inner.weight.set_dtype(checkpoint.Tensor(np.zeros(1, np.float16)).dtype)
+    network.inner.weight.set_dtype(Tensor(np.zeros(1, np.float16)).dtype)
     with pytest.raises(CheckpointError, match=r"type: inner\.weight float32 for float16"):
         load_network(network, saved[0])
 
@@ -195,13 +197,13 @@ def test_the_newest_intact_checkpoint_is_taken_and_said(saved, tmp_path, caplog)
     assert "step-0000003/model.safetensors is truncated" in caplog.text
     assert "step-0000002/training.safetensors is missing" in caplog.text
     assert "going back to the newest intact checkpoint" in caplog.text
-    with pytest.raises(CheckpointError, match="the newest intact one beside it is .*step-0000001"):
+    with pytest.raises(CheckpointError, match=r"the newest intact one beside it is .*step-0000001"):
         history.load_or_offer(history.step_folder(tmp_path, 3))
     history.set_aside_newer(tmp_path, 1)
     assert history.list_steps(tmp_path) == [1]
     assert (tmp_path / "damaged-step-0000003").exists()
     (history.step_folder(tmp_path, 1) / checkpoint.STATE).unlink()
-    with pytest.raises(CheckpointError, match="no checkpoint in .* is intact"):
+    with pytest.raises(CheckpointError, match=r"no checkpoint in .* is intact"):
         history.newest_intact(tmp_path)
 
 

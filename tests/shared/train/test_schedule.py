@@ -1,6 +1,7 @@
 """Learning rates against closed forms."""
 
 import math
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -48,9 +49,9 @@ def test_every_schedule_rises_once_and_falls_once_within_its_bounds(
     schedule = Schedule(config, 1.0, steps)
     rates = [schedule(step) for step in range(steps + 2)]
     assert all(0 <= rate <= 1 + 1e-12 for rate in rates)
-    assert all(a < b + 1e-12 for a, b in zip(rates[:warmup], rates[1:warmup], strict=False))
+    assert all(a < b + 1e-12 for a, b in pairwise(rates[:warmup]))
     falling = rates[warmup:]
-    assert all(a >= b - 1e-12 for a, b in zip(falling, falling[1:], strict=False))
+    assert all(a >= b - 1e-12 for a, b in pairwise(falling))
     end = 1.0 if name == "constant" else final_ratio
     assert rates[-1] == pytest.approx(end)
     assert all(rate > 0 for rate in rates[:steps])

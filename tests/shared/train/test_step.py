@@ -8,9 +8,9 @@ from mindspore import Parameter, Tensor, nn, ops
 from scimind.config.training import OptimizerConfig
 from scimind.errors import NumericsError
 from scimind.seeding import step_key
-from scimind.train.checkpoint import snapshot
 from scimind.train.clip import clip_factor, global_norm
 from scimind.train.loss_scale import LossScale
+from scimind.train.parameters import snapshot
 from scimind.train.step import make_train_step
 
 KEY = step_key(0, "test")

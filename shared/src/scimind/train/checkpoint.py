@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 import safetensors.numpy
-from mindspore import Parameter, Tensor, nn
+from mindspore import Parameter, nn
 
 from scimind.errors import CheckpointError
+from scimind.train.parameters import Arrays, overwrite
 from scimind.train.step import TrainStep, named_parameters
 from scimind.train.storage import read_file, read_manifest, write_folder
 
@@ -29,8 +30,6 @@ SHOWN_NAMES = 8
 _UNREADABLE = (
     safetensors.SafetensorError, AttributeError, KeyError, MemoryError, TypeError, ValueError,
 )  # fmt: skip
-
-Arrays = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +125,7 @@ def load_network(network: nn.Cell, path: str | Path, use_ema: bool = True) -> No
     if not any(name.startswith("loss:") for name in wanted):
         arrays = {name: value for name, value in arrays.items() if not name.startswith("loss:")}
     _check_fit(wanted, arrays, f"{folder / MODEL} does not fit this network")
-    _assign(wanted, arrays)
+    overwrite(wanted, arrays)
 
 
 def restore(step: TrainStep, checkpoint: Checkpoint) -> None:
@@ -143,18 +142,7 @@ def restore(step: TrainStep, checkpoint: Checkpoint) -> None:
     for name, wanted, arrays in parts:
         _check_fit(wanted, arrays, f"{checkpoint.path / name} does not fit this run")
     for _, wanted, arrays in parts:
-        _assign(wanted, arrays)
-
-
-def snapshot(parameters: Mapping[str, Parameter]) -> Arrays:
-    """Copies of parameters; ``asnumpy`` alone is a view that changes with the next step."""
-    return {name: value.asnumpy().copy() for name, value in parameters.items()}
-
-
-def assign(parameters: Mapping[str, Parameter], arrays: Mapping[str, np.ndarray]) -> None:
-    """Set parameters to arrays of the same names, shapes and types."""
-    _check_fit(parameters, arrays, "arrays do not fit the parameters")
-    _assign(parameters, arrays)
+        overwrite(wanted, arrays)
 
 
 def _training_parameters(step: TrainStep) -> dict[str, Parameter]:
@@ -218,8 +206,3 @@ def _check_fit(
 def _listed(names: list[str]) -> str:
     hidden = len(names) - SHOWN_NAMES
     return ", ".join(names[:SHOWN_NAMES]) + (f" and {hidden} more" if hidden > 0 else "")
-
-
-def _assign(parameters: Mapping[str, Parameter], arrays: Mapping[str, np.ndarray]) -> None:
-    for name, parameter in parameters.items():
-        parameter.set_data(Tensor(arrays[name]))

@@ -17,6 +17,7 @@ from scimind.train.average import MovingAverage
 from scimind.train.clip import clip_factor, global_norm
 from scimind.train.loss_scale import LossScale
 from scimind.train.optimizer import Optimizer, make_optimizer
+from scimind.train.parameters import overwrite, snapshot
 from scimind.typing import Int
 
 _log = logging.getLogger(__name__)
@@ -186,15 +187,14 @@ class TrainStep:
         """The network as it is judged: evaluation mode, with averaged parameters if there are."""
         named = self.named_parameters()
         averages = self.average.state() if self.average is not None else {}
-        kept = {name: named[name].asnumpy().copy() for name in averages}
+        trained = {name: named[name] for name in averages}
+        kept = snapshot(trained)
         try:
             self.loss_cell.set_train(False)
-            for name, average in averages.items():
-                named[name].set_data(Tensor(average.asnumpy().copy()))
+            overwrite(trained, snapshot(averages))
             yield
         finally:
-            for name, value in kept.items():
-                named[name].set_data(Tensor(value))
+            overwrite(trained, kept)
             self.loss_cell.set_train(True)
 
     def named_parameters(self) -> dict[str, Parameter]:
