@@ -121,11 +121,10 @@ def main() -> None:
             )
             rows.append(row)
             print(name, kernels, json.dumps({u: row[u] for u in ("wall_ms", "cpu_ms")}), flush=True)
-    git = ["git", "-C", str(HERE), "rev-parse", "--short", "HEAD"]
     report = {
         "benchmark": "train_step",
         "command": " ".join(["python", "benchmarks/train_step.py", *sys.argv[1:]]),
-        "commit": subprocess.run(git, capture_output=True, text=True).stdout.strip(),
+        "commit": commit(),
         "date": time.strftime("%Y-%m-%d"),
         "hardware": f"{processor()}, {len(os.sched_getaffinity(0))} cores",
         "load_average": os.getloadavg()[0],
@@ -133,6 +132,11 @@ def main() -> None:
         "results": rows,
     }
     options.output.write_text(json.dumps(report, indent=1) + "\n")
+
+
+def commit() -> str:
+    git = ["git", "-C", str(HERE), "rev-parse", "--short", "HEAD"]
+    return subprocess.run(git, capture_output=True, text=True).stdout.strip()
 
 
 def processor() -> str:

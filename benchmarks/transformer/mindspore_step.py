@@ -14,7 +14,7 @@ def build(shape: serve.Shape, weights: dict, threads: int):
     os.environ["OMP_NUM_THREADS"] = str(threads)
     from scimind import device
 
-    device.setup("cpu", threads=threads, compile_cache=False)
+    device.setup("cpu", threads=threads)
     import mindspore as ms
     import numpy as np
     from mindspore import Parameter, ParameterTuple, Tensor, nn

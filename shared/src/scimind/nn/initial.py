@@ -9,6 +9,7 @@ import numpy as np
 from mindspore import Parameter, Tensor
 from mindspore import dtype as mstype
 from mindspore.common.initializer import Initializer, initializer
+from numpy.typing import NDArray
 
 SCHEMES = ("default", "residual", "normal", "zeros", "ones")
 
@@ -30,7 +31,7 @@ class Drawn(Initializer):
             raise ValueError(f"init={scheme!r} is unknown; choose one of {', '.join(SCHEMES)}")
         self.scheme, self.fan_in, self.draw_seed = scheme, fan_in, seed
 
-    def values(self, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
+    def values(self, shape: tuple[int, ...]) -> NDArray[Any]:
         """The float32 values for ``shape``."""
         if self.scheme in ("zeros", "ones"):
             return np.full(shape, 1.0 if self.scheme == "ones" else 0.0, np.float32)
@@ -46,7 +47,7 @@ class Drawn(Initializer):
         # 0.8796 is the standard deviation of a normal distribution cut off at two.
         return (drawn * np.float32(deviation / 0.87962566)).astype(np.float32)
 
-    def _initialize(self, arr: np.ndarray[Any, Any]) -> None:
+    def _initialize(self, arr: NDArray[Any]) -> None:
         arr[:] = self.values(arr.shape)
 
 

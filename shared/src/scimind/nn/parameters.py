@@ -9,6 +9,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import Parameter, ParameterTuple, Tensor, nn
 from mindspore import ops as ms_ops
+from numpy.typing import NDArray
 
 
 class _Write(nn.Cell):
@@ -25,7 +26,7 @@ class _Write(nn.Cell):
 
 def parameter_writer(
     parameters: Sequence[Parameter],
-) -> Callable[[Sequence[np.ndarray[Any, Any]]], None]:
+) -> Callable[[Sequence[NDArray[Any]]], None]:
     """A function that writes values where compiled graphs read them.
 
     On MindSpore 2.10, ``Parameter.set_data``, ``ops.assign`` outside a graph and
@@ -46,7 +47,7 @@ def parameter_writer(
     def write(*values: Any) -> Any:
         return cell(*values)
 
-    def write_arrays(values: Sequence[np.ndarray[Any, Any]]) -> None:
+    def write_arrays(values: Sequence[NDArray[Any]]) -> None:
         if len(values) != len(parameters):
             raise ValueError(f"{len(values)} values for {len(parameters)} parameters")
         for parameter, value in zip(parameters, values, strict=True):

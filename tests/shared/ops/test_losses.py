@@ -1,0 +1,141 @@
+"""Losses and the AdamW update against NumPy."""
+
+import mindspore as ms
+import numpy as np
+import pytest
+from mindspore import Parameter, Tensor
+
+from scimind import ops
+
+
+def normal(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape)
+
+
+def log_softmax(x):
+    shifted = x - x.max(-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_cross_entropy_counts_only_labelled_elements(compare, smoothing):
+    labels = np.array([[1, -100, 3], [0, 4, -100]])
+    mask = np.array([[1.0, 1.0, 0.5], [0.0, 2.0, 1.0]])
+    index, weight = Tensor(labels, ms.int32), Tensor(mask.astype(np.float32))
+
+    def reference(logits):
+        target = np.eye(5)[np.maximum(labels, 0)] * (1 - smoothing) + smoothing / 5
+        loss = -(target * log_softmax(logits)).sum(-1)
+        counted = mask * (labels != -100)
+        return np.asarray((loss * counted).sum() / counted.sum())
+
+    compare(
+        lambda x: ops.cross_entropy(x, index, weight, label_smoothing=smoothing),
+        reference,
+        [normal(2, 3, 5)],
+    )
+
+
+def test_cross_entropy_without_any_label_is_zero_and_large_logits_do_not_overflow():
+    logits = Tensor(np.array([[1e4, -1e4, 0.0]], np.float32))
+    assert ops.cross_entropy(logits, Tensor([-100], ms.int32)).asnumpy() == 0
+    assert ops.cross_entropy(logits, Tensor([1], ms.int32)).asnumpy() == pytest.approx(2e4)
+
+
+def test_reductions_of_cross_entropy_agree():
+    logits, labels = Tensor(normal(4, 3).astype(np.float32)), Tensor([0, -100, 2, 1], ms.int32)
+    each = ops.cross_entropy(logits, labels, reduction="none").asnumpy()
+    assert each[1] == 0
+    total = ops.cross_entropy(logits, labels, reduction="sum").asnumpy()
+    assert total == pytest.approx(each.sum())
+    assert ops.cross_entropy(logits, labels).asnumpy() == pytest.approx(each.sum() / 3)
+
+
+def test_quantile_loss_is_smallest_at_the_quantile():
+    target = normal(4001)
+    levels = np.array([0.1, 0.5, 0.9])
+
+    def loss(prediction):
+        row = np.broadcast_to(prediction, (target.size, 3)).astype(np.float32)
+        args = (Tensor(row), Tensor(target.astype(np.float32)), Tensor(levels.astype(np.float32)))
+        return float(ops.quantile_loss(*args).asnumpy())
+
+    best = np.quantile(target, levels)
+    assert all(loss(best) < loss(best + shift) for shift in (-0.1, 0.1))
+
+
+def test_regression_losses_have_the_gradients_of_their_formulas(compare):
+    target = normal(3, 4, seed=1)
+    fixed = Tensor(target.astype(np.float32))
+    exact = target.astype(np.float32).astype(np.float64)
+    compare(
+        lambda p: ops.mse_loss(p, fixed),
+        lambda p: np.asarray(((p - exact) ** 2).mean()),
+        [normal(3, 4)],
+    )
+
+    def huber(p):
+        e = abs(p - exact)
+        return np.asarray(np.where(e <= 0.7, e * e / 2, 0.7 * (e - 0.35)).mean())
+
+    compare(lambda p: ops.huber_loss(p, fixed, 0.7), huber, [normal(3, 4)])
+    levels = np.array([0.2, 0.8])
+    tensor_levels = Tensor(levels.astype(np.float32))
+
+    def pinball(p):
+        e = exact[..., None] - p
+        return np.asarray(np.maximum(levels * e, (levels - 1) * e).mean())
+
+    compare(lambda p: ops.quantile_loss(p, fixed, tensor_levels), pinball, [normal(3, 4, 2)])
+
+
+def test_binary_cross_entropy_is_stable_and_has_its_gradient(compare):
+    label = (normal(3, 4, seed=2) > 0).astype(np.float32)
+
+    def reference(x):
+        return np.asarray((np.logaddexp(0, x) - x * label).mean())
+
+    compare(lambda x: ops.bce_with_logits(x, Tensor(label)), reference, [4 * normal(3, 4)])
+    extreme = Tensor(np.array([500.0, -500.0], np.float32))
+    value = ops.bce_with_logits(extreme, Tensor(np.array([0.0, 1.0], np.float32))).asnumpy()
+    assert value == pytest.approx(500.0)
+
+
+def test_a_masked_nan_counts_nothing():
+    prediction = Tensor(np.array([1.0, np.nan], np.float32))
+    zero, mask = Tensor(np.zeros(2, np.float32)), Tensor(np.array([1.0, 0.0], np.float32))
+    assert ops.mse_loss(prediction, zero, mask).asnumpy() == 1.0
+
+
+@pytest.mark.parametrize("choice", ["plain", "auto"])
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+def test_adamw_follows_the_published_algorithm(choice, decay):
+    import contextlib
+
+    rng = np.random.default_rng(0)
+    start = rng.standard_normal(37)
+    parameter, first, second = (
+        Parameter(Tensor(value.astype(np.float32)), name=name)
+        for name, value in (("p", start), ("m", np.zeros(37)), ("v", np.zeros(37)))
+    )
+
+    def update(gradient, rate, power1, power2):
+        done = ops.adamw(
+            parameter, first, second, gradient, rate, power1, power2, 0.9, 0.99, 1e-3, decay
+        )
+        return ms.ops.depend(gradient, done)
+
+    compiled = ms.jit(update)
+    p, m, v = start.astype(np.float32).astype(np.float64), np.zeros(37), np.zeros(37)
+    context = ops.plain_formulations() if choice == "plain" else contextlib.nullcontext()
+    with context:
+        for step in range(1, 7):
+            g = rng.standard_normal(37).astype(np.float32)
+            rate = 0.01 * step
+            scalars = [Tensor(x, ms.float32) for x in (rate, 0.9**step, 0.99**step)]
+            compiled(Tensor(g), *scalars).asnumpy()
+            m, v = 0.9 * m + 0.1 * g, 0.99 * v + 0.01 * g.astype(float) ** 2
+            p = (1 - rate * decay) * p
+            p -= rate * (m / (1 - 0.9**step)) / (np.sqrt(v / (1 - 0.99**step)) + 1e-3)
+    np.testing.assert_allclose(parameter.asnumpy(), p, atol=2e-6)
+    np.testing.assert_allclose(second.asnumpy(), v, rtol=1e-4)
