@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from biomol.chem.vocab import SLOT_NAMES
+from biomol.chem.vocab import SLOT_NAMES, MolType
 from biomol.data.complex import Complex
 from biomol.io.fasta import complex_from_sequence
 from biomol.io.ligand import from_smiles
@@ -20,7 +20,7 @@ def _conformer(smiles: str) -> Complex:
 
 
 def _residue(letter: str) -> Complex:
-    record = complex_from_sequence(letter, name=letter)
+    record = complex_from_sequence(letter, MolType.PROTEIN, letter)
     return replace(record, coords=record.ref_pos, coord_mask=record.atom_mask)
 
 
@@ -87,4 +87,5 @@ def test_a_crystal_structure_is_all_but_valid(real_data: Path) -> None:
     assert found.good_angles == found.angles
     # 76 residues, 6 glycines, 7 isoleucines and 7 threonines with a second centre.
     assert found.good_centres == found.centres == 76 - 6 + 7 + 7
-    assert found.clashes == 0
+    # As deposited, the oxygen of arginine 72 is 2.38 angstrom from its own CG.
+    assert found.clashes == 1

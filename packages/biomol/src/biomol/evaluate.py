@@ -70,8 +70,10 @@ def evaluate_engine(engine: Engine, config: EvaluateConfig) -> tuple[list[Evalua
         try:
             evaluation = _run(task, engine, root, config)
         except InputError as error:
-            log.error("%s: %s", task.name, error)
-            if not optional or error.rule != _MISSING_OUTPUT:
+            if optional and error.rule == _MISSING_OUTPUT:
+                log.info("%s: skipped, %s", task.name, error.message)
+            else:
+                log.error("%s: %s", task.name, error)
                 skipped.append(task.name)
             continue
         evaluation.result.save(output / "results" / f"{task.name}.json")

@@ -72,14 +72,14 @@ def read_back(path: Path, record: Complex) -> ReadBack:
     slot = REPRESENTATIVE_SLOT
     labels = {
         _atom(record, token): int(record.chirality[token, slot])
-        for token in np.flatnonzero(record.mol_type == MolType.ATOM)
+        for token in np.flatnonzero(record.mol_type == MolType.ATOM).tolist()
         if record.chirality[token, slot]
     }
     total = int(record.atom_mask.sum())
     found_atoms, found_bonds, found_centres = 0, 0, 0
     geometry, problem = None, ""
     try:
-        found_atoms = gemmi.read_structure(str(path))[0].count_atom_sites()
+        found_atoms = sum(model.count_atom_sites() for model in gemmi.read_structure(str(path)))
         again = read_structure(path).complexes[0]
         found_bonds = len(bonds & _bonds(again))
         hands = _hands(again)
