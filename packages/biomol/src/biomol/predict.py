@@ -222,7 +222,10 @@ main = command(
     config_name="predict",
     prog="python -m biomol.predict",
     examples=(
-        ("checkpoint=outputs/run input=CCO task=property", "properties of a SMILES"),
+        (
+            "checkpoint=outputs/run \"input='CC(=O)O'\" task=property",
+            "properties of a SMILES; its brackets need both kinds of quotes",
+        ),
         ("checkpoint=outputs/run input=structures task=side_chains", "a folder of structures"),
         ("checkpoint=outputs/run input=[a.cif,b.fasta] resume=true", "go on where it stopped"),
     ),
