@@ -199,3 +199,13 @@ def test_a_changed_source_or_flag_gives_another_library(monkeypatch, tmp_path):
     command = ["g++", *build._FLAGS, *build.instruction_set()]
     assert build._digest(sources, command) not in before
     assert build._digest(sources, command) != build._digest(sources, [*command, "-O2"])
+
+
+def test_setup_tells_the_kernels_how_many_threads_they_may_use(monkeypatch):
+    from scimind import device
+
+    asked = []
+    monkeypatch.setattr(cpu, "set_threads", asked.append)
+    device.setup("cpu", threads=2)
+    device.setup("cpu", threads=1)
+    assert asked == ([2, 1] if cpu.load() is not None else [])

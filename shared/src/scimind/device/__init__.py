@@ -2,6 +2,14 @@
 
 from scimind.device.capabilities import capabilities
 from scimind.device.precision import Precision, precision_policy
-from scimind.device.setup import Runtime, setup, target
+from scimind.device.setup import Runtime, on_setup, setup, target
 
-__all__ = ["Precision", "Runtime", "capabilities", "precision_policy", "setup", "target"]
+__all__ = [
+    "Precision",
+    "Runtime",
+    "capabilities",
+    "on_setup",
+    "precision_policy",
+    "setup",
+    "target",
+]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -41,6 +42,14 @@ class Runtime:
 
 
 _runtime: Runtime | None = None
+_listeners: list[Callable[[Runtime], None]] = []
+
+
+def on_setup(listener: Callable[[Runtime], None]) -> None:
+    """Call ``listener`` after each `setup`, and now when there was one already."""
+    _listeners.append(listener)
+    if _runtime is not None:
+        listener(_runtime)
 
 
 def target() -> str:
@@ -99,6 +108,9 @@ def setup(
         # Asynchronous dispatch spins threads that cost more than the small operators they feed,
         # and reports an error at a later operator than the one that failed.
         mindspore.runtime.launch_blocking()
+        if _runtime is None:  # MindSpore fixes the number at the first call
+            # Its default of five spins: half of the CPU time of a small step on two cores.
+            mindspore.runtime.dispatch_threads_num(threads)
     if deterministic and not _already_deterministic():
         mindspore.set_deterministic(True)
     reset_capabilities()
@@ -110,5 +122,7 @@ def setup(
         threads=threads,
         cache=str(cache_root()),
     )
+    for listener in _listeners:
+        listener(_runtime)
     _log.info("device %s, %s, %d threads", device, precision, threads)
     return _runtime

@@ -12,6 +12,7 @@ import logging
 import os
 from pathlib import Path
 
+from scimind.device import on_setup
 from scimind.errors import EnvironmentProblem
 from scimind.ops.kernels.cpu.build import BuildError, library
 
@@ -43,6 +44,7 @@ def load() -> Path | None:
         _log.warning("scimind.ops: plain operators instead of CPU kernels, 2x slower: %s", error)
         return None
     _loaded = path
+    on_setup(lambda runtime: set_threads(runtime.threads))
     return path
 
 
