@@ -20,6 +20,13 @@ TIMES = (
 )  # fmt: skip
 
 
+@pytest.fixture(autouse=True)
+def _plots(request, monkeypatch):
+    """Drawing takes longer than training; only the tests that look at plots do it."""
+    if "plots" not in request.node.name and "logger" not in request.node.name:
+        monkeypatch.setattr("scimind.train.loop.plot_metrics", lambda metrics, folder: [])
+
+
 class Interrupted(Exception):
     pass
 

@@ -239,6 +239,7 @@ class _Loop:
         self.reporter.paused(time.perf_counter() - start)
 
     def stop_reason(self) -> str:
+        self.signals.hold()
         reason = "signal" if self.signals.stop else self.budget.exhausted()
         if self.hooks.agree is not None:
             reason = _REASONS[self.hooks.agree(_REASONS.index(reason))]

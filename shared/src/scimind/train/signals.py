@@ -45,9 +45,9 @@ class Signals:
 
     def __enter__(self) -> Signals:
         if threading.current_thread() is threading.main_thread():
-            for number in STOPPING:
-                self._before[number] = signal.signal(number, self._on_stop)
-            self._before[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, self._on_checkpoint)
+            for number in (*STOPPING, signal.SIGUSR1):
+                self._before[number] = signal.getsignal(number)
+            self.hold()
         else:
             _log.warning("not the main thread: SIGTERM will not save a checkpoint")
         return self
@@ -60,6 +60,16 @@ class Signals:
     ) -> None:
         for number, handler in self._before.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+    def hold(self) -> None:
+        """Install the handlers again; call it after anything that may compile a graph.
+
+        MindSpore's compiler puts its own handler on SIGINT, which turns it into SIGTERM.
+        """
+        if self._before and not self.stop:
+            for number in STOPPING:
+                signal.signal(number, self._on_stop)
+            signal.signal(signal.SIGUSR1, self._on_checkpoint)
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
