@@ -108,9 +108,9 @@ def setup(
         # Asynchronous dispatch spins threads that cost more than the small operators they feed,
         # and reports an error at a later operator than the one that failed.
         mindspore.runtime.launch_blocking()
-        if _runtime is None:  # MindSpore fixes the number at the first call
-            # Its default of five spins: half of the CPU time of a small step on two cores.
-            mindspore.runtime.dispatch_threads_num(threads)
+        if threads == 1 and _runtime is None:  # MindSpore fixes the number at the first call
+            # Five dispatch threads by default: on one core they spin against the one that works.
+            mindspore.runtime.dispatch_threads_num(1)
     if deterministic and not _already_deterministic():
         mindspore.set_deterministic(True)
     reset_capabilities()
