@@ -224,3 +224,47 @@ def test_an_empty_folder_has_no_checkpoint(tmp_path):
     assert history.newest_intact(tmp_path / "absent") is None
     with pytest.raises(CheckpointError, match="holds no checkpoint"):
         history.find(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tiny") / "step-0000003"
+    checkpoint.save(folder, filled_step(JobConfig(width=2)), {"step": 3})
+    return folder
+
+
+def count_unnoticed(folder, flips):
+    """Bit flips, as (file, position), after which the checkpoint still loads."""
+    unnoticed = 0
+    for name, position in flips:
+        path = folder / name
+        content = path.read_bytes()
+        changed = bytearray(content)
+        changed[position // 8] ^= 1 << (position % 8)
+        path.write_bytes(changed)
+        try:
+            checkpoint.load(folder)
+            unnoticed += 1
+        except CheckpointError:
+            pass
+        path.write_bytes(content)
+    return unnoticed
+
+
+def all_bits(folder):
+    sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
+    return [(name, bit) for name, size in sizes.items() for bit in range(8 * size)]
+
+
+def test_a_thousand_random_bit_flips_of_a_checkpoint_are_noticed(tiny):
+    bits = all_bits(tiny)
+    chosen = np.random.default_rng(0).choice(len(bits), 1000, replace=False)
+    assert count_unnoticed(tiny, [bits[index] for index in chosen]) == 0
+    assert checkpoint.load(tiny).step == 3
+
+
+@pytest.mark.nightly
+def test_every_single_bit_flip_of_a_checkpoint_is_noticed(tiny):
+    bits = all_bits(tiny)
+    assert len({name for name, _ in bits}) == 5
+    assert count_unnoticed(tiny, bits) == 0
