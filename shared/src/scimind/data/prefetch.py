@@ -135,7 +135,7 @@ class _Producer(Generic[BatchT]):
     def _run(self) -> None:
         try:
             for batch in self._stream:
-                size = sum(array.nbytes for array in batch_arrays(batch))
+                size = sum(getattr(part, "nbytes", 0) for part in batch_arrays(batch))
                 if not self._offer(batch, self._stream.state(), size):
                     return
         except BaseException as error:

@@ -30,17 +30,68 @@ class MolType(IntEnum):
 PAD, MASK = "<pad>", "<mask>"
 
 PROTEIN_LETTERS = "ARNDCQEGHILKMFPSTWYV"
-PROTEIN_CODES = (
-    "ALA ARG ASN ASP CYS GLN GLU GLY HIS ILE LEU LYS MET PHE PRO SER THR TRP TYR VAL".split()
-)
+PROTEIN_CODES = [
+    "ALA",
+    "ARG",
+    "ASN",
+    "ASP",
+    "CYS",
+    "GLN",
+    "GLU",
+    "GLY",
+    "HIS",
+    "ILE",
+    "LEU",
+    "LYS",
+    "MET",
+    "PHE",
+    "PRO",
+    "SER",
+    "THR",
+    "TRP",
+    "TYR",
+    "VAL",
+]
 UNKNOWN_PROTEIN, UNKNOWN_RNA, UNKNOWN_DNA = "UNK", "N", "DN"
 RNA_CODES = ("A", "C", "G", "U")
 DNA_CODES = ("DA", "DC", "DG", "DT")
 
 # Elements an atom token can be identified as; everything else is "*".
-ELEMENTS = (
-    "C N O S P F Cl Br I B Si Se As H Li Na K Mg Ca Sr Ba Mn Fe Co Ni Cu Zn Cd Mo W V Pt Hg".split()
-)
+ELEMENTS = [
+    "C",
+    "N",
+    "O",
+    "S",
+    "P",
+    "F",
+    "Cl",
+    "Br",
+    "I",
+    "B",
+    "Si",
+    "Se",
+    "As",
+    "H",
+    "Li",
+    "Na",
+    "K",
+    "Mg",
+    "Ca",
+    "Sr",
+    "Ba",
+    "Mn",
+    "Fe",
+    "Co",
+    "Ni",
+    "Cu",
+    "Zn",
+    "Cd",
+    "Mo",
+    "W",
+    "V",
+    "Pt",
+    "Hg",
+]
 OTHER_ELEMENT = "*"
 
 TOKENS: tuple[str, ...] = (
@@ -94,7 +145,7 @@ _BASES: dict[str, str] = {
     "T": "N1 C2 O2 N3 C4 O4 C5 C7 C6",
     "N": "",
 }
-_RIBOSE = "C3' C1' C4' P OP1 OP2 O5' C5' O4' O3' C2'".split()
+_RIBOSE = ["C3'", "C1'", "C4'", "P", "OP1", "OP2", "O5'", "C5'", "O4'", "O3'", "C2'"]
 
 
 def _slot_names() -> dict[str, tuple[str, ...]]:

@@ -31,7 +31,12 @@ class ModelConfig:
         sigma_local: The same about the representative atom of their own token, angstrom.
         properties: Names of scalar properties, in output order.
         binary_properties: Those of ``properties`` that are 0/1 labels.
+        property_mean: Mean of each property over the training data, in ``property_units``.
+        property_std: Spread of each, by which outputs are scaled; 1 for binary ones.
+        property_units: Unit by property name, where known.
         token_labels: Per-token classifications, name to number of classes.
+
+    The outputs (from ``properties`` on) are measured on the training data when left empty.
     """
 
     name: str = "tiny"
@@ -52,6 +57,9 @@ class ModelConfig:
     sigma_local: float = 2.5
     properties: list[str] = field(default_factory=list)
     binary_properties: list[str] = field(default_factory=list)
+    property_mean: list[float] = field(default_factory=list)
+    property_std: list[float] = field(default_factory=list)
+    property_units: dict[str, str] = field(default_factory=dict)
     token_labels: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -70,6 +78,13 @@ class ModelConfig:
             raise ValueError(f"model.motif_width={self.motif_width} must be odd")
         if not 0.0 <= self.dropout < 1.0:
             raise ValueError(f"model.dropout={self.dropout} must be in [0, 1)")
+        if self.property_mean or self.property_std:
+            counts = {len(self.property_mean), len(self.property_std), len(self.properties)}
+            if len(counts) != 1:
+                raise ValueError(
+                    "model.properties, property_mean and property_std differ in length; leave "
+                    "the last two empty to measure them on the training data"
+                )
         unknown = set(self.binary_properties) - set(self.properties)
         if unknown:
             raise ValueError(f"model.binary_properties {sorted(unknown)} are not in properties")

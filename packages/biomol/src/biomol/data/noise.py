@@ -219,7 +219,9 @@ def corrupt(
     return inputs, targets
 
 
-def stack(rows: list[tuple[dict[str, np.ndarray], dict[str, np.ndarray]]]) -> tuple[Inputs, Targets]:
+def stack(
+    rows: list[tuple[dict[str, np.ndarray], dict[str, np.ndarray]]],
+) -> tuple[Inputs, Targets]:
     """Rows of equal length to one batch."""
     inputs = {name: np.stack([row[0][name] for row in rows]) for name in rows[0][0]}
     targets = {name: np.stack([row[1][name] for row in rows]) for name in rows[0][1]}

@@ -4,31 +4,33 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import overload
 
 import numpy as np
 
+from biomol.chem.vocab import MolType
 from biomol.config.data import DataConfig
+from biomol.data.clusters import related_to_any
 from biomol.data.complex import Complex
 from biomol.data.component_dictionary import load_component_dictionary
 from biomol.data.crop import variable_window, window_crop
 from biomol.data.datasets.dataset import Dataset
-from biomol.data.datasets.flip import load_flip_residues, load_flip_values
-from biomol.data.datasets.moleculenet import SOURCES, load_moleculenet
+from biomol.data.datasets.folder import load_folder
 from biomol.data.datasets.structures import load_structures
-from biomol.data.datasets.table import load_table
-from biomol.data.features import BUCKETS
+from biomol.data.features import BUCKETS, bucket_of
 from biomol.data.scaling import PropertyScale
 from biomol.data.sources import Source
-from biomol.io.folder import FolderScan, scan
 from biomol.io.rejection import Rejection
 from scimind.errors import ConfigError, InputError
 from scimind.typing import Int
 
 _log = logging.getLogger(__name__)
+
+STRUCTURES = "structures"
+"""Name that `load_folder` gives to the data set of all structure files."""
 
 
 @dataclass(kw_only=True)
@@ -114,13 +116,15 @@ def prepare(config: DataConfig) -> Prepared:
     _weigh(prepared, config)
     _fit_scale(prepared)
     for name, dataset in prepared.datasets.items():
-        prepared.rejected.extend(dataset.rejected)
         split = dataset.split
         _log.info(
             "%s: %d records (%d train, %d valid, %d test, %s split), %d refused",
-            name, len(dataset.records), len(split.train), len(split.valid), len(split.test),
-            split.method, len(dataset.rejected),
-        )  # fmt: skip
+            name,
+            len(dataset.records),
+            *(len(split[part]) for part in ("train", "valid", "test")),
+            split.method,
+            len(dataset.rejected),
+        )
     return prepared
 
 
@@ -143,8 +147,9 @@ def data_root(config: DataConfig) -> Path:
 
 
 def _components(prepared: Prepared, config: DataConfig) -> None:
-    dataset = load_component_dictionary(config.limit or None)
+    dataset = replace(load_component_dictionary(config.limit or None), name="components")
     prepared.datasets["components"] = dataset
+    prepared.rejected.extend(dataset.rejected)
     buckets = tuple(config.molecule_tokens)
     lengths = np.asarray([dataset.records[int(i)].num_tokens for i in dataset.split.train])
     members = dataset.split.train[lengths <= buckets[-1]]
@@ -155,38 +160,47 @@ def _components(prepared: Prepared, config: DataConfig) -> None:
     ):
         prepared.sources.append(
             Source(
-                name=name, records=dataset.records, members=members, presets=presets,
-                buckets=buckets, weight=weight, crop="contiguous",
-            )  # fmt: skip
+                name=name,
+                records=dataset.records,
+                members=members,
+                presets=presets,
+                buckets=buckets,
+                weight=weight,
+            )
         )
 
 
 def _folder(prepared: Prepared, config: DataConfig) -> None:
-    found = scan(data_root(config))
+    found = load_folder(data_root(config))
     prepared.rejected.extend(found.rejected)
-    for kind, add in (
-        ("table", _tables),
-        ("flip", _flip),
-        ("structure", _structures),
-    ):
-        _log.debug("preparing %s files", kind)
-        add(prepared, config, found)
+    for dataset in _one_split_per_assay(found.datasets, config.flip_split):
+        first = dataset.records[0]
+        if dataset.name == STRUCTURES:
+            _add_structures(prepared, config, dataset, found.scan.files["structure"])
+        elif first.mol_type[0] == MolType.ATOM:
+            _add_molecules(prepared, config, dataset)
+        else:
+            _add_sequences(prepared, config, windowed(dataset))
+    _leave_out_relatives(prepared)
 
 
-def _attempt(
-    prepared: Prepared, path: Path, load: Callable[[], Dataset]
-) -> Dataset | None:
-    """The data set, or None with its refusal recorded."""
-    try:
-        return load()
-    except InputError as error:
-        prepared.rejected.append(Rejection.from_error(error, path=str(path)))
-        return None
+def _one_split_per_assay(datasets: Sequence[Dataset], wanted: str) -> list[Dataset]:
+    """The data sets without further splits of an assay: they share its test labels."""
+    by_assay: dict[str, list[Dataset]] = {}
+    for dataset in datasets:
+        names = {found.name for found in dataset.properties}
+        assay = dataset.name.split("/")[0]
+        by_assay.setdefault(assay if names == {assay} else dataset.name, []).append(dataset)
+    kept = []
+    for assay, choices in by_assay.items():
+        chosen = [choice for choice in choices if choice.name == f"{assay}/{wanted}"] or choices
+        if len(choices) > 1:
+            _log.info("%s: split %s of %d (data.flip_split)", assay, chosen[0].name, len(choices))
+        kept.append(chosen[0])
+    return kept
 
 
-def _molecule_source(
-    prepared: Prepared, config: DataConfig, dataset: Dataset, weight: float
-) -> None:
+def _add_molecules(prepared: Prepared, config: DataConfig, dataset: Dataset) -> None:
     prepared.datasets[dataset.name] = dataset
     lengths = np.array([dataset.records[int(i)].num_tokens for i in dataset.split.train])
     buckets = tuple(config.molecule_tokens)
@@ -194,129 +208,120 @@ def _molecule_source(
     if (~fits).any():
         _log.info(
             "%s: %d molecules of more than %d tokens are not trained on",
-            dataset.name, int((~fits).sum()), buckets[-1],
-        )  # fmt: skip
-    used = [size for size in buckets if (lengths[fits] <= size).any()]
-    prepared.sources.append(
-        Source(
-            name=dataset.name, records=dataset.records, members=dataset.split.train[fits],
-            presets={"sequence": 1.0}, buckets=tuple(used), weight=weight,
-        )  # fmt: skip
+            dataset.name,
+            int((~fits).sum()),
+            buckets[-1],
+        )
+    members = dataset.split.train[fits]
+    source = Source(
+        name=dataset.name,
+        records=dataset.records,
+        members=members,
+        presets={"sequence": 1.0},
+        buckets=buckets if (lengths[fits] <= buckets[0]).any() else buckets[1:],
     )
+    prepared.sources.append(source)
+    if dataset.records[int(members[0])].coord_mask.any():
+        conformers = replace(source, name=f"{dataset.name}/conformers", presets={"fold": 1.0})
+        prepared.sources.append(conformers)
 
 
-def _tables(prepared: Prepared, config: DataConfig, found: FolderScan) -> None:
-    for path in found.files["table"]:
-        stem = path.name.split(".")[0]
-        if stem in SOURCES:
-            load = _moleculenet_loader(path.parent, stem)
-        else:
-            load = _table_loader(path)
-        dataset = _attempt(prepared, path, load)
-        if dataset is None:
-            continue
-        if dataset.keys and dataset.records[0].mol_type[0] != 4:
-            _sequence_source(prepared, config, windowed(dataset), 1.0)
-        else:
-            _molecule_source(prepared, config, dataset, 1.0)
-
-
-def _moleculenet_loader(folder: Path, name: str) -> Callable[[], Dataset]:
-    return lambda: load_moleculenet(folder, name)
-
-
-def _table_loader(path: Path) -> Callable[[], Dataset]:
-    return lambda: load_table(path)
-
-
-def _sequence_source(
-    prepared: Prepared, config: DataConfig, dataset: Dataset, weight: float
-) -> None:
+def _add_sequences(prepared: Prepared, config: DataConfig, dataset: Dataset) -> None:
     prepared.datasets[dataset.name] = dataset
-    longest = int(np.max(getattr(dataset.records, "num_tokens", [config.crop])))
-    fitting = [size for size in BUCKETS if size >= longest]
-    bucket = min(config.crop, fitting[0]) if fitting else config.crop
+    lengths = getattr(dataset.records, "num_tokens", None)
+    longest = config.crop if lengths is None else int(np.max(lengths))
     prepared.sources.append(
         Source(
-            name=dataset.name, records=dataset.records, members=dataset.split.train,
-            presets={"sequence": 1.0}, buckets=(bucket,), weight=weight,
-        )  # fmt: skip
-    )
-
-
-def _flip(prepared: Prepared, config: DataConfig, found: FolderScan) -> None:
-    by_folder: dict[Path, list[Path]] = {}
-    for path in found.flip_values:
-        by_folder.setdefault(path.parent, []).append(path)
-    for folder, paths in by_folder.items():
-        chosen = [path for path in paths if path.name.split(".")[0] == config.flip_split]
-        path = (chosen or sorted(paths))[0]
-        name = folder.name.removeprefix("flip_")
-        if len(paths) > 1:
-            _log.info("%s: split %s of %d (data.flip_split)", name, path.name, len(paths))
-        dataset = _attempt(prepared, path, lambda path=path, name=name: load_flip_values(path, name))
-        if dataset is not None:
-            _sequence_source(prepared, config, windowed(dataset), 1.0)
-    for folder in found.flip_residues:
-        name = folder.name.removeprefix("flip_")
-        dataset = _attempt(
-            prepared, folder, lambda folder=folder, name=name: load_flip_residues(folder, name=name)
+            name=dataset.name,
+            records=dataset.records,
+            members=dataset.split.train,
+            presets={"sequence": 1.0},
+            buckets=(min(config.crop, bucket_of(min(longest, BUCKETS[-1]))),),
+            weight=_sequence_weight(dataset),
         )
-        if dataset is not None:
-            _sequence_source(prepared, config, dataset, 1.5)
+    )
 
 
-def _structures(prepared: Prepared, config: DataConfig, found: FolderScan) -> None:
-    paths = found.files["structure"]
-    if not paths:
-        return
-    chains = _attempt(
-        prepared,
-        found.root,
-        lambda: load_structures(paths, name="chains", unit="chain"),
-    )
-    complexes = _attempt(
-        prepared,
-        found.root,
-        lambda: load_structures(paths, name="complexes"),
-    )
-    for dataset, crop, presets in (
-        (chains, "contiguous", {"inverse_folding": 1.0}),
-        (chains, "spatial", {"fold": 0.35, "side_chains": 0.65}),
-        (complexes, "spatial", {"fold": 0.4, "side_chains": 0.3, "codesign": 0.3}),
-    ):
-        if dataset is None:
-            continue
-        prepared.datasets[dataset.name] = dataset
-        kind = "inverse_folding" if "inverse_folding" in presets else "structure"
-        weight = {"chains/inverse_folding": 3.0, "chains/structure": 2.0}.get(
-            f"{dataset.name}/{kind}", 0.5
-        )
+def _sequence_weight(dataset: Dataset) -> float:
+    """Labelled residues teach most per step; a few bare sequences must not fill the schedule."""
+    if dataset.labels:
+        return 1.5
+    return 1.0 if dataset.properties else min(0.5, len(dataset.split.train) / 1000)
+
+
+def _add_structures(
+    prepared: Prepared, config: DataConfig, dataset: Dataset, paths: Sequence[Path]
+) -> None:
+    prepared.datasets["complexes"] = replace(dataset, name="complexes")
+    inverse, structure = {"inverse_folding": 1.0}, {"fold": 0.35, "side_chains": 0.65}
+    parts = [("complexes/structure", {"fold": 0.4, "side_chains": 0.3, "codesign": 0.3}, 0.5)]
+    try:
+        chains = load_structures(paths, name="chains", unit="chain")
+    except InputError as error:
+        _log.info("no single chains are trained on: %s", error.message)
+    else:
+        prepared.datasets["chains"] = chains
+        parts += [("chains/inverse_folding", inverse, 3.0), ("chains/structure", structure, 2.0)]
+        if config.overfit:
+            prepared.sources.append(_memorised(chains, config))
+    for name, presets, weight in parts:
+        found = prepared.datasets[name.split("/")[0]]
         prepared.sources.append(
             Source(
-                name=f"{dataset.name}/{kind}", records=dataset.records,
-                members=dataset.split.train, presets=presets, buckets=(config.crop,),
-                weight=weight, crop=crop,
-            )  # fmt: skip
-        )
-    if chains is not None and config.overfit:
-        wanted = [
-            int(index)
-            for index in chains.split.train
-            if chains.records[int(index)].name in config.overfit
-        ]
-        known = sorted({chains.records[int(index)].name for index in chains.split.train})
-        if len(wanted) < len(config.overfit):
-            raise ConfigError(
-                f"data.overfit={config.overfit} names chains that are not in the training part; "
-                f"it has {', '.join(known)}"
+                name=name,
+                records=found.records,
+                members=found.split.train,
+                presets=presets,
+                buckets=(config.crop,),
+                weight=weight,
+                crop="contiguous" if presets is inverse else "spatial",
             )
-        prepared.sources.append(
-            Source(
-                name="chains/overfit", records=chains.records, members=wanted,
-                presets={"fold": 1.0}, buckets=(config.crop,), weight=1.0, crop="contiguous",
-            )  # fmt: skip
         )
+
+
+def _memorised(chains: Dataset, config: DataConfig) -> Source:
+    """A source of the few chains that an overfitting experiment names."""
+    names = {int(index): chains.records[int(index)].name for index in chains.split.train}
+    wanted = [index for index, name in names.items() if name in config.overfit]
+    missing = sorted(set(config.overfit) - set(names.values()))
+    if missing:
+        raise ConfigError(
+            f"data.overfit names {', '.join(missing)}, which is not in the training part; it has "
+            f"{', '.join(sorted(set(names.values())))}"
+        )
+    return Source(
+        name="chains/overfit",
+        records=chains.records,
+        members=wanted,
+        presets={"fold": 1.0},
+        buckets=(config.crop,),
+    )
+
+
+def _leave_out_relatives(prepared: Prepared) -> None:
+    """Do not train on sequences that are related to held-out chains with structures."""
+    chains = prepared.datasets.get("chains")
+    if chains is None:
+        return
+    held_out = [chains.keys[int(i)] for part in ("valid", "test") for i in chains.split[part]]
+    for index, source in enumerate(prepared.sources):
+        dataset = prepared.datasets.get(source.name)
+        if (
+            dataset is None
+            or dataset.properties
+            or dataset.records[0].mol_type[0] != MolType.PROTEIN
+        ):
+            continue
+        members = np.asarray(source.members)
+        related = related_to_any([dataset.keys[int(i)] for i in members], held_out)
+        if related.any():
+            _log.info(
+                "%s: %d of %d training sequences are relatives of held-out chains, left out",
+                source.name,
+                int(related.sum()),
+                len(members),
+            )
+            prepared.sources[index] = replace(source, members=members[~related])
 
 
 def _weigh(prepared: Prepared, config: DataConfig) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from biomol.config.model import ModelConfig
 from biomol.data.complex import Complex
 from biomol.data.features import pad
 from scimind.typing import Float
@@ -15,7 +15,7 @@ from scimind.typing import Float
 
 @dataclass(frozen=True, kw_only=True)
 class PropertyScale:
-    """Names and scales of the outputs; saved with every checkpoint.
+    """Names and scales of the outputs; saved with every checkpoint (in its model configuration).
 
     Attributes:
         names: Scalar properties in output order.
@@ -83,12 +83,26 @@ class PropertyScale:
             probability = 1.0 / (1.0 + np.exp(-values))
         return np.where(binary, probability, physical)
 
-    def as_dict(self) -> dict[str, Any]:
-        """JSON form."""
-        return asdict(self)
-
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> PropertyScale:
-        """Inverse of `as_dict`."""
-        lists = {name: tuple(data[name]) for name in ("names", "binary", "mean", "std")}
-        return cls(**lists, units=dict(data["units"]), labels=dict(data["labels"]))
+    def of_model(cls, config: ModelConfig) -> PropertyScale:
+        """The vocabulary that a model configuration carries."""
+        return cls(
+            names=tuple(config.properties),
+            binary=tuple(config.binary_properties),
+            mean=tuple(config.property_mean),
+            std=tuple(config.property_std),
+            units=dict(config.property_units),
+            labels=dict(config.token_labels),
+        )
+
+    def configure(self, config: ModelConfig) -> ModelConfig:
+        """The model configuration with this vocabulary as its outputs."""
+        return replace(
+            config,
+            properties=list(self.names),
+            binary_properties=list(self.binary),
+            property_mean=list(self.mean),
+            property_std=list(self.std),
+            property_units=dict(self.units),
+            token_labels=dict(self.labels),
+        )

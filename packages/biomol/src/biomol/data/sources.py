@@ -134,10 +134,7 @@ def stream(
     `biomol.losses.BioMolLoss` after the key.
     """
     buckets = Buckets(
-        [
-            Bucket(batch_size(size, max_batch, max_pairs), {"token": size})
-            for size in source.buckets
-        ]
+        [Bucket(batch_size(size, max_batch, max_pairs), {"token": size}) for size in source.buckets]
     )
     return Batches(
         _Members(source),

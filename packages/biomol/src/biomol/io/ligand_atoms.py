@@ -93,6 +93,8 @@ def _is_plausible(
         given = int(records.atoms.element[row])
         if given and given != int(entry.elements[index[name]]):
             return False
+    if set(row_of) >= set(entry.heavy().atom_names) and len(row_of) > 3:
+        return True  # every atom by name and element: a predicted pose may have any geometry
     lengths = [
         float(
             np.linalg.norm(

@@ -64,9 +64,7 @@ class Denoiser(nn.Cell):
         coordinates = NUM_SLOTS * (3 + 3 + 1) + 2 * FOURIER_SIZE
         self.coordinates = Linear(coordinates, dim, bias=False, rng=rng)
         self.noise = Linear(2 * FOURIER_SIZE + 1, dim, activation="gelu", rng=rng)
-        self.pair_bias = PairBias(
-            config.dim_pair, config.num_heads, config.denoiser_blocks, rng
-        )
+        self.pair_bias = PairBias(config.dim_pair, config.num_heads, config.denoiser_blocks, rng)
         self.blocks = nn.CellList(
             [DenoiserBlock(config, rng) for _ in range(config.denoiser_blocks)]
         )

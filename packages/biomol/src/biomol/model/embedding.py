@@ -139,8 +139,9 @@ class PairEmbedding(nn.Cell):
         same_chain = chain_id[:, None, :] == chain_id[:, :, None]
         same_entity = entity_id[:, None, :] == entity_id[:, :, None]
         within = ops.clamp(offset, -clip, clip) + clip
-        apart = ops.select(same_entity, ops.full_like(within, 2 * clip + 1), 
-                           ops.full_like(within, 2 * clip + 2))
+        apart = ops.select(
+            same_entity, ops.full_like(within, 2 * clip + 1), ops.full_like(within, 2 * clip + 2)
+        )
         relative = ops.select(same_chain, within, apart)
         features = ops.cat(
             (

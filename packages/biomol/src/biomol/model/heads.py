@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from mindspore import nn, ops
+from mindspore import nn
 
 from biomol.chem.vocab import NUM_TOKENS
 from biomol.config.model import ModelConfig

@@ -27,9 +27,7 @@ class TriangleMultiplication(nn.Cell):
     def construct(self, pair, token_mask):
         pair = self.norm(pair)
         mask = (token_mask[:, :, None] * token_mask[:, None, :]).expand_dims(-1)
-        left, right, left_gate, right_gate = ops.split(
-            self.project(pair), pair.shape[-1], axis=-1
-        )
+        left, right, left_gate, right_gate = ops.split(self.project(pair), pair.shape[-1], axis=-1)
         left = (left * ops.sigmoid(left_gate) * mask).transpose((0, 3, 1, 2))
         right = (right * ops.sigmoid(right_gate) * mask).transpose((0, 3, 1, 2))
         if self.outgoing:

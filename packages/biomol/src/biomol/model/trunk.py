@@ -113,9 +113,7 @@ class Trunk(nn.Cell):
         super().__init__()
         self.updates_pair = config.pair_update != "none"
         if not self.updates_pair:
-            self.pair_bias = PairBias(
-                config.dim_pair, config.num_heads, config.trunk_blocks, rng
-            )
+            self.pair_bias = PairBias(config.dim_pair, config.num_heads, config.trunk_blocks, rng)
         self.blocks = nn.CellList([TrunkBlock(config, rng) for _ in range(config.trunk_blocks)])
         self.norm = LayerNorm(config.dim_single)
 

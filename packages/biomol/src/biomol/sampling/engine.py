@@ -13,15 +13,13 @@ from biomol.data.crop import select_tokens
 from biomol.data.noise import Levels, backbone_mask, nothing_hidden, resolved
 from biomol.data.scaling import PropertyScale
 from biomol.model.network import BioMol
-from biomol.sampling.inference import Inference, Row
+from biomol.sampling.inference import Inference, Outputs, Row
 from biomol.sampling.schedule import karras_levels
 from biomol.sampling.sequence import identity_probabilities, unmask_counts
 from biomol.sampling.structure import euler_step, initial_positions
 from scimind.errors import InputError
 from scimind.seeding import numpy_generator
 from scimind.typing import Bool, Float, Int
-
-IDENTITY, PROPERTY, LABEL, POSITIONS = range(4)
 
 
 def _padded(mask: np.ndarray, size: int) -> np.ndarray:
@@ -98,12 +96,12 @@ class BioMolEngine:
             rows.append(self.inference.row(features, levels))
         tracks = "geometry" if use_structure else "sequence"
         outputs = self.inference.outputs(rows, tracks)
-        values = np.stack([np.asarray(output[PROPERTY]) for output in outputs])
+        values = np.stack([output["property"] for output in outputs])
         return self.scale.restore(values.astype(np.float64))[:, columns]
 
     def token_probabilities(
         self, complexes: Sequence[Complex], label: str
-    ) -> list[Float[np.ndarray, "token class"]]:
+    ) -> list[Float[np.ndarray, "_token _class"]]:
         """Class probabilities of each token, read from overlapping windows of the chain.
 
         Each token is read from the window in whose middle it stands best.
@@ -121,7 +119,7 @@ class BioMolEngine:
         results = [np.zeros((record.num_tokens, count)) for record in complexes]
         for row, output in self.inference.iterate(rows, "sequence"):
             index, first, low, high = places[row]
-            logits = np.asarray(output[LABEL])[low - first : high - first, start : start + count]
+            logits = output["label"][low - first : high - first, start : start + count]
             weights = np.exp(logits - logits.max(axis=-1, keepdims=True))
             results[index][low:high] = weights / weights.sum(axis=-1, keepdims=True)
         return results
@@ -129,15 +127,17 @@ class BioMolEngine:
     def sequence_probabilities(
         self,
         complexes: Sequence[Complex],
-        hidden: Sequence[Bool[np.ndarray, " token"]],
+        hidden: Sequence[Bool[np.ndarray, " _token"]],
         *,
         temperature: float = 1.0,
-    ) -> list[Float[np.ndarray, "token identity"]]:
+    ) -> list[Float[np.ndarray, "_token _identity"]]:
         """Probabilities of the identity of every token when those marked are hidden."""
-        rows = [self._design_row(record, hide) for record, hide in zip(complexes, hidden, strict=True)]
+        rows = [
+            self._design_row(record, hide) for record, hide in zip(complexes, hidden, strict=True)
+        ]
         return [
             identity_probabilities(
-                np.asarray(output[IDENTITY])[: record.num_tokens], record.mol_type, temperature
+                output["identity"][: record.num_tokens], record.mol_type, temperature
             )
             for record, output in zip(complexes, self._read(rows), strict=True)
         ]
@@ -145,12 +145,12 @@ class BioMolEngine:
     def design(
         self,
         complexes: Sequence[Complex],
-        hidden: Sequence[Bool[np.ndarray, " token"]],
+        hidden: Sequence[Bool[np.ndarray, " _token"]],
         *,
         temperature: float = 0.1,
         seed: int = 0,
         num_steps: int = 16,
-    ) -> list[Int[np.ndarray, " token"]]:
+    ) -> list[Int[np.ndarray, " _token"]]:
         """Identities for the hidden tokens, the most confident ones decided first.
 
         Returns:
@@ -166,13 +166,12 @@ class BioMolEngine:
         for step in range(max((len(plan) for plan in plans), default=0)):
             active = [index for index, plan in enumerate(plans) if step < len(plan)]
             rows = [
-                self._design_row(complexes[index], masks[index], designs[index])
-                for index in active
+                self._design_row(complexes[index], masks[index], designs[index]) for index in active
             ]
             for index, output in zip(active, self._read(rows), strict=True):
                 record, mask, rng = complexes[index], masks[index], generators[index]
                 probabilities = identity_probabilities(
-                    np.asarray(output[IDENTITY])[: record.num_tokens], record.mol_type, temperature
+                    output["identity"][: record.num_tokens], record.mol_type, temperature
                 )
                 confidence = np.where(mask, probabilities.max(axis=-1), -1.0)
                 chosen = np.argsort(-confidence, kind="stable")[: plans[index][step]]
@@ -186,15 +185,17 @@ class BioMolEngine:
     def structures(
         self,
         complexes: Sequence[Complex],
-        given: Sequence[Bool[np.ndarray, "token slot"]],
+        given: Sequence[Bool[np.ndarray, "_token _slot"]],
         *,
         seed: int = 0,
         num_steps: int = 20,
         num_samples: int = 1,
-    ) -> list[Float[np.ndarray, "sample token slot 3"]]:
+    ) -> list[Float[np.ndarray, "_sample _token _slot 3"]]:
         """Positions of all atoms that exist chemically, in angstrom; given atoms stay in place."""
         jobs = [
-            _StructureJob(self.inference, record, mask, numpy_generator(seed, "structure", record.name, n))
+            _StructureJob(
+                self.inference, record, mask, numpy_generator(seed, "structure", record.name, n)
+            )
             for record, mask in zip(complexes, given, strict=True)
             for n in range(num_samples)
         ]
@@ -204,16 +205,16 @@ class BioMolEngine:
         for sigma, next_sigma in zip(levels[:-1], levels[1:], strict=True):
             rows = [job.row_at(float(sigma)) for job in jobs]
             for index, output in self.inference.iterate(rows, "structure"):
-                jobs[index].advance(np.asarray(output[POSITIONS]), float(sigma), float(next_sigma))
+                jobs[index].advance(output["positions"], float(sigma), float(next_sigma))
         samples = [job.result() for job in jobs]
         return [
             np.stack(samples[index * num_samples : (index + 1) * num_samples])
             for index in range(len(complexes))
         ]
 
-    def _read(self, rows: list[Row]) -> list[tuple[np.ndarray | None, ...]]:
+    def _read(self, rows: list[Row]) -> list[Outputs]:
         """Outputs of rows, with the geometry track only where some atom is visible."""
-        results: list[tuple[np.ndarray | None, ...]] = [()] * len(rows)
+        results: list[Outputs] = [{} for _ in rows]
         for tracks in ("sequence", "geometry"):
             wanted = [
                 index
@@ -328,5 +329,3 @@ class _StructureJob:
         count = self.record.num_tokens
         exists = (self.given | self.generated)[:count, :, None]
         return np.where(exists, self.positions[:count] + self.centre, np.float32(0.0))
-
-

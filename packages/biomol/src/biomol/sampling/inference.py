@@ -19,19 +19,35 @@ MAX_PAIRS = 131_072
 """Token pairs per batch: bounds the memory of the pair representation."""
 
 Row = dict[str, np.ndarray]
-Outputs = tuple[np.ndarray | None, ...]
+Outputs = dict[str, np.ndarray]
 
 
 class _Forward(nn.Cell):
+    """The network as one graph per shape, returning only what the tracks produce."""
+
     def __init__(self, network: BioMol, tracks: str) -> None:
         super().__init__(auto_prefix=False)
         self.network = network
         self.tracks = tracks
         self.key = Tensor(np.zeros(2, np.int32))
+        # a None among the outputs of a graph makes MindSpore run it with dynamic types
+        names = ["identity"]
+        names += ["property"] if network.has_properties else []
+        names += ["label"] if network.has_labels else []
+        names += ["positions"] if tracks == "structure" else []
+        self.names = tuple(names)
 
     @ms.jit
-    def construct(self, *inputs):
-        return self.network(self.key, self.tracks, *inputs)
+    def construct(self, *inputs):  # type: ignore[no-untyped-def]
+        identity, properties, labels, clean, _ = self.network(self.key, self.tracks, *inputs)
+        outputs = (identity,)
+        if self.network.has_properties:
+            outputs = (*outputs, properties)
+        if self.network.has_labels:
+            outputs = (*outputs, labels)
+        if self.tracks == "structure":
+            outputs = (*outputs, clean)
+        return outputs
 
 
 def batch_size(num_tokens: int) -> int:
@@ -65,13 +81,13 @@ class Inference:
 
     def outputs(self, rows: Sequence[Row], tracks: str) -> list[Outputs]:
         """Outputs of each row in order; see `iterate`."""
-        results: list[Outputs] = [()] * len(rows)
+        results: list[Outputs] = [{} for _ in rows]
         for index, outputs in self.iterate(rows, tracks):
             results[index] = outputs
         return results
 
     def iterate(self, rows: Sequence[Row], tracks: str) -> Iterator[tuple[int, Outputs]]:
-        """Outputs ``(identity, property, label, positions, distogram)`` of each input row.
+        """Outputs ``identity``, ``property``, ``label`` and ``positions`` of each input row.
 
         Args:
             rows: Rows of `Inputs` by field name, padded to a bucket.
@@ -88,11 +104,17 @@ class Inference:
             for start in range(0, len(members), count):
                 chosen = members[start : start + count]
                 filled = chosen + [chosen[0]] * (count - len(chosen))
-                arrays = Inputs(**{
-                    name: np.stack([rows[index][name] for index in filled])
-                    for name in rows[chosen[0]]
-                }).arrays()
-                outputs = self._forward[tracks](*(Tensor(array) for array in arrays))
-                numbers = [None if out is None else out.asnumpy() for out in outputs]
+                arrays = Inputs(
+                    **{
+                        name: np.stack([rows[index][name] for index in filled])
+                        for name in rows[chosen[0]]
+                    }
+                ).arrays()
+                forward = self._forward[tracks]
+                outputs = forward(*(Tensor(array) for array in arrays))
+                numbers = {
+                    name: output.asnumpy()
+                    for name, output in zip(forward.names, outputs, strict=True)
+                }
                 for place, index in enumerate(chosen):
-                    yield index, tuple(None if n is None else n[place].copy() for n in numbers)
+                    yield index, {name: array[place].copy() for name, array in numbers.items()}

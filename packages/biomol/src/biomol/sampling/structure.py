@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-
 import numpy as np
 from scipy.spatial.transform import Rotation
 
 from biomol.chem.vocab import REPRESENTATIVE_SLOT
 from scimind.typing import Bool, Float
-
 
 
 def superpose_onto(
