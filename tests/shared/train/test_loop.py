@@ -2,6 +2,9 @@
 
 import errno
 import json
+import os
+import signal
+import time
 
 import numpy as np
 import pytest
@@ -10,7 +13,17 @@ import training_job
 from scimind.config import LogConfig
 from scimind.config.training import CheckpointConfig, OptimizerConfig, ScheduleConfig
 from scimind.errors import CheckpointError, ConfigError, NumericsError
-from scimind.train import Hooks, RunFolder, find, fit, history, load, load_network, read_metrics
+from scimind.train import (
+    Hooks,
+    RunFolder,
+    Terminated,
+    find,
+    fit,
+    history,
+    load,
+    load_network,
+    read_metrics,
+)
 from scimind.train.parameters import snapshot
 from training_job import JobConfig, make_step, make_stream, train
 
@@ -126,6 +139,24 @@ def test_a_finished_run_is_not_trained_again_but_longer_when_asked(tmp_path):
     assert told(tmp_path) == lines
     config.steps = 9
     assert train(config, tmp_path).progress.step == 9
+
+
+def test_a_stop_in_the_middle_of_an_evaluation_does_not_wait_for_it(tmp_path):
+    config = JobConfig(steps=6, lengths=(8,), evaluate_every=4)
+    train(config, tmp_path / "whole")
+
+    def endless(network):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(600)
+
+    with RunFolder(tmp_path / "part") as run, pytest.raises(Terminated) as error:
+        fit(make_step(config), make_stream(config), config, run, Hooks(evaluate=endless))
+    assert error.value.exit_code == 143
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    saved = load(find(tmp_path / "part", "last"))
+    assert (saved.step, saved.state["progress"]["evaluated_step"]) == (4, -1)
+    train(config, tmp_path / "part")
+    assert_same_run(tmp_path / "whole", tmp_path / "part")
 
 
 def test_the_best_checkpoint_is_the_best_on_validation_and_is_kept(tmp_path):

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from mindspore import nn
@@ -247,13 +247,13 @@ class _Loop:
             self.terminate()
         return reason
 
-    def terminate(self) -> None:
-        if self.progress.step:
+    def terminate(self) -> NoReturn:
+        step, told = self.progress.step, "nothing was trained yet"
+        if step:
             self.save()
+            told = "the state is saved, the same command goes on from it"
         raise Terminated(
-            self.signals.stop or signal.SIGTERM,
-            f"stopped by a signal after step {self.progress.step}; the state is saved, "
-            "the same command goes on from it",
+            self.signals.stop or signal.SIGTERM, f"stopped by a signal after step {step}; {told}"
         )
 
     def report(self, reason: str) -> FitReport:
