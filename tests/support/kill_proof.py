@@ -104,9 +104,11 @@ def kill_until_done(folder: Path, kills: int, seed: int, *settings: str) -> dict
         job.send_signal(signal.SIGKILL)
         assert job.wait(60) == -signal.SIGKILL
         counts["kills"] += 1
-        counts["during_write"] += writing and any(checkpoints.glob(".tmp-*"))
         metrics = folder / "metrics.jsonl"
-        counts["before_first_step"] += not metrics.exists() or metrics.stat().st_size <= size
+        before = not metrics.exists() or metrics.stat().st_size <= size
+        counts["before_first_step"] += before
+        # Before the first step the unfinished folder may be that of the kill before.
+        counts["during_write"] += writing and any(checkpoints.glob(".tmp-*")) and not before
         folder.mkdir(exist_ok=True)
         metrics.touch()
         newest_intact(checkpoints)
@@ -136,11 +138,11 @@ def main() -> int:
     options.folder.mkdir(parents=True, exist_ok=True)
     whole, killed = options.folder / "whole", options.folder / "killed"
     began = time.monotonic()
+    commit = provenance.commit_state()
     assert start(whole, *settings).wait(3600) == 0
     counts = kill_until_done(killed, options.kills, options.seed, *settings)
     equal = record(whole) == record(killed)
     same_arrays = fingerprint(whole) == fingerprint(killed)
-    commit = provenance.commit_state()
     result = {
         "test": "reliability_kill",
         "what": "SIGKILL at random moments, resume, compare with the uninterrupted run",
