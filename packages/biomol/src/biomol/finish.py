@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from biomol.config.train import TrainConfig
-from biomol.data.complex import Complex
 from biomol.data.preparation import Prepared
 from biomol.io.rejection import count_by_rule
 from biomol.io.write import write_mmcif

@@ -95,17 +95,35 @@ class BioMolLoss(nn.Cell):
         binary = [float(name in model.binary_properties) for name in model.properties]
         self.binary = Tensor(np.array(binary or [0.0], np.float32))
 
-    def identity_terms(self, logits, restype, weight):
+    def identity_terms(
+        self,
+        logits: Float[Tensor, "batch token identity"],
+        restype: Int[Tensor, "batch token"],
+        weight: Float[Tensor, "batch token"],
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+        """Cross-entropy and accuracy of hidden identities."""
         loss = weighted_mean(cross_entropy(logits, restype), weight)
         correct = (logits.argmax(axis=-1) == restype).astype(loss.dtype)
         return loss, weighted_mean(correct, (weight > 0).astype(loss.dtype))
 
-    def property_term(self, values, prop, weight):
+    def property_term(
+        self,
+        values: Float[Tensor, "batch property"],
+        prop: Float[Tensor, "batch property"],
+        weight: Float[Tensor, "batch property"],
+    ) -> Float[Tensor, ""]:
+        """Squared error, of binary properties the cross-entropy of the logit."""
         squared = ops.square(values - prop)
         entropy = ops.relu(values) - values * prop + ops.log1p(ops.exp(-ops.abs(values)))
         return weighted_mean(squared * (1.0 - self.binary) + entropy * self.binary, weight)
 
-    def label_terms(self, logits, target, weight):
+    def label_terms(
+        self,
+        logits: Float[Tensor, "batch token logit"],
+        target: Int[Tensor, "batch token label"],
+        weight: Float[Tensor, "batch token label"],
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+        """Summed cross-entropy of all kinds of token label, and their mean accuracy."""
         loss, accuracy, start = 0.0, 0.0, 0
         for index, count in enumerate(self.classes):
             part = logits[..., start : start + count]
@@ -118,8 +136,22 @@ class BioMolLoss(nn.Cell):
         return loss, accuracy / max(len(self.classes), 1)
 
     def structure_terms(
-        self, clean, distogram, visible, positions, sigma, bond, topology, coords, weight, align
-    ):
+        self,
+        clean: Float[Tensor, "batch token slot 3"],
+        distogram: Float[Tensor, "batch token token bin"],
+        visible: Float[Tensor, "batch token slot"],
+        positions: Float[Tensor, "batch token slot 3"],
+        sigma: Float[Tensor, "batch token slot"],
+        bond: Int[Tensor, "batch token token"],
+        topology: Int[Tensor, "batch token token"],
+        coords: Float[Tensor, "batch token slot 3"],
+        weight: Float[Tensor, "batch token slot"],
+        align: Float[Tensor, " batch"],
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Coordinate error, smooth lDDT, bond error, distogram entropy, and numbers of pairs.
+
+        The last two are how many complexes have pairs to compare, and how many pairs are bonded.
+        """
         batch, tokens, slots = weight.shape
         flat_target = coords.reshape((batch, tokens * slots, 3))
         flat_clean = clean.reshape((batch, tokens * slots, 3))
@@ -153,11 +185,34 @@ class BioMolLoss(nn.Cell):
         )  # fmt: skip
 
     def construct(
-        self, key, tracks, token_mask, mol_type, token, res_index, chain_id, entity_id, charge,
-        chirality, bond, topology, atom_visible, positions, sigma, prop_value, prop_given, restype,
-        restype_weight, coords, coord_weight, align, prop, prop_weight, token_label,
-        token_label_weight,
-    ):  # fmt: skip
+        self,
+        key: Int[Tensor, "2"],
+        tracks: str,
+        token_mask: Float[Tensor, "batch token"],
+        mol_type: Int[Tensor, "batch token"],
+        token: Int[Tensor, "batch token"],
+        res_index: Int[Tensor, "batch token"],
+        chain_id: Int[Tensor, "batch token"],
+        entity_id: Int[Tensor, "batch token"],
+        charge: Float[Tensor, "batch token"],
+        chirality: Int[Tensor, "batch token"],
+        bond: Int[Tensor, "batch token token"],
+        topology: Int[Tensor, "batch token token"],
+        atom_visible: Float[Tensor, "batch token slot"],
+        positions: Float[Tensor, "batch token slot 3"],
+        sigma: Float[Tensor, "batch token slot"],
+        prop_value: Float[Tensor, "batch property"],
+        prop_given: Float[Tensor, "batch property"],
+        restype: Int[Tensor, "batch token"],
+        restype_weight: Float[Tensor, "batch token"],
+        coords: Float[Tensor, "batch token slot 3"],
+        coord_weight: Float[Tensor, "batch token slot"],
+        align: Float[Tensor, " batch"],
+        prop: Float[Tensor, "batch property"],
+        prop_weight: Float[Tensor, "batch property"],
+        token_label: Int[Tensor, "batch token label"],
+        token_label_weight: Float[Tensor, "batch token label"],
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, " metric"]]:
         identity_logits, values, labels, clean, distogram = self.network(
             key, tracks, token_mask, mol_type, token, res_index, chain_id, entity_id, charge,
             chirality, bond, topology, atom_visible, positions, sigma, prop_value, prop_given,

@@ -15,6 +15,7 @@ from biomol.data.noise import PRESETS, corrupt, stack
 from biomol.data.scaling import PropertyScale
 from scimind.data import Batches, Bucket, Buckets, FailureLog, Shard
 from scimind.errors import ConfigError
+from scimind.typing import Int
 
 Crop = Callable[[Complex, int, np.random.Generator], Complex]
 CROPS: dict[str, Crop] = {"contiguous": contiguous_crop, "spatial": spatial_crop}
@@ -39,7 +40,7 @@ class Source:
 
     name: str
     records: Sequence[Complex]
-    members: Sequence[int]
+    members: Sequence[int] | Int[np.ndarray, " member"]
     presets: Mapping[str, float]
     buckets: tuple[int, ...]
     weight: float = 1.0

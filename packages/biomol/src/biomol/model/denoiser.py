@@ -18,6 +18,7 @@ from biomol.model.encoding import FOURIER_SIZE, noise_features, one_hot
 from biomol.model.geometry import to_global
 from biomol.model.trunk import PairBias, TokenAttention
 from scimind.nn import LayerNorm, Linear
+from scimind.typing import Float
 
 
 class DenoiserBlock(nn.Cell):
@@ -36,7 +37,12 @@ class DenoiserBlock(nn.Cell):
         self.expand = Linear(dim, config.mlp_ratio * dim, activation="gelu", rng=rng)
         self.contract = Linear(config.mlp_ratio * dim, dim, rng=rng, init="residual")
 
-    def construct(self, x, condition, bias):
+    def construct(
+        self,
+        x: Float[Tensor, "batch token dim"],
+        condition: Float[Tensor, "batch dim"],
+        bias: Float[Tensor, "batch head token token"],
+    ) -> Float[Tensor, "batch token dim"]:
         modulation = self.modulation(condition).expand_dims(1)
         shift, scale, gate, shift_mlp, scale_mlp, gate_mlp = ops.split(
             modulation, x.shape[-1], axis=-1
@@ -71,7 +77,12 @@ class Denoiser(nn.Cell):
         self.norm = LayerNorm(dim)
         self.displacement = Linear(dim, 2 * NUM_SLOTS * 3, rng=rng, init="zeros")
 
-    def precondition(self, positions, visible, sigma):
+    def precondition(
+        self,
+        positions: Float[Tensor, "batch token slot 3"],
+        visible: Float[Tensor, "batch token slot"],
+        sigma: Float[Tensor, "batch token slot"],
+    ) -> tuple[Float[Tensor, "batch token slot 3"], Float[Tensor, "batch token slot"]]:
         """Prior mean and width of each atom, as (base, width); see the class."""
         rep = REPRESENTATIVE_SLOT
         data = self.sigma_data * self.sigma_data
@@ -85,8 +96,17 @@ class Denoiser(nn.Cell):
         return base, width
 
     def construct(
-        self, single, pair, token_mask, atom_visible, positions, sigma, rotation, reliability, local
-    ):
+        self,
+        single: Float[Tensor, "batch token single"],
+        pair: Float[Tensor, "batch token token pair"],
+        token_mask: Float[Tensor, "batch token"],
+        atom_visible: Float[Tensor, "batch token slot"],
+        positions: Float[Tensor, "batch token slot 3"],
+        sigma: Float[Tensor, "batch token slot"],
+        rotation: Float[Tensor, "batch token 3 3"],
+        reliability: Float[Tensor, "batch token"],
+        local: Float[Tensor, "batch token slot 3"],
+    ) -> Float[Tensor, "batch token slot 3"]:
         batch, tokens = token_mask.shape
         rep = REPRESENTATIVE_SLOT
         base, width = self.precondition(positions, atom_visible, sigma)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from mindspore import nn, ops
+from mindspore import Tensor, nn, ops
 
 from biomol.chem.vocab import NUM_SLOTS, NUM_TOKENS, REPRESENTATIVE_SLOT, MolType
 from biomol.config.model import ModelConfig
@@ -46,7 +46,7 @@ class MotifEmbedding(nn.Cell):
         outside = ops.zeros((batch, half), chain_id.dtype) - 2
         chains = ops.cat((outside, chain_id, outside), axis=1)
         numbers = ops.cat((outside, res_index, outside), axis=1)
-        window = ()
+        window: tuple[Tensor, ...] = ()
         for offset in range(2 * half + 1):
             neighbour = chains[:, offset : offset + tokens] == chain_id
             follows = numbers[:, offset : offset + tokens] == res_index + (offset - half)
@@ -75,20 +75,20 @@ class SingleEmbedding(nn.Cell):
 
     def construct(
         self,
-        token_mask,
-        mol_type,
-        token,
-        res_index,
-        chain_id,
-        charge,
-        chirality,
-        atom_visible,
-        sigma,
-        local_positions,
-        prop_value,
-        prop_given,
+        token_mask: Float[Tensor, "batch token"],
+        mol_type: Int[Tensor, "batch token"],
+        token: Int[Tensor, "batch token"],
+        res_index: Int[Tensor, "batch token"],
+        chain_id: Int[Tensor, "batch token"],
+        charge: Float[Tensor, "batch token"],
+        chirality: Int[Tensor, "batch token"],
+        atom_visible: Float[Tensor, "batch token slot"],
+        sigma: Float[Tensor, "batch token slot"],
+        local_positions: Float[Tensor, "batch token slot 3"] | None,
+        prop_value: Float[Tensor, "batch property"],
+        prop_given: Float[Tensor, "batch property"],
         with_geometry: bool,
-    ):
+    ) -> Float[Tensor, "batch token dim"]:
         identity = one_hot(token, NUM_TOKENS)
         kind = one_hot(mol_type, len(MolType))
         handedness = one_hot(chirality, NUM_CHIRALITY)
@@ -97,7 +97,7 @@ class SingleEmbedding(nn.Cell):
         single = self.chemistry(chemistry) + self.motif(identity, polymer, res_index, chain_id)
         position = sinusoidal_index(res_index, self.index_size) * polymer.expand_dims(-1)
         single = single + self.index(position)
-        if with_geometry:
+        if with_geometry and local_positions is not None:
             batch, tokens = token_mask.shape
             rep = REPRESENTATIVE_SLOT
             others = (sigma * atom_visible).sum(axis=-1) / (atom_visible.sum(axis=-1) + 1e-6)
@@ -133,7 +133,16 @@ class PairEmbedding(nn.Cell):
         self.geometry = Linear(PAIR_FEATURE_SIZE, dim, bias=False, rng=rng)
         self.hidden = Linear(dim, dim, rng=rng)
 
-    def construct(self, mol_type, res_index, chain_id, entity_id, bond, topology, geometry):
+    def construct(
+        self,
+        mol_type: Int[Tensor, "batch token"],
+        res_index: Int[Tensor, "batch token"],
+        chain_id: Int[Tensor, "batch token"],
+        entity_id: Int[Tensor, "batch token"],
+        bond: Int[Tensor, "batch token token"],
+        topology: Int[Tensor, "batch token token"],
+        geometry: Float[Tensor, "batch token token feature"] | None,
+    ) -> Float[Tensor, "batch token token dim"]:
         clip = self.clip
         offset = res_index[:, None, :] - res_index[:, :, None]
         same_chain = chain_id[:, None, :] == chain_id[:, :, None]
@@ -167,23 +176,29 @@ class InputEmbedding(nn.Cell):
 
     def construct(
         self,
-        token_mask,
-        mol_type,
-        token,
-        res_index,
-        chain_id,
-        entity_id,
-        charge,
-        chirality,
-        bond,
-        topology,
-        atom_visible,
-        positions,
-        sigma,
-        prop_value,
-        prop_given,
+        token_mask: Float[Tensor, "batch token"],
+        mol_type: Int[Tensor, "batch token"],
+        token: Int[Tensor, "batch token"],
+        res_index: Int[Tensor, "batch token"],
+        chain_id: Int[Tensor, "batch token"],
+        entity_id: Int[Tensor, "batch token"],
+        charge: Float[Tensor, "batch token"],
+        chirality: Int[Tensor, "batch token"],
+        bond: Int[Tensor, "batch token token"],
+        topology: Int[Tensor, "batch token token"],
+        atom_visible: Float[Tensor, "batch token slot"],
+        positions: Float[Tensor, "batch token slot 3"],
+        sigma: Float[Tensor, "batch token slot"],
+        prop_value: Float[Tensor, "batch property"],
+        prop_given: Float[Tensor, "batch property"],
         with_geometry: bool,
-    ):
+    ) -> tuple[
+        Float[Tensor, "batch token single"],
+        Float[Tensor, "batch token token pair"],
+        Float[Tensor, "batch token 3 3"] | None,
+        Float[Tensor, "batch token"] | None,
+        Float[Tensor, "batch token slot 3"] | None,
+    ]:
         if with_geometry:
             rotation, reliability = token_frames(positions, atom_visible, sigma)
             centre = positions[:, :, REPRESENTATIVE_SLOT]

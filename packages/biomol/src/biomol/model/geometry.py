@@ -76,12 +76,10 @@ def pair_distances(
     Coordinates are subtracted before squaring: the expanded form loses three digits at 50
     angstrom, which is the length of a bond.
     """
-    total = None
-    for axis in range(3):
-        difference = points[:, :, None, axis] - others[:, None, :, axis]
-        square = difference * difference
-        total = square if total is None else total + square
-    return ops.sqrt(total + 1e-8)
+    x = points[:, :, None, 0] - others[:, None, :, 0]
+    y = points[:, :, None, 1] - others[:, None, :, 1]
+    z = points[:, :, None, 2] - others[:, None, :, 2]
+    return ops.sqrt(x * x + y * y + z * z + 1e-8)
 
 
 def radial_basis(

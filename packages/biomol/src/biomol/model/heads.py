@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from mindspore import nn
+from mindspore import Tensor, nn
 
 from biomol.chem.vocab import NUM_TOKENS
 from biomol.config.model import ModelConfig
 from scimind.nn import LayerNorm, Linear
+from scimind.typing import Float
 
 
 class IdentityHead(nn.Cell):
@@ -18,7 +19,9 @@ class IdentityHead(nn.Cell):
         self.hidden = Linear(config.dim_single, config.dim_single, activation="gelu", rng=rng)
         self.logits = Linear(config.dim_single, NUM_TOKENS, rng=rng, init="zeros")
 
-    def construct(self, single):
+    def construct(
+        self, single: Float[Tensor, "batch token dim"]
+    ) -> Float[Tensor, "batch token identity"]:
         return self.logits(self.hidden(single))
 
 
@@ -33,7 +36,11 @@ class DistogramHead(nn.Cell):
         self.norm = LayerNorm(dim)
         self.logits = Linear(dim, config.num_distance_bins, rng=rng, init="zeros")
 
-    def construct(self, single, pair):
+    def construct(
+        self,
+        single: Float[Tensor, "batch token single"],
+        pair: Float[Tensor, "batch token token pair"],
+    ) -> Float[Tensor, "batch token token bin"]:
         outer = self.left(single).expand_dims(2) * self.right(single).expand_dims(1)
         pair = pair + outer
         return self.logits(self.norm(pair + pair.swapaxes(1, 2)))
@@ -58,7 +65,11 @@ class PropertyHead(nn.Cell):
         self.pooled_hidden = Linear(dim, dim, activation="gelu", rng=rng)
         self.pooled = Linear(dim, count, rng=rng, init="zeros")
 
-    def construct(self, single, token_mask):
+    def construct(
+        self,
+        single: Float[Tensor, "batch token dim"],
+        token_mask: Float[Tensor, "batch token"],
+    ) -> Float[Tensor, "batch property"]:
         mask = token_mask.expand_dims(-1)
         hidden = self.token_hidden(single)
         total = (self.contribution(hidden) * mask).sum(axis=1) * self.SUM_SCALE
@@ -75,5 +86,7 @@ class TokenLabelHead(nn.Cell):
         self.hidden = Linear(config.dim_single, config.dim_single, activation="gelu", rng=rng)
         self.logits = Linear(config.dim_single, sum(self.classes), rng=rng, init="zeros")
 
-    def construct(self, single):
+    def construct(
+        self, single: Float[Tensor, "batch token dim"]
+    ) -> Float[Tensor, "batch token logit"]:
         return self.logits(self.hidden(single))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from mindspore import nn
+from mindspore import Tensor, nn
 
 from biomol.config.model import ModelConfig
 from biomol.model.denoiser import Denoiser
 from biomol.model.embedding import InputEmbedding
 from biomol.model.heads import DistogramHead, IdentityHead, PropertyHead, TokenLabelHead
 from biomol.model.trunk import Trunk
+from scimind.typing import Float, Int
 
 TRACKS = ("sequence", "geometry", "structure")
 
@@ -48,9 +49,31 @@ class BioMol(nn.Cell):
             self.labels = TokenLabelHead(config, rng)
 
     def construct(
-        self, key, tracks, token_mask, mol_type, token, res_index, chain_id, entity_id, charge,
-        chirality, bond, topology, atom_visible, positions, sigma, prop_value, prop_given,
-    ):  # fmt: skip
+        self,
+        key: Int[Tensor, "2"],
+        tracks: str,
+        token_mask: Float[Tensor, "batch token"],
+        mol_type: Int[Tensor, "batch token"],
+        token: Int[Tensor, "batch token"],
+        res_index: Int[Tensor, "batch token"],
+        chain_id: Int[Tensor, "batch token"],
+        entity_id: Int[Tensor, "batch token"],
+        charge: Float[Tensor, "batch token"],
+        chirality: Int[Tensor, "batch token"],
+        bond: Int[Tensor, "batch token token"],
+        topology: Int[Tensor, "batch token token"],
+        atom_visible: Float[Tensor, "batch token slot"],
+        positions: Float[Tensor, "batch token slot 3"],
+        sigma: Float[Tensor, "batch token slot"],
+        prop_value: Float[Tensor, "batch property"],
+        prop_given: Float[Tensor, "batch property"],
+    ) -> tuple[
+        Float[Tensor, "batch token identity"],
+        Float[Tensor, "batch property"] | None,
+        Float[Tensor, "batch token logit"] | None,
+        Float[Tensor, "batch token slot 3"] | None,
+        Float[Tensor, "batch token token bin"] | None,
+    ]:
         single, pair, rotation, reliability, local = self.embedding(
             token_mask, mol_type, token, res_index, chain_id, entity_id, charge, chirality, bond,
             topology, atom_visible, positions, sigma, prop_value, prop_given,

@@ -6,10 +6,11 @@ Contractions are written as batched matrix products: not every device has an ein
 from __future__ import annotations
 
 import numpy as np
-from mindspore import nn, ops
+from mindspore import Tensor, nn, ops
 
 from scimind.nn import LayerNorm, Linear
 from scimind.ops import attention
+from scimind.typing import Float
 
 
 class TriangleMultiplication(nn.Cell):
@@ -24,7 +25,11 @@ class TriangleMultiplication(nn.Cell):
         self.output_norm = LayerNorm(dim)
         self.output = Linear(dim, dim, bias=False, rng=rng, init="residual")
 
-    def construct(self, pair, token_mask):
+    def construct(
+        self,
+        pair: Float[Tensor, "batch token token dim"],
+        token_mask: Float[Tensor, "batch token"],
+    ) -> Float[Tensor, "batch token token dim"]:
         pair = self.norm(pair)
         mask = (token_mask[:, :, None] * token_mask[:, None, :]).expand_dims(-1)
         left, right, left_gate, right_gate = ops.split(self.project(pair), pair.shape[-1], axis=-1)
@@ -51,7 +56,11 @@ class TriangleAttention(nn.Cell):
         self.gate = Linear(dim, dim, bias=False, rng=rng, init="zeros")
         self.output = Linear(dim, dim, bias=False, rng=rng, init="residual")
 
-    def construct(self, pair, token_mask):
+    def construct(
+        self,
+        pair: Float[Tensor, "batch token token dim"],
+        token_mask: Float[Tensor, "batch token"],
+    ) -> Float[Tensor, "batch token token dim"]:
         pair = self.norm(pair)
         if not self.starting:
             pair = pair.swapaxes(1, 2)

@@ -6,12 +6,13 @@ Abramson et al., Nature 630, 493 (2024), algorithms 12-15, 17 and 24.
 from __future__ import annotations
 
 import numpy as np
-from mindspore import nn, ops
+from mindspore import Tensor, nn, ops
 
 from biomol.config.model import ModelConfig
 from biomol.model.triangle import TriangleAttention, TriangleMultiplication
 from scimind.nn import LayerNorm, Linear
 from scimind.ops import attention, dropout, fold_in
+from scimind.typing import Float, Int
 
 MASKED_LOGIT = -1e9
 
@@ -25,7 +26,7 @@ class Transition(nn.Cell):
         self.expand = Linear(dim, ratio * dim, activation="gelu", rng=rng)
         self.contract = Linear(ratio * dim, dim, rng=rng, init="residual")
 
-    def construct(self, x):
+    def construct(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
         return self.contract(self.expand(self.norm(x)))
 
 
@@ -42,11 +43,16 @@ class PairBias(nn.Cell):
         self.norm = LayerNorm(dim_pair)
         self.project = Linear(dim_pair, heads * blocks, bias=False, rng=rng)
 
-    def construct(self, pair, token_mask):
+    def construct(
+        self,
+        pair: Float[Tensor, "batch token token dim"],
+        token_mask: Float[Tensor, "batch token"],
+    ) -> tuple[Float[Tensor, "batch head token token"], ...]:
         batch, tokens = token_mask.shape
         bias = self.project(self.norm(pair)).transpose((0, 3, 1, 2))
         bias = bias + (token_mask - 1.0).reshape((batch, 1, 1, tokens)) * -MASKED_LOGIT
-        return ops.split(bias, self.heads, axis=1)
+        biases: tuple[Tensor, ...] = ops.split(bias, self.heads, axis=1)
+        return biases
 
 
 class TokenAttention(nn.Cell):
@@ -58,7 +64,11 @@ class TokenAttention(nn.Cell):
         self.qkv = Linear(dim, 3 * dim, bias=False, rng=rng)
         self.output = Linear(dim, dim, rng=rng, init="residual")
 
-    def construct(self, x, bias):
+    def construct(
+        self,
+        x: Float[Tensor, "batch token dim"],
+        bias: Float[Tensor, "batch head token token"],
+    ) -> Float[Tensor, "batch token dim"]:
         batch, tokens, dim = x.shape
         qkv = self.qkv(x).reshape((batch, tokens, 3, self.heads, self.head_dim))
         qkv = qkv.transpose((2, 0, 3, 1, 4))
@@ -87,7 +97,17 @@ class TrunkBlock(nn.Cell):
         self.attend = TokenAttention(dim, config.num_heads, rng)
         self.transition = Transition(dim, config.mlp_ratio, rng)
 
-    def construct(self, key, single, pair, bias, token_mask):
+    def construct(
+        self,
+        key: Int[Tensor, "2"],
+        single: Float[Tensor, "batch token single"],
+        pair: Float[Tensor, "batch token token pair"],
+        bias: Float[Tensor, "batch head token token"] | None,
+        token_mask: Float[Tensor, "batch token"],
+    ) -> tuple[
+        Float[Tensor, "batch token single"],
+        Float[Tensor, "batch token token pair"],
+    ]:
         if self.updates_pair:
             pair = pair + self.outgoing(pair, token_mask)
             pair = pair + self.incoming(pair, token_mask)
@@ -117,7 +137,16 @@ class Trunk(nn.Cell):
         self.blocks = nn.CellList([TrunkBlock(config, rng) for _ in range(config.trunk_blocks)])
         self.norm = LayerNorm(config.dim_single)
 
-    def construct(self, key, single, pair, token_mask):
+    def construct(
+        self,
+        key: Int[Tensor, "2"],
+        single: Float[Tensor, "batch token single"],
+        pair: Float[Tensor, "batch token token pair"],
+        token_mask: Float[Tensor, "batch token"],
+    ) -> tuple[
+        Float[Tensor, "batch token single"],
+        Float[Tensor, "batch token token pair"],
+    ]:
         biases = None
         if not self.updates_pair:
             biases = self.pair_bias(pair, token_mask)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -202,7 +203,7 @@ class BioMolEngine:
         levels = karras_levels(num_steps)
         for job in jobs:
             job.start(float(levels[0]))
-        for sigma, next_sigma in zip(levels[:-1], levels[1:], strict=True):
+        for sigma, next_sigma in pairwise(levels):
             rows = [job.row_at(float(sigma)) for job in jobs]
             for index, output in self.inference.iterate(rows, "structure"):
                 jobs[index].advance(output["positions"], float(sigma), float(next_sigma))
@@ -275,7 +276,7 @@ def _windows(count: int, size: int) -> list[tuple[int, int, int]]:
         return [(0, 0, count)]
     stride = size // 2
     starts = [*range(0, count - size, stride), count - size]
-    edges = [0, *((a + b + size) // 2 for a, b in zip(starts[:-1], starts[1:], strict=True)), count]
+    edges = [0, *((a + b + size) // 2 for a, b in pairwise(starts)), count]
     return [(start, edges[i], edges[i + 1]) for i, start in enumerate(starts)]
 
 

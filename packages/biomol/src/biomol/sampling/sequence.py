@@ -57,7 +57,7 @@ def identity_probabilities(
         token = int(np.flatnonzero(~np.isfinite(best[:, 0]))[0])
         raise ValueError(f"no identity is allowed at token {token}; relax omit or bias there")
     weights = np.exp(scores - best)
-    return weights / weights.sum(axis=-1, keepdims=True)
+    return np.asarray(weights / weights.sum(axis=-1, keepdims=True))
 
 
 def unmask_counts(num_hidden: int, num_steps: int) -> list[int]:

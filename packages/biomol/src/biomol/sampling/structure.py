@@ -14,10 +14,11 @@ def superpose_onto(
 ) -> Float[np.ndarray, "atom 3"]:
     """``mobile`` moved as a rigid body onto ``target`` (least squares, proper rotation)."""
     centre, goal = mobile.mean(axis=0), target.mean(axis=0)
-    if len(mobile) < 3:
-        return mobile - centre + goal
-    rotation, _ = Rotation.align_vectors(target - goal, mobile - centre)
-    return (rotation.apply(mobile - centre) + goal).astype(np.float32)
+    moved: np.ndarray = mobile - centre
+    if len(mobile) >= 3:
+        rotation, _ = Rotation.align_vectors(target - goal, moved)
+        moved = rotation.apply(moved)
+    return np.asarray(moved + goal, np.float32)
 
 
 def initial_positions(
