@@ -95,7 +95,7 @@ def test_missing_and_unexpected_parameters_are_listed(saved):
     network = Network(16)
     network.extra = network.inner
     del network.outer
-    with pytest.raises(CheckpointError, match=r"not expected: .*outer\.weight, outer\.bias"):
+    with pytest.raises(CheckpointError, match=r"not expected: .*outer\.bias, outer\.weight"):
         load_network(network, saved[0])
     renamed = Network(16)
     renamed.final = renamed.outer

@@ -162,7 +162,8 @@ def _packed(parameters: Mapping[str, Parameter]) -> bytes:
 def _unpacked(folder: Path, name: str, manifest: dict[str, tuple[int, str]]) -> Arrays:
     content = read_file(folder, name, manifest)
     try:
-        return dict(safetensors.numpy.load(content))
+        # The library returns them in an order that differs from call to call.
+        return dict(sorted(safetensors.numpy.load(content).items()))
     except _UNREADABLE as error:
         raise CheckpointError(f"{folder / name} is not a safetensors file: {error}") from error
 
