@@ -65,13 +65,13 @@ class TriangleAttention(nn.Cell):
         if not self.starting:
             pair = pair.swapaxes(1, 2)
         batch, rows, columns, dim = pair.shape
-        qkv = self.qkv(pair).reshape((batch * rows, columns, 3, self.heads, self.head_dim))
-        qkv = qkv.transpose((2, 0, 3, 1, 4))
+        qkv = self.qkv(pair).reshape((batch * rows, columns, 3 * self.heads, self.head_dim))
+        query, key, value = ops.split(qkv.transpose((0, 2, 1, 3)), self.heads, axis=1)
         bias = self.bias(pair).transpose((0, 3, 1, 2))
         bias = bias + (token_mask - 1.0).reshape((batch, 1, 1, columns)) * 1e9
         bias = ops.tile(bias.expand_dims(1), (1, rows, 1, 1, 1))
         bias = bias.reshape((batch * rows, self.heads, columns, columns))
-        mixed = attention(qkv[0], qkv[1], qkv[2], bias=bias)
+        mixed = attention(query, key, value, bias=bias)
         mixed = mixed.transpose((0, 2, 1, 3)).reshape((batch, rows, columns, dim))
         update = self.output(mixed * ops.sigmoid(self.gate(pair)))
         if not self.starting:

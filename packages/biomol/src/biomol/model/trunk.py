@@ -70,9 +70,9 @@ class TokenAttention(nn.Cell):
         bias: Float[Tensor, "batch head token token"],
     ) -> Float[Tensor, "batch token dim"]:
         batch, tokens, dim = x.shape
-        qkv = self.qkv(x).reshape((batch, tokens, 3, self.heads, self.head_dim))
-        qkv = qkv.transpose((2, 0, 3, 1, 4))
-        mixed = attention(qkv[0], qkv[1], qkv[2], bias=bias)
+        qkv = self.qkv(x).reshape((batch, tokens, 3 * self.heads, self.head_dim))
+        query, key, value = ops.split(qkv.transpose((0, 2, 1, 3)), self.heads, axis=1)
+        mixed = attention(query, key, value, bias=bias)
         return self.output(mixed.transpose((0, 2, 1, 3)).reshape((batch, tokens, dim)))
 
 
