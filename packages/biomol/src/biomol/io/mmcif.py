@@ -1,4 +1,4 @@
-"""mmCIF and BinaryCIF files to atom records."""
+"""Data blocks of mmCIF and BinaryCIF files to atom records."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from biomol.chem.ccd import AROMATIC, CHIRALITY, Component, atomic_number
 from biomol.io.assembly import gemmi_assemblies
+from biomol.io.binary_cif import BinaryBlock
 from biomol.io.pdb import infer_element
 from biomol.io.records import AssemblyPart, AtomKey, AtomTable, FileRecords, Link
 from scimind.errors import InputError
@@ -45,37 +46,6 @@ class TextBlock:
             ) from error
 
 
-class BinaryBlock:
-    """A data block of a BinaryCIF file."""
-
-    def __init__(self, name: str, block: Any, source: str) -> None:
-        self.name = name
-        self._block, self._source = block, source
-
-    def category(self, name: str) -> Category:
-        """Columns of a category, empty when it is absent."""
-        # Columns are decoded on access, so that damage shows only here.
-        try:
-            return self._decode(name) if name in self._block else {}
-        except Exception as error:  # msgpack, biotite and numpy raise many kinds
-            raise InputError(
-                f"category {name} cannot be decoded ({type(error).__name__}: {error}); "
-                "the file is damaged",
-                path=self._source,
-                rule="bcif.category",
-            ) from error
-
-    def _decode(self, name: str) -> Category:
-        columns: dict[str, list[Any]] = {}
-        for key, column in self._block[name].items():
-            values: list[Any] = column.data.array.tolist()
-            if column.mask is not None:
-                mask = column.mask.array
-                values = [None if m else v for v, m in zip(values, mask, strict=True)]
-            columns[key] = values
-        return columns
-
-
 Block = TextBlock | BinaryBlock
 """One data block, whatever the encoding of the file."""
 
@@ -103,27 +73,6 @@ def _syntax_error(message: str, source: str) -> InputError:
         line=line,
         rule="cif.syntax",
     )
-
-
-def read_binary_blocks(data: bytes, *, source: str) -> list[BinaryBlock]:
-    """Data blocks of a BinaryCIF file.
-
-    Raises:
-        InputError: The bytes are not BinaryCIF, or are cut short.
-    """
-    import io
-
-    from biotite.structure.io.pdbx import BinaryCIFFile
-
-    try:
-        file = BinaryCIFFile.read(io.BytesIO(data))
-        return [BinaryBlock(str(name), block, source) for name, block in file.items()]
-    except Exception as error:  # msgpack and biotite raise many kinds on damaged bytes
-        raise InputError(
-            f"not valid BinaryCIF ({type(error).__name__}: {error}); the file is damaged",
-            path=source,
-            rule="bcif.syntax",
-        ) from error
 
 
 def read_block(block: Block, *, source: str) -> FileRecords | None:

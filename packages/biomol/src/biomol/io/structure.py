@@ -9,8 +9,9 @@ import numpy as np
 
 from biomol.data.complex import Complex
 from biomol.io.assembly import expand_assembly
+from biomol.io.binary_cif import read_binary_blocks
 from biomol.io.chains import AssembledComplex, assemble_complex
-from biomol.io.mmcif import read_binary_blocks, read_block, read_text_blocks
+from biomol.io.mmcif import read_block, read_text_blocks
 from biomol.io.pdb import read_pdb
 from biomol.io.records import FileRecords
 from biomol.io.residues import Ledger, collect_residues, select_rows
