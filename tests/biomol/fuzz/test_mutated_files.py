@@ -46,7 +46,8 @@ def test_a_hundred_mutants_lose_nothing_silently(kind: str, tmp_path: Path) -> N
     assert outcome.faults == []
     assert outcome.damaged > 80
     assert outcome.counts["refused"] > 5
-    assert outcome.counts["read"] > 5
+    # Damage of a binary file shows nearly always: its sizes have to agree.
+    assert outcome.counts["read"] > (0 if kind == "bcif" else 5)
 
 
 @pytest.mark.nightly

@@ -222,6 +222,23 @@ def test_a_ligand_has_all_atoms_of_the_dictionary_resolved_or_not(tmp_path: Path
     assert sorted(set(record.bonds[:, 4].tolist())) == [1, 2, 4]
 
 
+def test_all_atoms_of_a_ligand_are_known_by_name_whatever_their_positions(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    lines = residue("BNZ", "A", 1, shift=0, hetero=True)
+    moved = [
+        line[:30] + "".join(f"{v:8.3f}" for v in rng.uniform(-20, 20, 3)) + line[54:]
+        for line in lines
+    ]
+    file = read(tmp_path, moved)
+    record = file.complexes[0]
+    assert file.notes == ()
+    assert len(record.bonds) == 6
+    # Of another element, or with atoms missing and positions without bonds, the name says little.
+    other = [line[:76] + " N" + line[78:] for line in moved]
+    assert any("BNZ" in note for note in read(tmp_path, other).notes)
+    assert any("BNZ" in note for note in read(tmp_path, moved[:4]).notes)
+
+
 def test_unknown_ligands_get_bonds_from_distances_and_a_note(tmp_path: Path) -> None:
     lines = residue("BNZ", "A", 1, shift=0, hetero=True, named="ZZ9")
     file = read(tmp_path, lines)
@@ -263,6 +280,13 @@ def test_a_declared_chain_without_atoms_is_an_error(tmp_path: Path) -> None:
         (["ATOM      1  N   ALA A   1      11.1x4   6.134  -6.504"], "pdb.number", 1),
         (["REMARK", "ATOM      1  N   ALA A   !      11.104   6.134  -6.504"], "pdb.number", 2),
         (["ATO8      1  N   ALA A   1      11.104   6.134  -6.504"], "pdb.record", 1),
+        (["HETAT     1  N   ALA A   1      11.104   6.134  -6.504"], "pdb.record", 1),
+        (["REMARK" + peptide(["ALA"])[0], peptide(["ALA"])[1]], "pdb.record", 1),
+        (["CONECT  708  707" + peptide(["ALA"])[0]], "pdb.record", 1),
+        (["ATOM      1  N   ALA A   1       1_000   6.134  -6.504"], "pdb.number", 1),
+        (["ATOM      1  N   ALA A 1_0      11.104   6.134  -6.504"], "pdb.number", 1),
+        (["ATOM      1  N   ALA A   1      11.104   6.134  -6.504  1.00 1_0.0"], "pdb.number", 1),
+        (["ATOM      1  N   ALA A   1      11.104\u00a0  6.134  -6.504"], "pdb.number", 1),
         (["data_1abc"], "structure.format", None),
     ],
 )
@@ -270,11 +294,32 @@ def test_broken_pdb_files_are_refused_with_rule_and_line(
     tmp_path: Path, lines: list[str], rule: str, line: int | None
 ) -> None:
     path = tmp_path / "broken.pdb"
-    path.write_text("\n".join(lines), encoding="ascii")
+    path.write_text("\n".join(lines), encoding="latin-1")
     with pytest.raises(InputError) as failure:
         read_structure(path)
     assert (failure.value.rule, failure.value.line) == (rule, line)
     assert failure.value.path == str(path)
+
+
+def test_lines_that_are_no_record_are_named_in_a_note(tmp_path: Path) -> None:
+    lines = [*peptide(["ALA"]), " 20.00           C", "HELLO world"]
+    (note,) = read(tmp_path, lines).notes
+    assert note.startswith("2 lines that are no PDB record")
+    assert " 20.00" in note
+    assert "HELLO" in note
+
+
+@pytest.mark.parametrize("number", ["1_0", "1\u00b2"])
+def test_a_link_whose_numbers_are_damaged_binds_no_other_residue(
+    tmp_path: Path, number: str
+) -> None:
+    link = f"LINK         ND2 ASN A   1                 C1  NAG A {number:>3}     1555   1555  1.45"
+    lines = [link, *residue("ASN", "A", 1, shift=0), *residue("NAG", "A", 10, shift=10)]
+    path = tmp_path / "made.pdb"
+    path.write_text("\n".join(lines), encoding="latin-1")
+    record = read_structure(path).complexes[0]
+    numbers = record.residue_numbers
+    assert all(numbers[i] == numbers[j] for i, _, j, _, _ in record.bonds.tolist())
 
 
 CIF = """data_x
@@ -299,10 +344,14 @@ def test_unknown_positions_of_mmcif_are_counted_and_wrong_ones_refused(tmp_path:
     assert file.totals["kept"] == 1
     assert reasons(file) == {"no position in the file": 1}
     assert file.complexes[0].chain_names == ("Long1",)
-    path.write_text(CIF + rows.replace("?", "abc"), encoding="ascii")
-    with pytest.raises(InputError) as failure:
-        read_structure(path)
-    assert (failure.value.rule, failure.value.line) == ("cif.number", 2)
+    for wrong in ("abc", "1_000", "\uff11\uff12", "1\u00a0"):
+        path.write_text(CIF + rows.replace("?", wrong), encoding="utf-8")
+        with pytest.raises(InputError) as failure:
+            read_structure(path)
+        assert failure.value.rule in ("cif.number", "cif.syntax")
+        assert failure.value.line is not None
+    path.write_text(CIF + rows.replace("?", "1.5(3)"), encoding="ascii")
+    assert read_structure(path).complexes[0].coords[1, 1, 0] == 1.5
 
 
 @pytest.mark.parametrize(

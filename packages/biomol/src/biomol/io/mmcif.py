@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,6 +22,8 @@ Category = Mapping[str, Sequence[Any]]
 _COVALENT = ("covale", "disulf", "covale_base", "covale_phosphate", "covale_sugar", "modres")
 _ORDERS = {"sing": 1, "doub": 2, "trip": 3, "quad": 3, "arom": AROMATIC, "delo": AROMATIC}
 _MAX_CHARGE = 9
+# int() would also take 1_000 and digits of other scripts.
+_INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 _IDENTITY_OPERATORS = ("", "1_555")
 _ASSEMBLY_CATEGORIES = (
     "pdbx_struct_assembly",
@@ -247,7 +250,7 @@ def _sequences(block: Block, sites: Category) -> tuple[dict[str, tuple[str, ...]
     for entity, number, name in zip(
         _texts(poly, "entity_id"), _texts(poly, "num"), _texts(poly, "mon_id"), strict=True
     ):
-        if number.isdigit():
+        if number.isascii() and number.isdigit():
             # Microheterogeneity lists several names for one number: the first is the main one.
             residues.setdefault(entity, {}).setdefault(int(number), name)
     sequences = {}
@@ -294,10 +297,7 @@ def _links(block: Block) -> tuple[Link, ...]:
 
 
 def _integer(text: str) -> int | None:
-    try:
-        return int(text)
-    except ValueError:
-        return None
+    return int(text) if _INTEGER.fullmatch(text) else None
 
 
 def _components(block: Block) -> dict[str, Component]:
@@ -369,8 +369,9 @@ def _positions(atoms: Category, pattern: str) -> np.ndarray | None:
 
 
 def _float(value: Any) -> float:
+    text = _text(value)
     try:
-        return float(value) if value is not None and value is not False else np.nan
+        return float(text) if text.isascii() and "_" not in text else np.nan
     except ValueError:
         return np.nan
 

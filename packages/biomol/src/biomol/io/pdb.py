@@ -330,12 +330,18 @@ def infer_element(atom: str, residue: str, start: str = "", hetero: bool = True)
     return atomic_number(letters[:1])
 
 
+def _plain_integer(text: str) -> int:
+    if "_" in text or not text.isascii():
+        raise ValueError(text)
+    return int(text)
+
+
 def _key(line: str, name: tuple[int, int], residue: int) -> AtomKey:
     number = line[residue + 5 : residue + 9].strip()
     return AtomKey(
         chain=line[residue + 3 : residue + 5].strip(),
         comp=line[residue : residue + 3].strip(),
-        number=int(number),
+        number=_plain_integer(number),
         insertion=line[residue + 9 : residue + 10].strip(),
         seq=0,
         name=line[name[0] : name[1]].strip(),
@@ -359,7 +365,7 @@ def _disulfide(line: str) -> list[Link]:
     ends = []
     for comp, chain, number in ((11, 14, 17), (25, 28, 31)):
         try:
-            value = int(line[number : number + 4])
+            value = _plain_integer(line[number : number + 4])
         except ValueError:
             return []
         residue = line[comp : comp + 3].strip()
