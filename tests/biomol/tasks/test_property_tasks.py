@@ -60,7 +60,7 @@ def test_the_esol_forests_equal_the_published_measurement_and_beat_it(real_data:
     ("task", "mean", "ridge"),
     [
         (FreeSolv(), 4.482, 3.985),
-        pytest.param(Lipophilicity(), 1.122, 1.038, marks=pytest.mark.slow),
+        pytest.param(Lipophilicity(), 1.122, 1.038, marks=pytest.mark.nightly),
     ],
 )
 def test_other_regressions_equal_the_published_measurements(
@@ -89,7 +89,7 @@ def test_bbbp_reports_its_eleven_impossible_molecules(real_data: Path) -> None:
     assert len(data.items) + len(data.training) + len(data.validation) == 2050 - 11
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_tox21_leaves_blanks_out_assay_by_assay(real_data: Path) -> None:
     task = Tox21()
     data = task.load(real_data)
