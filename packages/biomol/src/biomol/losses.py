@@ -40,7 +40,8 @@ def coordinate_error(
     """Squared deviation per atom, each weighted by (sigma^2 + width^2) / (sigma width)^2.
 
     With this weight every noise level asks the same of the network output (Karras et al. 2022,
-    table 1). Averaged over the atoms of a complex, then over complexes.
+    table 1), with 25 as the largest weight (noise of 0.2 angstrom). Averaged over the atoms of a
+    complex, then over complexes.
     """
     scale = (ops.square(sigma) + ops.square(width)) / (ops.square(sigma * width) + EPSILON)
     squared = ops.square(predicted - target).sum(axis=-1) / 3.0

@@ -78,7 +78,7 @@ def resolved(features: Features) -> Bool[np.ndarray, "token slot"]:
 
 
 def inverse_folding_levels(features: Features, rng: np.random.Generator) -> Levels:
-    """Backbone given, a random share of the identities hidden; side chains shown half the time."""
+    """Backbone given, a random share of identities hidden; 30 % also show the other side chains."""
     real = features["token_mask"] > 0
     share = 1.0 if rng.random() < 0.3 else rng.uniform(0.1, 1.0)
     hide = (rng.random(len(real)) < share) & real

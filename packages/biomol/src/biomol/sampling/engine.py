@@ -134,7 +134,8 @@ class BioMolEngine:
     ) -> list[Float[np.ndarray, "_token _identity"]]:
         """Probabilities of the identity of every token when those marked are hidden."""
         rows = [
-            self._design_row(record, hide) for record, hide in zip(complexes, hidden, strict=True)
+            self._design_row(record, hide, hide, record.restype)
+            for record, hide in zip(complexes, hidden, strict=True)
         ]
         return [
             identity_probabilities(
@@ -167,7 +168,8 @@ class BioMolEngine:
         for step in range(max((len(plan) for plan in plans), default=0)):
             active = [index for index, plan in enumerate(plans) if step < len(plan)]
             rows = [
-                self._design_row(complexes[index], masks[index], designs[index]) for index in active
+                self._design_row(complexes[index], masks[index], hidden[index], designs[index])
+                for index in active
             ]
             for index, output in zip(active, self._read(rows), strict=True):
                 record, mask, rng = complexes[index], masks[index], generators[index]
@@ -228,23 +230,24 @@ class BioMolEngine:
         return results
 
     def _design_row(
-        self, record: Complex, hide: np.ndarray, restype: np.ndarray | None = None
+        self, record: Complex, hide: np.ndarray, designed: np.ndarray, restype: np.ndarray
     ) -> Row:
+        """What is seen while some of the designed tokens are still hidden.
+
+        A designed token has no side chain, charge or handedness, also once it is decided: those
+        of the record would tell the other tokens whether the choice was the native one.
+        """
         features = self.inference.features(record)
         size = len(features["mol_type"])
-        if restype is not None:
-            features["restype"] = _padded(restype, size)
-        hidden = _padded(np.asarray(hide, bool), size)
-        # side chains of designed residues do not exist yet, those of given residues may be shown
-        designed = hidden.copy()
-        if restype is not None:
-            designed[: len(restype)] |= restype != record.restype
-        visible = resolved(features) & (
-            backbone_mask(features["mol_type"]) | ~_padded(np.asarray(hide, bool), size)[:, None]
-        )
-        visible &= backbone_mask(features["mol_type"]) | ~designed[:, None]
+        features["restype"] = _padded(restype, size)
+        free = _padded(np.asarray(designed, bool), size)[:, None]
+        features["atom_charge"] = np.where(free, 0, features["atom_charge"])
+        features["chirality"] = np.where(free, 0, features["chirality"])
+        visible = resolved(features) & (backbone_mask(features["mol_type"]) | ~free)
         levels = Levels(
-            hide_identity=hidden, visible=visible, sigma=np.zeros(visible.shape, np.float32)
+            hide_identity=_padded(np.asarray(hide, bool), size),
+            visible=visible,
+            sigma=np.zeros(visible.shape, np.float32),
         )
         return self.inference.row(features, levels)
 

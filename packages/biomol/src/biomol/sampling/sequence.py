@@ -42,21 +42,24 @@ def identity_probabilities(
     Args:
         logits: Network output.
         mol_type: Kind of each token.
-        temperature: Below one sharpens the distribution; must be positive.
+        temperature: Below one sharpens the distribution; 0 puts all weight on the best identity.
         bias: Added to the logits; ``-inf`` forbids an identity.
 
     Raises:
-        ValueError: The temperature is not positive, or nothing is allowed at some token.
+        ValueError: The temperature is negative, or nothing is allowed at some token.
     """
-    if not temperature > 0:
-        raise ValueError(f"temperature={temperature} must be positive; 1e-3 is nearly argmax")
+    if not temperature >= 0:
+        raise ValueError(f"temperature={temperature} must not be negative; 0 is argmax")
     scores = logits.astype(np.float64) + (0.0 if bias is None else bias)
-    scores = np.where(allowed_identities(mol_type), scores / temperature, -np.inf)
+    scores = np.where(allowed_identities(mol_type), scores, -np.inf)
     best = scores.max(axis=-1, keepdims=True)
     if not np.isfinite(best).all():
         token = int(np.flatnonzero(~np.isfinite(best[:, 0]))[0])
         raise ValueError(f"no identity is allowed at token {token}; relax omit or bias there")
-    weights = np.exp(scores - best)
+    if temperature == 0:
+        certain: np.ndarray = np.eye(scores.shape[-1])[scores.argmax(axis=-1)]
+        return certain
+    weights = np.exp((scores - best) / temperature)
     return np.asarray(weights / weights.sum(axis=-1, keepdims=True))
 
 
