@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from mindspore import Tensor, nn, ops
 
@@ -27,6 +29,8 @@ class MotifEmbedding(nn.Cell):
     def __init__(self, config: ModelConfig, rng: np.random.Generator) -> None:
         super().__init__()
         self.half = config.motif_width // 2
+        # one entry of the input is 1: without the gain its image would drown in the others
+        self.gain = math.sqrt(NUM_TOKENS)
         self.identity = Linear(NUM_TOKENS, config.motif_dim, bias=False, rng=rng)
         self.output = Linear(config.motif_width * config.motif_dim, config.dim_single, rng=rng)
 
@@ -38,7 +42,7 @@ class MotifEmbedding(nn.Cell):
         chain_id: Int[Tensor, "batch token"],
     ) -> Float[Tensor, "batch token dim"]:
         batch, tokens = polymer.shape
-        embedded = self.identity(identity) * polymer.expand_dims(-1)
+        embedded = self.identity(identity * self.gain) * polymer.expand_dims(-1)
         width = embedded.shape[-1]
         half = self.half
         padding = ops.zeros((batch, half, width), embedded.dtype)
@@ -65,8 +69,9 @@ class SingleEmbedding(nn.Cell):
         self.index_size = 32
         chemistry = NUM_TOKENS + len(MolType) + NUM_CHIRALITY + 1
         geometry = NUM_SLOTS + NUM_SLOTS * 3 + 2 * FOURIER_SIZE + 1
+        self.gain = math.sqrt(chemistry / 3)
         self.chemistry = Linear(chemistry, dim, rng=rng)
-        self.index = Linear(self.index_size, dim, bias=False, rng=rng)
+        self.index = Linear(self.index_size, dim, bias=False, rng=rng, init="residual")
         self.geometry = Linear(geometry, dim, bias=False, rng=rng)
         self.motif = MotifEmbedding(config, rng)
         self.has_properties = len(config.properties) > 0
@@ -94,7 +99,9 @@ class SingleEmbedding(nn.Cell):
         handedness = one_hot(chirality, NUM_CHIRALITY)
         chemistry = ops.cat((identity, kind, handedness, charge.expand_dims(-1)), axis=-1)
         polymer = kind[..., MolType.PROTEIN] + kind[..., MolType.RNA] + kind[..., MolType.DNA]
-        single = self.chemistry(chemistry) + self.motif(identity, polymer, res_index, chain_id)
+        single = self.chemistry(chemistry * self.gain) + self.motif(
+            identity, polymer, res_index, chain_id
+        )
         position = sinusoidal_index(res_index, self.index_size) * polymer.expand_dims(-1)
         single = single + self.index(position)
         if with_geometry and local_positions is not None:
@@ -129,6 +136,7 @@ class PairEmbedding(nn.Cell):
         self.num_relative = 2 * self.clip + 3
         dim = config.dim_pair
         topology = self.num_relative + NUM_BOND_TYPES + NUM_TOPOLOGY
+        self.gain = math.sqrt(topology / 3)
         self.topology = Linear(topology, dim, rng=rng)
         self.geometry = Linear(PAIR_FEATURE_SIZE, dim, bias=False, rng=rng)
         self.hidden = Linear(dim, dim, rng=rng)
@@ -160,7 +168,7 @@ class PairEmbedding(nn.Cell):
             ),
             axis=-1,
         )
-        pair = self.topology(features)
+        pair = self.topology(features * self.gain)
         if geometry is not None:
             pair = pair + self.geometry(geometry)
         return pair + self.hidden(gelu(pair))
