@@ -160,10 +160,9 @@ def _report(
     )
     figure, alt = _skill_bars(scores)
     report.add_figure("Scores", figure, alt=alt)
-    for name in dict.fromkeys(row["property"] for row in rows):
-        if name in prepared.scale.binary:
-            continue
-        figure, alt = _scatter(name, [row for row in rows if row["property"] == name])
+    shown = [name for name in prepared.scale.names if name not in prepared.scale.binary]
+    if shown and rows:
+        figure, alt = _scatter_panel(shown, rows)
         report.add_figure("Predictions", figure, alt=alt)
     if structures:
         report.add_table(
@@ -237,18 +236,27 @@ def _skill_bars(scores: Sequence[Score]) -> tuple[Any, str]:
     return figure, f"Bars of the skill of each score: {text}"
 
 
-def _scatter(name: str, rows: Sequence[dict[str, Any]]) -> tuple[Any, str]:
+def _scatter_panel(names: Sequence[str], rows: Sequence[dict[str, Any]]) -> tuple[Any, str]:
     from matplotlib.figure import Figure
 
-    truth = np.array([row["truth"] for row in rows])
-    predicted = np.array([row["predicted"] for row in rows])
-    figure = Figure(figsize=(3.6, 3.4))
-    axes = figure.subplots()
-    axes.plot(truth, predicted, ".", markersize=3, alpha=0.5)
-    ends = [min(truth.min(), predicted.min()), max(truth.max(), predicted.max())]
-    axes.plot(ends, ends, color="black", linewidth=0.8)
-    axes.set_xlabel("measured")
-    axes.set_ylabel("predicted")
-    axes.set_title(name, fontsize=9)
+    columns = 3
+    lines = -(-len(names) // columns)
+    figure = Figure(figsize=(9, 3 * lines))
+    grid = figure.subplots(lines, columns, squeeze=False)
+    for axes, name in zip(grid.flat, names, strict=False):
+        chosen = [row for row in rows if row["property"] == name]
+        if not chosen:
+            continue
+        truth = np.array([row["truth"] for row in chosen])
+        predicted = np.array([row["predicted"] for row in chosen])
+        axes.plot(truth, predicted, ".", markersize=3, alpha=0.5)
+        ends = [min(truth.min(), predicted.min()), max(truth.max(), predicted.max())]
+        axes.plot(ends, ends, color="black", linewidth=0.8)
+        axes.set_title(f"{name} (n={len(chosen)})", fontsize=9)
+        axes.set_xlabel("measured", fontsize=8)
+        axes.set_ylabel("predicted", fontsize=8)
+        axes.tick_params(labelsize=7)
+    for axes in list(grid.flat)[len(names) :]:
+        axes.axis("off")
     figure.tight_layout()
-    return figure, f"Predicted against measured {name} for {len(rows)} records"
+    return figure, f"Predicted against measured values of {', '.join(names)}, one panel each"

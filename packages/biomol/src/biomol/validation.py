@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from biomol.chem.vocab import PROTEIN_IDS, REPRESENTATIVE_SLOT, MolType
+from biomol.chem.vocab import NUM_TOKENS, PROTEIN_IDS, REPRESENTATIVE_SLOT, MolType
 from biomol.data.complex import Complex
 from biomol.data.datasets.dataset import Dataset
 from biomol.data.noise import backbone_mask
@@ -62,6 +62,7 @@ def evaluate_part(
             scores += inverse_folding_scores(engine, records)
             scores += side_chain_scores(engine, records, num_steps)
         if dataset.name == "components":
+            scores += element_scores(engine, records)
             scores += conformer_scores(engine, records, num_steps)
     return scores
 
@@ -168,6 +169,30 @@ def inverse_folding_scores(engine: BioMolEngine, records: Sequence[Complex]) -> 
         name="chains/inverse_folding/recovery", value=median, trivial=majority,
         skill=(median - majority) / (1 - majority), count=len(recovery),
     )]  # fmt: skip
+
+
+def element_scores(engine: BioMolEngine, records: Sequence[Complex]) -> list[Score]:
+    """Share of elements recovered from bonds and positions when every identity is hidden."""
+    hidden = [np.ones(record.num_tokens, bool) for record in records]
+    right, counts = 0, np.zeros(NUM_TOKENS, int)
+    for record, probabilities in zip(
+        records, engine.sequence_probabilities(records, hidden), strict=True
+    ):
+        right += int((probabilities.argmax(axis=-1) == record.restype).sum())
+        counts += np.bincount(record.restype, minlength=NUM_TOKENS)
+    total = int(counts.sum())
+    if total == 0:
+        return []
+    accuracy, majority = right / total, float(counts.max() / total)
+    return [
+        Score(
+            name="components/elements/accuracy",
+            value=accuracy,
+            trivial=majority,
+            skill=(accuracy - majority) / (1 - majority),
+            count=total,
+        )
+    ]
 
 
 def side_chain_scores(
