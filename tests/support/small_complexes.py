@@ -47,7 +47,7 @@ def peptide(sequence: str = "MKDEFYRLVWGH", seed: int = 0, name: str = "peptide"
 
 def molecule(smiles: str = "C[C@H](N)C(=O)Oc1ccccc1", name: str = "ligand") -> Complex:
     """A ligand in its reference conformer."""
-    record = from_smiles(smiles, name)
+    record = from_smiles(smiles, name, conformer=True)
     return replace(
         record,
         coords=record.ref_pos.copy(),

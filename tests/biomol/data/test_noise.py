@@ -1,0 +1,221 @@
+"""What is hidden, what is given, and what must be predicted of one complex."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from biomol.chem.vocab import MASK_ID, NUM_SLOTS, MolType
+from biomol.data.batch import Inputs, Targets
+from biomol.data.noise import (
+    PRESETS,
+    SIGMA_MAX,
+    backbone_mask,
+    corrupt,
+    log_normal_sigma,
+    nothing_hidden,
+    random_rotation,
+    resolved,
+    stack,
+)
+from small_complexes import features_of, hidden, molecule, peptide
+
+SEEDS = range(40)
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+@pytest.fixture(scope="module")
+def features():
+    return features_of(peptide())
+
+
+@pytest.fixture(scope="module")
+def ligand():
+    return features_of(molecule())
+
+
+@given(st.integers(0, 2**32))
+@settings(max_examples=30)
+def test_rotations_are_proper_and_orthonormal(seed):
+    rotation = random_rotation(rng(seed)).astype(np.float64)
+    np.testing.assert_allclose(rotation @ rotation.T, np.eye(3), atol=1e-6)
+    assert np.linalg.det(rotation) == pytest.approx(1.0, abs=1e-6)
+
+
+def test_rotations_are_uniform():
+    # every column of a uniform rotation has mean 0 and covariance 1/3; 5 standard errors
+    sample = np.stack([random_rotation(rng(seed)) for seed in range(3000)]).astype(np.float64)
+    assert np.abs(sample.mean(0)).max() < 5 * np.sqrt(1 / 3 / 3000)
+    assert np.abs((sample**2).mean(0) - 1 / 3).max() < 5 * np.sqrt(4 / 45 / 3000)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("record", [peptide(), molecule()], ids=["protein", "ligand"])
+def test_the_same_generator_gives_the_same_row(preset, record):
+    features = features_of(record)
+    sampler, _ = PRESETS[preset]
+    rows = []
+    for seed in (3, 3, 4):
+        generator = rng(seed)
+        rows.append(corrupt(features, sampler(features, generator), generator))
+    for part in (0, 1):
+        for name, array in rows[0][part].items():
+            np.testing.assert_array_equal(array, rows[1][part][name])
+    if preset != "sequence":
+        assert any((rows[0][0][name] != rows[2][0][name]).any() for name in rows[0][0])
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_rows_have_the_fields_and_shapes_of_a_batch(preset, features, ligand):
+    sampler, tracks = PRESETS[preset]
+    rows = [corrupt(x, sampler(x, rng(i)), rng(i)) for i, x in enumerate((features, ligand))]
+    inputs, targets = stack(rows)
+    assert isinstance(inputs, Inputs)
+    assert isinstance(targets, Targets)
+    assert inputs.positions.shape == targets.coords.shape == (2, 32, NUM_SLOTS, 3)
+    assert all(array.dtype in (np.float32, np.int32) for array in inputs.arrays())
+    assert all(np.isfinite(array).all() for array in (*inputs.arrays(), *targets.arrays()))
+    if tracks == "sequence":
+        assert not inputs.atom_visible.any()
+    if tracks != "structure":
+        assert not targets.coord_weight.any()
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("seed", range(5))
+def test_truth_and_input_agree_where_nothing_is_hidden(preset, seed, features):
+    sampler, _ = PRESETS[preset]
+    levels = sampler(features, rng(seed))
+    inputs, targets = corrupt(features, levels, rng(seed))
+    real = features["token_mask"]
+    shown = real & ~levels.hide_identity
+    np.testing.assert_array_equal(inputs["token"][shown], features["restype"][shown])
+    assert (inputs["token"][levels.hide_identity & real] == MASK_ID).all()
+    np.testing.assert_array_equal(targets["restype"], features["restype"])
+    # identities are asked exactly where they are hidden, positions exactly where they are noised
+    np.testing.assert_array_equal(targets["restype_weight"] > 0, levels.hide_identity & real)
+    asked = levels.visible & resolved(features) & (levels.sigma > 0)
+    np.testing.assert_array_equal(targets["coord_weight"] > 0, asked)
+    given_atoms = levels.visible & (levels.sigma == 0)
+    if levels.jitter == 0:
+        np.testing.assert_array_equal(
+            inputs["positions"][given_atoms], targets["coords"][given_atoms]
+        )
+    else:
+        shift = inputs["positions"][given_atoms] - targets["coords"][given_atoms]
+        assert 0.5 * levels.jitter < shift.std() < 1.5 * levels.jitter
+    assert (inputs["positions"][~levels.visible] == 0).all()
+    assert (targets["coords"][~levels.visible] == 0).all()
+    assert (inputs["sigma"][~levels.visible] == 0).all()
+    assert targets["align"] == float(not given_atoms.any())
+
+
+def test_targets_are_the_structure_moved_as_a_rigid_body(features):
+    levels = hidden(features, visible=True, sigma=2.0)
+    _, targets = corrupt(features, levels, rng(1))
+    atoms = features["coord_mask"]
+    before, after = features["coords"][atoms], targets["coords"][atoms]
+    np.testing.assert_allclose(after.mean(0), 0, atol=1e-4)
+    distances = [np.linalg.norm(x[:, None] - x, axis=-1) for x in (before, after)]
+    np.testing.assert_allclose(*distances, atol=1e-3)
+    volume = [np.linalg.det((x - x[0])[[1, 2, 3]]) for x in (before, after)]
+    assert volume[0] == pytest.approx(volume[1], rel=1e-2)
+    unturned = corrupt(features, levels, rng(1), rotate=False)[1]["coords"][atoms]
+    np.testing.assert_allclose(unturned, before - before.mean(0), atol=1e-4)
+
+
+def test_noise_has_the_standard_deviation_it_says(features):
+    sigma = np.where(np.arange(NUM_SLOTS) < 4, 0.5, 6.0)
+    levels = hidden(features, visible=True, sigma=sigma)
+    inputs, targets = zip(*(corrupt(features, levels, rng(seed)) for seed in SEEDS), strict=True)
+    error = np.stack([i["positions"] - t["coords"] for i, t in zip(inputs, targets, strict=True)])
+    for slots, expected in ((slice(0, 4), 0.5), (slice(4, None), 6.0)):
+        atoms = features["coord_mask"].copy()
+        atoms[:, :4] &= slots.start == 0
+        atoms[:, 4:] &= slots.start == 4
+        sample = error[:, atoms]
+        assert sample.std() == pytest.approx(expected, rel=5 / np.sqrt(2 * sample.size))
+
+
+def test_properties_are_asked_or_given_never_both_and_never_invented(features):
+    levels = nothing_hidden(features).giving(np.array([True, True]))
+    inputs, targets = corrupt(features, levels, rng())
+    # the peptide has an affinity and no second property
+    np.testing.assert_array_equal(features["prop_mask"], [True, False])
+    np.testing.assert_array_equal(inputs["prop_given"], [1, 0])
+    np.testing.assert_array_equal(targets["prop_weight"], [0, 0])
+    assert inputs["prop_value"][0] == features["prop"][0]
+    inputs, targets = corrupt(features, nothing_hidden(features), rng())
+    assert not inputs["prop_given"].any()
+    assert not inputs["prop_value"].any()
+    np.testing.assert_array_equal(targets["prop_weight"], [1, 0])
+
+
+def test_unlabelled_and_padded_tokens_have_no_weight(features):
+    features = {**features, "token_label": features["token_label"].copy()}
+    features["token_label"][2] = -1
+    _, targets = corrupt(features, nothing_hidden(features), rng())
+    expected = np.arange(32) < 12
+    expected[2] = False
+    np.testing.assert_array_equal(targets["token_label_weight"][:, 0] > 0, expected)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_inverse_folding_shows_a_backbone_and_hides_identities(seed, features):
+    levels = PRESETS["inverse_folding"][0](features, rng(seed))
+    backbone = backbone_mask(features["mol_type"])
+    np.testing.assert_array_equal(levels.visible & backbone, resolved(features) & backbone)
+    assert not (levels.visible & ~backbone & levels.hide_identity[:, None]).any()
+    assert (levels.sigma == 0).all()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_side_chains_are_noised_on_a_given_backbone(seed, features):
+    levels = PRESETS["side_chains"][0](features, rng(seed))
+    backbone = backbone_mask(features["mol_type"])
+    assert not levels.hide_identity.any()
+    np.testing.assert_array_equal(levels.visible, resolved(features))
+    assert (levels.sigma[backbone] == 0).all()
+    assert (levels.sigma[levels.visible & ~backbone] > 0).all()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_codesign_hides_one_segment_and_gives_the_rest(seed, features):
+    levels = PRESETS["codesign"][0](features, rng(seed))
+    hide = np.flatnonzero(levels.hide_identity)
+    assert len(hide) >= 1
+    assert hide[-1] < 12
+    np.testing.assert_array_equal(np.diff(hide), 1)
+    backbone = backbone_mask(features["mol_type"])
+    segment = levels.hide_identity[:, None]
+    assert not (levels.visible & segment & ~backbone).any()
+    np.testing.assert_array_equal(levels.sigma > 0, levels.visible & segment)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_fold_gives_the_sequence_and_one_level_for_all_atoms(seed, features):
+    levels = PRESETS["fold"][0](features, rng(seed))
+    assert not levels.hide_identity.any()
+    levels_used = np.unique(levels.sigma[levels.visible])
+    assert len(levels_used) == 1
+    assert 0.01 <= levels_used[0] <= SIGMA_MAX
+
+
+def test_the_backbone_exists_whatever_the_identity(features):
+    for sequence in ("G" * 8, "W" * 8):
+        record = peptide(sequence)
+        assert record.atom_mask[backbone_mask(record.mol_type)].all()
+    atoms = molecule()
+    mask = backbone_mask(atoms.mol_type)
+    assert (atoms.mol_type == MolType.ATOM).all()
+    np.testing.assert_array_equal(mask, np.eye(NUM_SLOTS, dtype=bool)[np.ones(len(mask), int)])
+
+
+def test_levels_follow_the_clipped_log_normal():
+    sample = np.log([log_normal_sigma(rng(seed), 4.8, 1.0) for seed in range(2000)])
+    assert np.median(sample) == pytest.approx(np.log(4.8), abs=0.1)
+    assert sample.std() == pytest.approx(1.0, abs=0.1)
+    assert log_normal_sigma(rng(), 1e9, 0.1) == SIGMA_MAX
