@@ -155,7 +155,7 @@ main = command(
     prog="python -m biomol.train",
     examples=[
         ("", "train the tiny model on the data that comes along"),
-        ("experiment=smoke", "the same in under a minute"),
+        ("experiment=smoke", "a small network on 200 components, to see that it works"),
         ("data=real data.root=my_data", "structures, molecules, sequences and tables of yours"),
         ("model=small device=ascend precision=fp16", "a larger model on an NPU"),
     ],
