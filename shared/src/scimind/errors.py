@@ -71,7 +71,7 @@ class NumericsError(ScimindError):
     exit_code = EXIT_NUMERICS
 
 
-class EnvironmentProblem(ScimindError):  # noqa: N818
+class EnvironmentProblem(ScimindError):
     """The machine lacks something: a library version, a device, permission, disk, memory."""
 
     exit_code = EXIT_ENVIRONMENT
