@@ -1,5 +1,6 @@
 """Hostile and broken files: nothing runs, nothing is written, memory stays bounded."""
 
+import csv
 import gzip
 import io
 import json
@@ -308,6 +309,17 @@ def test_csv_errors_name_the_line(text: str, rule: str, line: int | None, tmp_pa
     path.write_text(text, encoding="utf-8")
     error = refusal(reading.read_csv, path)
     assert (error.rule, error.line) == (rule, line)
+
+
+def test_a_long_cell_is_refused_though_another_library_lifts_the_limit(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("a\n" + "x" * 200_000 + "\n", encoding="utf-8")
+    before = csv.field_size_limit(2**31)
+    try:
+        with pytest.raises(InputError, match="131072"):
+            list(reading.read_csv(path))
+    finally:
+        csv.field_size_limit(before)
 
 
 def test_csv_rows_carry_the_line_they_begin_in(tmp_path: Path) -> None:

@@ -152,6 +152,9 @@ def read_json(path: Path, max_bytes: int = MAX_DOCUMENT_BYTES) -> Any:
     return value
 
 
+_MAX_CELL = 131_072
+
+
 def read_csv(
     path: Path, *, delimiter: str = ",", max_bytes: int = MAX_TEXT_BYTES
 ) -> Iterator[tuple[int, dict[str, str]]]:
@@ -170,6 +173,9 @@ def read_csv(
     try:
         for cells in reader:
             first, line = line, reader.line_num + 1
+            # The limit of the csv module belongs to the process, and SciPy and MindSpore raise it.
+            if any(len(cell) > _MAX_CELL for cell in cells):
+                raise csv.Error(f"a cell has more than {_MAX_CELL} characters")
             if not cells or (len(cells) == 1 and not cells[0].strip() and header is None):
                 continue
             if header is None:
