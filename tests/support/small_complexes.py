@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from biomol.chem.vocab import MolType
 from biomol.config.model import ModelConfig
 from biomol.data.batch import Inputs, Targets
 from biomol.data.complex import Complex
@@ -28,7 +29,7 @@ SCALE = PropertyScale(
 
 def peptide(sequence: str = "MKDEFYRLVWGH", seed: int = 0, name: str = "peptide") -> Complex:
     """A chain whose residues have their ideal shape and random orientations along a helix."""
-    record = complex_from_sequence(sequence, name=name)
+    record = complex_from_sequence(sequence, MolType.PROTEIN, name=name)
     rng = np.random.default_rng(seed)
     turn = np.arange(len(sequence)) * np.deg2rad(100.0)
     trace = np.stack([2.3 * np.cos(turn), 2.3 * np.sin(turn), 1.5 * np.arange(len(turn))], axis=1)

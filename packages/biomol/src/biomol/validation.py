@@ -86,6 +86,11 @@ def _records(dataset: Dataset, part: str, limit: int) -> list[Complex]:
     return [record for record in records if dataset.labels or record.num_tokens <= MAX_TOKENS]
 
 
+def _skill(gain: float, room: float) -> float:
+    """Share of the way from the trivial predictor to perfection; NaN where that one is perfect."""
+    return gain / room if room > 0 else float("nan")
+
+
 def property_scores(
     engine: BioMolEngine, dataset: Dataset, records: Sequence[Complex]
 ) -> list[Score]:
@@ -114,7 +119,7 @@ def property_scores(
         if records[0].mol_type[0] == MolType.ATOM:
             scores.append(Score(
                 name=f"{found.name}/rmse", value=error, trivial=trivial,
-                skill=1 - error / trivial, count=len(wanted),
+                skill=_skill(trivial - error, trivial), count=len(wanted),
             ))  # fmt: skip
         else:
             rank = spearman_correlation(values, wanted)
@@ -142,7 +147,7 @@ def label_scores(
     if total == 0:
         return []
     accuracy, majority = right / total, float(counts.max() / total)
-    skill = (accuracy - majority) / (1 - majority) if majority < 1 else np.nan
+    skill = _skill(accuracy - majority, 1 - majority)
     return [Score(
         name=f"{label}/accuracy", value=accuracy, trivial=majority, skill=skill,
         count=total,
@@ -167,7 +172,7 @@ def inverse_folding_scores(engine: BioMolEngine, records: Sequence[Complex]) -> 
     median = float(np.median(recovery))
     return [Score(
         name="chains/inverse_folding/recovery", value=median, trivial=majority,
-        skill=(median - majority) / (1 - majority), count=len(recovery),
+        skill=_skill(median - majority, 1 - majority), count=len(recovery),
     )]  # fmt: skip
 
 
@@ -189,7 +194,7 @@ def element_scores(engine: BioMolEngine, records: Sequence[Complex]) -> list[Sco
             name="components/elements/accuracy",
             value=accuracy,
             trivial=majority,
-            skill=(accuracy - majority) / (1 - majority),
+            skill=_skill(accuracy - majority, 1 - majority),
             count=total,
         )
     ]

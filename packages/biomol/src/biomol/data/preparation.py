@@ -200,11 +200,28 @@ def _one_split_per_assay(datasets: Sequence[Dataset], wanted: str) -> list[Datas
     return kept
 
 
+def _has_training_part(prepared: Prepared, dataset: Dataset, usable: int) -> bool:
+    """Whether anything is left to train on; a data set without is refused with its reason."""
+    if usable:
+        return True
+    sizes = ", ".join(f"{len(dataset.split[part])} {part}" for part in ("train", "valid", "test"))
+    message = (
+        f"no training record is left ({dataset.split.method} split: {sizes}); molecules of one "
+        "scaffold stay together, and molecules above data.molecule_tokens are left out. Mark the "
+        "rows train, valid and test in a column `split`"
+    )
+    _log.warning("%s: %s", dataset.name, message)
+    prepared.rejected.append(Rejection(dataset.name, None, "data.no_training_part", message))
+    return False
+
+
 def _add_molecules(prepared: Prepared, config: DataConfig, dataset: Dataset) -> None:
-    prepared.datasets[dataset.name] = dataset
-    lengths = np.array([dataset.records[int(i)].num_tokens for i in dataset.split.train])
+    lengths = np.array([dataset.records[int(i)].num_tokens for i in dataset.split.train], int)
     buckets = tuple(config.molecule_tokens)
     fits = lengths <= buckets[-1]
+    if not _has_training_part(prepared, dataset, int(fits.sum())):
+        return
+    prepared.datasets[dataset.name] = dataset
     if (~fits).any():
         _log.info(
             "%s: %d molecules of more than %d tokens are not trained on",
@@ -227,6 +244,8 @@ def _add_molecules(prepared: Prepared, config: DataConfig, dataset: Dataset) -> 
 
 
 def _add_sequences(prepared: Prepared, config: DataConfig, dataset: Dataset) -> None:
+    if not _has_training_part(prepared, dataset, len(dataset.split.train)):
+        return
     prepared.datasets[dataset.name] = dataset
     lengths = getattr(dataset.records, "num_tokens", None)
     longest = config.crop if lengths is None else int(np.max(lengths))
