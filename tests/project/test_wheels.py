@@ -1,4 +1,4 @@
-"""The wheels stand alone: built, installed by pip in a fresh environment, run in another folder."""
+"""The wheels stand alone: built, installed in a fresh environment, run in another folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,12 @@ import pytest
 
 MINUTES = 60
 # Where `pip install` may find a package of this checkout without the wheels that were built.
-LEAKS = ("PYTHONPATH", "VIRTUAL_ENV", "UV_PROJECT_ENVIRONMENT", "PYTHONHOME")
+LEAKS = ("PYTHONPATH", "VIRTUAL_ENV", "UV_PROJECT_ENVIRONMENT", "PYTHONHOME", "SCIMIND_DATA")
+# What README.md promises of the folder of a run.
+RUN_FILES = (
+    *("config.yaml", "provenance.json", "rejected.jsonl", "log.txt", "metrics.jsonl", "plots"),
+    *("tensorboard", "checkpoints", "results.json", "predictions.csv", "structures", "report.html"),
+)
 
 
 def environment() -> dict[str, str]:
@@ -72,30 +77,46 @@ def test_wheels_hold_the_configurations_and_nothing_from_outside_their_package(d
         assert any(
             name.startswith(f"{package}/configs/") and name.endswith(".yaml") for name in names
         )
+        kernels = [name for name in names if name.endswith(".cc")]
+        assert bool(kernels) == (package == "scimind"), "the sources of the CPU kernels"
         tops = {name.partition("/")[0] for name in names}
         assert {top for top in tops if not top.endswith(".dist-info")} == {package}
         assert any(name.endswith("licenses/LICENSE") for name in names)
 
 
-def install_and_train(python: str, dist: Path, folder: Path) -> None:
+def install_by_pip(python: str, dist: Path, folder: Path) -> None:
     run([python, "-m", "venv", folder / "venv"], folder)
     inside = folder / "venv" / "bin" / "python"
     pip = [inside, "-m", "pip", "install", "--quiet", "--no-input", "--no-compile"]
-    run([*pip, "--find-links", dist, "scimind-biomol"], folder, minutes=20)
+    run([*pip, *dist.glob("*.whl")], folder, minutes=20)
+
+
+def install_by_uv(uv: str, dist: Path, folder: Path) -> None:
+    """In seconds: the dependencies come from uv's cache."""
+    run([uv, "venv", "--quiet", "--python", sys.executable, folder / "venv"], folder)
+    inside = folder / "venv" / "bin" / "python"
+    pip = [uv, "pip", "install", "--quiet", "--python", inside]
+    run([*pip, *dist.glob("*.whl")], folder, minutes=20)
+
+
+def train(folder: Path) -> None:
+    inside = folder / "venv" / "bin" / "python"
     place = run([inside, "-c", "import biomol, scimind; print(biomol.__file__)"], folder)
     assert Path(place.strip()).is_relative_to(folder / "venv")
     work = folder / "work"
     work.mkdir()
-    train = [inside, "-m", "biomol.train", "experiment=smoke", "output=run"]
-    run(train, work, minutes=10)
-    assert (work / "run" / "config.yaml").is_file()
-    assert (work / "run" / "provenance.json").is_file()
+    run([inside, "-m", "biomol.train", "experiment=smoke", "output=run"], work, minutes=10)
+    for name in RUN_FILES:
+        assert (work / "run" / name).exists(), name
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(45 * MINUTES)
-def test_an_installed_wheel_trains_outside_the_checkout(dist: Path, elsewhere: Path) -> None:
-    install_and_train(sys.executable, dist, elsewhere)
+def test_an_installed_wheel_trains_outside_the_checkout(
+    dist: Path, uv: str, elsewhere: Path
+) -> None:
+    install_by_uv(uv, dist, elsewhere)
+    train(elsewhere)
 
 
 @pytest.mark.nightly
@@ -111,4 +132,5 @@ def test_wheels_install_and_train_on_every_python(
     )
     if answer.returncode:
         pytest.skip(f"no Python {version} on this machine")
-    install_and_train(answer.stdout.strip(), dist, elsewhere)
+    install_by_pip(answer.stdout.strip(), dist, elsewhere)
+    train(elsewhere)
