@@ -17,6 +17,7 @@ class ModelConfig:
         num_heads: Attention heads; must divide ``dim_single``.
         trunk_blocks: Pairformer blocks of the trunk.
         denoiser_blocks: Transformer blocks of the coordinate denoiser.
+        message_blocks: First trunk blocks in which tokens also receive messages from their pairs.
         mlp_ratio: Hidden width of transitions over their input width.
         pair_update: What each trunk block does to the pair representation: nothing, triangle
             multiplication, or triangle multiplication and attention (AlphaFold 3, algorithms
@@ -45,6 +46,7 @@ class ModelConfig:
     num_heads: int = 4
     trunk_blocks: int = 4
     denoiser_blocks: int = 4
+    message_blocks: int = 2
     mlp_ratio: int = 4
     pair_update: Literal["none", "multiplication", "full"] = "none"
     pair_heads: int = 4

@@ -80,9 +80,13 @@ def affine_maps(config: ModelConfig) -> Iterator[Affine]:
     updated = config.pair_update != "none"
     if not updated:
         yield Affine("pair", pair, config.num_heads * config.trunk_blocks, False)
-    for _ in range(config.trunk_blocks):
+    for index in range(config.trunk_blocks):
         if updated:
             yield from _pair_update(config)
+        if index < config.message_blocks:
+            yield Affine("pair", pair, 2 * pair)
+            yield Affine("token", dim, pair, False)
+            yield Affine("token", pair, dim, False)
         yield from _token_block(config, "sequence")
 
     yield Affine("token", dim, dim, tracks="structure")
@@ -151,7 +155,8 @@ def _norms(config: ModelConfig) -> int:
     if updated:
         # two multiplications of two norms each, two attentions, transition, attention bias
         block += (6 + 2 * (config.pair_update == "full")) * pair
-    trunk = config.trunk_blocks * block + dim + (0 if updated else pair)
+    messages = min(config.message_blocks, config.trunk_blocks) * (dim + pair)
+    trunk = config.trunk_blocks * block + messages + dim + (0 if updated else pair)
     denoiser, distogram = pair + dim, pair
     return trunk + denoiser + distogram + (dim if config.properties else 0)
 

@@ -18,6 +18,10 @@ from scimind.typing import Float, Int
 NUM_BOND_TYPES = 6
 NUM_TOPOLOGY = 9
 NUM_CHIRALITY = 3
+BOND_ANGSTROM = 1.5
+"""Unit of positions within a residue: about one bond."""
+SINGLE_GEOMETRY_GAIN, PAIR_GEOMETRY_GAIN = 1.5, 2.0
+"""Most geometric features are near 0: these bring them to the scale of the one-hot inputs."""
 
 
 class MotifEmbedding(nn.Cell):
@@ -119,7 +123,10 @@ class SingleEmbedding(nn.Cell):
                 ),
                 axis=-1,
             )
-            single = single + self.geometry(features) * atom_visible[..., rep : rep + 1]
+            single = (
+                single
+                + SINGLE_GEOMETRY_GAIN * self.geometry(features) * atom_visible[..., rep : rep + 1]
+            )
         if self.has_properties:
             given = ops.cat((prop_value * prop_given, prop_given), axis=-1)
             single = single + self.properties(given).expand_dims(1)
@@ -170,7 +177,7 @@ class PairEmbedding(nn.Cell):
         )
         pair = self.topology(features * self.gain)
         if geometry is not None:
-            pair = pair + self.geometry(geometry)
+            pair = pair + self.geometry(geometry) * PAIR_GEOMETRY_GAIN
         return pair + self.hidden(gelu(pair))
 
 
@@ -210,7 +217,7 @@ class InputEmbedding(nn.Cell):
         if with_geometry:
             rotation, reliability = token_frames(positions, atom_visible, sigma)
             centre = positions[:, :, REPRESENTATIVE_SLOT]
-            local = to_local(rotation, (positions - centre.expand_dims(2)) / 4.0)
+            local = to_local(rotation, (positions - centre.expand_dims(2)) / BOND_ANGSTROM)
             known = atom_visible / (1.0 + ops.square(sigma)) * reliability.expand_dims(-1)
             local = local * known.expand_dims(-1)
             geometry = pair_features(positions, atom_visible, sigma, rotation, reliability)

@@ -11,7 +11,7 @@ from mindspore import Tensor, nn, ops
 from biomol.config.model import ModelConfig
 from biomol.model.triangle import TriangleAttention, TriangleMultiplication
 from scimind.nn import LayerNorm, Linear
-from scimind.ops import attention, dropout, fold_in
+from scimind.ops import attention, dropout, fold_in, gelu
 from scimind.typing import Float, Int
 
 MASKED_LOGIT = -1e9
@@ -76,10 +76,40 @@ class TokenAttention(nn.Cell):
         return self.output(mixed.transpose((0, 2, 1, 3)).reshape((batch, tokens, dim)))
 
 
+class PairMessage(nn.Cell):
+    """What each token hears from all others: gated messages made of their pair and themselves.
+
+    Attention weights tokens by their pairs but passes on tokens only, so geometry and bonds would
+    reach a token of hidden identity in no other way. Sums, unlike attention, can also count.
+    """
+
+    SCALE = 0.2
+
+    def __init__(self, config: ModelConfig, rng: np.random.Generator) -> None:
+        super().__init__()
+        self.pair_norm = LayerNorm(config.dim_pair)
+        self.norm = LayerNorm(config.dim_single)
+        self.edge = Linear(config.dim_pair, 2 * config.dim_pair, rng=rng)
+        self.sender = Linear(config.dim_single, config.dim_pair, bias=False, rng=rng)
+        self.output = Linear(config.dim_pair, config.dim_single, bias=False, rng=rng)
+
+    def construct(
+        self,
+        single: Float[Tensor, "batch token single"],
+        pair: Float[Tensor, "batch token token pair"],
+        token_mask: Float[Tensor, "batch token"],
+    ) -> Float[Tensor, "batch token single"]:
+        edge, gate = ops.split(self.edge(self.pair_norm(pair)), pair.shape[-1], axis=-1)
+        sender = self.sender(self.norm(single))
+        message = gelu(edge + sender.expand_dims(1)) * ops.sigmoid(gate)
+        message = message * token_mask.expand_dims(1).expand_dims(-1)
+        return self.output(message.sum(axis=2) * self.SCALE)
+
+
 class TrunkBlock(nn.Cell):
     """One Pairformer block; updates the pairs only where the configuration says so."""
 
-    def __init__(self, config: ModelConfig, rng: np.random.Generator) -> None:
+    def __init__(self, config: ModelConfig, index: int, rng: np.random.Generator) -> None:
         super().__init__()
         dim = config.dim_single
         self.rate = config.dropout
@@ -93,6 +123,9 @@ class TrunkBlock(nn.Cell):
                 self.ending = TriangleAttention(config.dim_pair, config.pair_heads, False, rng)
             self.pair_transition = Transition(config.dim_pair, config.mlp_ratio, rng)
             self.pair_bias = PairBias(config.dim_pair, config.num_heads, 1, rng)
+        self.passes_messages = index < config.message_blocks
+        if self.passes_messages:
+            self.message = PairMessage(config, rng)
         self.norm = LayerNorm(dim)
         self.attend = TokenAttention(dim, config.num_heads, rng)
         self.transition = Transition(dim, config.mlp_ratio, rng)
@@ -116,6 +149,8 @@ class TrunkBlock(nn.Cell):
                 pair = pair + self.ending(pair, token_mask)
             pair = pair + self.pair_transition(pair)
             bias = self.pair_bias(pair, token_mask)[0]
+        if self.passes_messages:
+            single = single + self.message(single, pair, token_mask)
         mixed = self.attend(self.norm(single), bias)
         if self.rate > 0.0 and self.training:
             mixed = dropout(mixed, fold_in(key, 0), self.rate)
@@ -134,7 +169,9 @@ class Trunk(nn.Cell):
         self.updates_pair = config.pair_update != "none"
         if not self.updates_pair:
             self.pair_bias = PairBias(config.dim_pair, config.num_heads, config.trunk_blocks, rng)
-        self.blocks = nn.CellList([TrunkBlock(config, rng) for _ in range(config.trunk_blocks)])
+        self.blocks = nn.CellList(
+            [TrunkBlock(config, index, rng) for index in range(config.trunk_blocks)]
+        )
         self.norm = LayerNorm(config.dim_single)
 
     def construct(
