@@ -111,10 +111,18 @@ def test_a_table_of_ones_own_becomes_a_source_and_a_property(tmp_path):
     assert set(prepared.digests) == {"mine"}
 
 
-def test_a_table_without_training_rows_is_refused_with_its_split(tmp_path):
-    # one scaffold is more than the training share, so that all of it becomes test data
+def test_a_table_of_one_scaffold_is_split_at_random(tmp_path):
     rows = "".join(f"c1ccccc1{'C' * n},{n * 0.5}\n" for n in range(1, 21))
     (tmp_path / "mine.csv").write_text("smiles,boiling\n" + rows)
+    prepared = prepare(DataConfig(kind="real", root=str(tmp_path)))
+    split = prepared.datasets["mine"].split
+    assert split.method == "random"
+    assert [len(split[part]) for part in ("train", "valid", "test")] == [16, 2, 2]
+
+
+def test_a_table_without_training_rows_is_refused_with_its_split(tmp_path):
+    rows = "".join(f"CC{'C' * n},{n * 0.5},test\n" for n in range(1, 21))
+    (tmp_path / "mine.csv").write_text("smiles,boiling,split\n" + rows)
     with pytest.raises(InputError, match="0 train, 0 valid, 20 test"):
         prepare(DataConfig(kind="real", root=str(tmp_path)))
 

@@ -41,7 +41,9 @@ def evaluate(config: EvaluateConfig) -> int:
     """
     from biomol.sampling import load_engine
 
-    engine: Engine = load_engine(config.checkpoint, device=config.device)
+    engine: Engine = load_engine(
+        config.checkpoint, device=config.device, precision=config.precision
+    )
     _, code = evaluate_engine(engine, config)
     return code
 

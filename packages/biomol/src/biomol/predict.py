@@ -43,7 +43,9 @@ def predict(config: PredictConfig) -> int:
     """
     from biomol.sampling import load_engine
 
-    engine: Engine = load_engine(config.checkpoint, device=config.device)
+    engine: Engine = load_engine(
+        config.checkpoint, device=config.device, precision=config.precision
+    )
     return predict_with(engine, config)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,10 +62,13 @@ def train(config: TrainConfig) -> int:
     with process_group(), RunFolder(output, writer=is_main()) as run:
         prepared = prepare(config.data)
         config.model = prepared.scale.configure(config.model)
-        if run.writer:
-            provenance.write(output, config)
-            write_rejected(output / "rejected.jsonl", prepared.rejected)
-        fitted, engine = run_training(config, prepared, run)
+
+        def record() -> None:
+            if run.writer:
+                provenance.write(output, config)
+                write_rejected(output / "rejected.jsonl", prepared.rejected)
+
+        fitted, engine = run_training(config, prepared, run, started=record)
         if run.writer:
             from biomol.finish import finish
 
@@ -74,7 +78,11 @@ def train(config: TrainConfig) -> int:
 
 
 def run_training(
-    config: TrainConfig, prepared: Prepared, run: RunFolder
+    config: TrainConfig,
+    prepared: Prepared,
+    run: RunFolder,
+    *,
+    started: Callable[[], None] | None = None,
 ) -> tuple[FitReport, BioMolEngine]:
     """Fit the network and return it with the parameters of the best checkpoint.
 
@@ -82,6 +90,7 @@ def run_training(
         config: The settings, with the outputs of the model filled in.
         prepared: The data.
         run: The entered run folder.
+        started: Called once the folder is known to belong to this run.
     """
     from biomol.data.sources import stream
     from biomol.losses import BioMolLoss
@@ -135,14 +144,16 @@ def run_training(
         data,
         config,
         run,
-        Hooks(evaluate=evaluate, agree=largest if world() > 1 else None),
+        Hooks(evaluate=evaluate, started=started, agree=largest if world() > 1 else None),
     )
     if failures.failures:
         _log.warning("%d training examples could not be used", len(failures.failures))
     if run.writer:
         load_network(network, fitted.best)
         engine = BioMolEngine(
-            network, prepared.scale, describe(network, fitted.best, read_state(fitted.best))
+            network,
+            prepared.scale,
+            describe(network, fitted.best, read_state(fitted.best), config.precision),
         )
     return fitted, engine
 

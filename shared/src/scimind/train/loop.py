@@ -69,6 +69,7 @@ class Hooks:
             network has its averaged parameters and is in evaluation mode meanwhile.
         arguments: Batch to arguments of the loss cell after the key.
         names: Batch to the names of its examples, told when its loss is not finite.
+        started: Called once the state to go on from, if any, has been found to fit this run.
         agree: Largest value over the processes of a parallel job, called once per step so that
             all of them stop at the same one.
     """
@@ -76,6 +77,7 @@ class Hooks:
     evaluate: Evaluate | None = None
     arguments: Callable[[Any], tuple[Any, ...]] = batch_arguments
     names: Callable[[Any], Sequence[str]] | None = None
+    started: Callable[[], None] | None = None
     agree: Callable[[int], int] | None = None
 
 
@@ -130,6 +132,8 @@ class _Loop:
         self.schedule = make_schedule(config.optimizer, config.schedule, config.steps)
         self.saver = Saver(step, data, config, run)
         self.saver.resume()
+        if self.hooks.started is not None:
+            self.hooks.started()
         self.progress = self.saver.progress
         self.budget = Budget(config, self.progress)
         self.reporter = Reporter(config, run, self.progress, self.saver.metrics_position)

@@ -341,6 +341,7 @@ def _leave_out_relatives(prepared: Prepared) -> None:
                 len(members),
             )
             prepared.sources[index] = replace(source, members=members[~related])
+    prepared.sources = [source for source in prepared.sources if len(source.members)]
 
 
 def _weigh(prepared: Prepared, config: DataConfig) -> None:

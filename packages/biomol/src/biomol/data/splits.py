@@ -7,6 +7,7 @@ anyone can recompute the groups from the records and check that none spans two p
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
@@ -21,6 +22,8 @@ from biomol.io.ligand import parse_smiles
 from scimind.errors import InputError
 from scimind.seeding import numpy_generator
 from scimind.typing import Int
+
+_log = logging.getLogger(__name__)
 
 PARTS = ("train", "valid", "test")
 
@@ -104,8 +107,19 @@ def scaffold_split(
 def scaffold_groups_split(
     scaffolds: Sequence[str], fractions: tuple[float, float, float] = (0.8, 0.1, 0.1)
 ) -> Split:
-    """``scaffold_split`` given the scaffold of each record."""
-    return _grouped("scaffold", scaffolds, fractions)
+    """``scaffold_split`` given the scaffold of each record.
+
+    Where one scaffold (or none, of acyclic molecules) fills the data set, no part of it could be
+    trained on: then the records are split at random, and the log and ``method`` say so.
+    """
+    split = _grouped("scaffold", scaffolds, fractions)
+    if len(split.train) == 0 and len(scaffolds) > 1:
+        _log.warning(
+            "%d molecules share too few scaffolds for a scaffold split: they are split at random",
+            len(scaffolds),
+        )
+        return random_split(len(scaffolds), fractions)
+    return split
 
 
 def cluster_groups_split(

@@ -28,11 +28,15 @@ def load(checkpoint: str, *, device: str, precision: str) -> BioMolEngine:
     network = BioMol(config)
     load_network(network, folder)
     _log.info("model %s of %s, step %d", config.name, folder, state["step"])
-    return BioMolEngine(network, PropertyScale.of_model(config), describe(network, folder, state))
+    return BioMolEngine(
+        network, PropertyScale.of_model(config), describe(network, folder, state, precision)
+    )
 
 
-def describe(network: BioMol, folder: Path, state: dict[str, Any]) -> dict[str, Any]:
-    """Facts about a checkpoint for result files."""
+def describe(
+    network: BioMol, folder: Path, state: dict[str, Any], precision: str
+) -> dict[str, Any]:
+    """Facts about a network in use and its checkpoint, for result files."""
     settings = state["settings"]
     return {
         "model": f"biomol-{network.config.name}",
@@ -40,7 +44,7 @@ def describe(network: BioMol, folder: Path, state: dict[str, Any]) -> dict[str, 
         "checkpoint_hash": manifest_digest(folder),
         "step": state["step"],
         "seed": state.get("seed"),
-        "precision": settings.get("precision", "fp32"),
+        "precision": precision,
         "settings": settings,
         "config_hash": config_hash(settings),
         "ops": ops.chosen(),
