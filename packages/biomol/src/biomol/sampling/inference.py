@@ -8,6 +8,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn
 
+from biomol.data import sources
 from biomol.data.batch import Inputs
 from biomol.data.complex import Complex
 from biomol.data.features import BUCKETS, bucket_of
@@ -52,7 +53,7 @@ class _Forward(nn.Cell):
 
 def batch_size(num_tokens: int) -> int:
     """Complexes per batch of a bucket."""
-    return max(1, min(64, MAX_PAIRS // num_tokens**2))
+    return sources.batch_size(num_tokens, 64, MAX_PAIRS)
 
 
 class Inference:
