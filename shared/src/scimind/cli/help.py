@@ -48,7 +48,7 @@ def help_page(
             lines += [f"  {prog} {arguments}".rstrip(), *_paragraph(text, indent=6)]
     lines += ["", "Exit codes: 0 done, 1 our fault, 2 input or configuration, 3 NaN or infinite"]
     lines += [
-        "values, 4 environment, 143 stopped by SIGTERM. SCIMIND_TRACEBACK=1 shows tracebacks."
+        "values, 4 environment, 143 stopped by a signal. SCIMIND_TRACEBACK=1 shows tracebacks."
     ]
     return "\n".join(lines)
 

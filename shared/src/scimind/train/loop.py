@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -243,7 +242,6 @@ class _Loop:
         self.reporter.paused(time.perf_counter() - start)
 
     def stop_reason(self) -> str:
-        self.signals.hold()
         reason = "signal" if self.signals.stop else self.budget.exhausted()
         if self.hooks.agree is not None:
             reason = _REASONS[self.hooks.agree(_REASONS.index(reason))]
@@ -256,9 +254,7 @@ class _Loop:
         if step:
             self.save()
             told = "the state is saved, the same command goes on from it"
-        raise Terminated(
-            self.signals.stop or signal.SIGTERM, f"stopped by a signal after step {step}; {told}"
-        )
+        raise Terminated(f"stopped by a signal after step {step}; {told}")
 
     def report(self, reason: str) -> FitReport:
         progress, config = self.progress, self.config

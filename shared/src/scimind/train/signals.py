@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
 
-from scimind.errors import ScimindError
+from scimind.errors import EXIT_TERMINATED, ScimindError
 
 _log = logging.getLogger(__name__)
 
@@ -19,11 +19,13 @@ STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 
 class Terminated(ScimindError):
-    """A signal ended the run after its state was saved; exits with 128 + signal number."""
+    """SIGTERM or SIGINT ended the run after its state was saved.
 
-    def __init__(self, signum: int, message: str) -> None:
-        super().__init__(message)
-        self.exit_code = 128 + signum
+    One exit code for both: while a graph runs, MindSpore has its own handler on SIGINT, which
+    sends the process SIGTERM instead.
+    """
+
+    exit_code = EXIT_TERMINATED
 
 
 class EvaluationInterrupted(Exception):
@@ -38,7 +40,7 @@ class Signals:
     """
 
     def __init__(self) -> None:
-        self.stop: int = 0
+        self.stop = False
         self.checkpoint = False
         self._before: dict[int, Any] = {}
         self._raise = False
@@ -47,7 +49,9 @@ class Signals:
         if threading.current_thread() is threading.main_thread():
             for number in (*STOPPING, signal.SIGUSR1):
                 self._before[number] = signal.getsignal(number)
-            self.hold()
+            for number in STOPPING:
+                signal.signal(number, self._on_stop)
+            signal.signal(signal.SIGUSR1, self._on_checkpoint)
         else:
             _log.warning("not the main thread: SIGTERM will not save a checkpoint")
         return self
@@ -61,16 +65,6 @@ class Signals:
         for number, handler in self._before.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
-    def hold(self) -> None:
-        """Install the handlers again; call it after anything that may compile a graph.
-
-        MindSpore's compiler puts its own handler on SIGINT, which turns it into SIGTERM.
-        """
-        if self._before and not self.stop:
-            for number in STOPPING:
-                signal.signal(number, self._on_stop)
-            signal.signal(signal.SIGUSR1, self._on_checkpoint)
-
     @contextmanager
     def interruptible(self) -> Iterator[None]:
         """A part that a stop may break off: raises EvaluationInterrupted there."""
@@ -83,7 +77,7 @@ class Signals:
             self._raise = False
 
     def _on_stop(self, number: int, frame: FrameType | None) -> None:
-        self.stop = number
+        self.stop = True
         # From here the kernel ends the process, also while a compiled graph is running.
         for other in STOPPING:
             signal.signal(other, signal.SIG_DFL)
