@@ -33,7 +33,7 @@ class Oracle(BioMolEngine):
             answers = [np.roll(answer, 1, axis=0) for answer in answers]
         return answers
 
-    def structures(self, complexes, given, *, seed=0, num_steps=20, num_samples=1):
+    def structures(self, complexes, given, *, seed=0, num_steps=20, num_samples=1, noise=1.0):
         return [
             (r.coords + self.error * ~g[..., None])[None]
             for r, g in zip(complexes, given, strict=True)

@@ -7,7 +7,10 @@ from mindspore import Tensor, ops
 from scipy.spatial.transform import Rotation
 
 from biomol.model.geometry import (
+    NEIGHBOUR_SLOTS,
     PAIR_FEATURE_SIZE,
+    SIDE_POINT,
+    adjacent_residues,
     pair_distances,
     pair_features,
     superpose,
@@ -138,6 +141,45 @@ def test_pair_features_are_invariant_to_rotation_and_translation(seed):
     np.testing.assert_allclose(first, second, atol=2e-4)
     mirrored = features(positions * np.array([1.0, 1.0, -1.0]))
     assert np.abs(first - mirrored).max() > 0.1, "handedness must be seen"
+
+
+def neighbours(positions, visible, index, chain):
+    frames, _ = token_frames(tensor(positions), tensor(visible), tensor(0 * visible))
+    return adjacent_residues(
+        tensor(positions), tensor(visible), frames, Tensor(index[None]), Tensor(chain[None])
+    ).asnumpy()[0]
+
+
+def test_adjacent_residues_are_seen_in_the_own_frame_and_not_across_a_break():
+    positions, visible, _ = structure()
+    index = np.arange(32, dtype=np.int32)
+    index[6:] += 1
+    chain = np.where(np.arange(32) < 9, 0, 1).astype(np.int32)
+    found = neighbours(positions, visible, index, chain)
+    assert found.shape == (32, 2 * NEIGHBOUR_SLOTS, 3)
+    frames, _ = token_frames(tensor(positions), tensor(visible), tensor(0 * visible))
+    rotation = frames.asnumpy()[0]
+    for token, before, after in ((3, True, True), (5, True, False), (6, False, True),
+                                 (8, True, False), (9, False, True), (0, False, True)):  # fmt: skip
+        centre = positions[0, token, 1]
+        for near, there, rows in ((token - 1, before, slice(4)), (token + 1, after, slice(4, 8))):
+            atoms = positions[0, near, :NEIGHBOUR_SLOTS] - centre
+            expected = atoms @ rotation[token].T if there else np.zeros((4, 3))
+            np.testing.assert_allclose(found[token, rows], expected, atol=1e-4)
+    turn = Rotation.random(random_state=3)
+    moved = (turn.apply(positions.reshape(-1, 3)).reshape(positions.shape) + 7) * visible[..., None]
+    np.testing.assert_allclose(neighbours(moved, visible, index, chain), found, atol=2e-4)
+
+
+def test_the_point_of_the_side_chain_continues_the_bond_to_c_beta():
+    positions, visible, sigma = structure()
+    rotation, _ = token_frames(tensor(positions), tensor(visible), tensor(0 * sigma))
+    local = to_local(rotation, tensor(positions - positions[:, :, 1:2])).asnumpy()[0]
+    beta = local[visible[0, :, 4] > 0, 4]
+    cosine = beta @ SIDE_POINT / np.linalg.norm(beta, axis=-1) / np.linalg.norm(SIDE_POINT)
+    # N-CA-CB angles vary by a few degrees
+    assert (cosine > np.cos(np.radians(12))).all()
+    np.testing.assert_allclose(np.linalg.norm(SIDE_POINT), 1.6 * 1.53, atol=0.05)
 
 
 def test_distances_are_exact_far_from_the_origin_and_smooth_at_zero():

@@ -7,9 +7,9 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from biomol.chem.vocab import PROTEIN_IDS, TOKEN_ID, TOKENS
-from biomol.data.noise import backbone_mask
+from biomol.data.noise import SIDE_CHAIN_SIGMA_MAX, SIGMA_MAX, backbone_mask
 from biomol.io.fasta import complex_from_sequence
-from biomol.sampling.engine import BioMolEngine, _windows
+from biomol.sampling.engine import BioMolEngine, _StructureJob, _windows
 from biomol.sampling.inference import MAX_PAIRS, Inference, batch_size
 from scimind.errors import InputError
 from small_complexes import SCALE, features_of, molecule, peptide, small_network
@@ -217,6 +217,32 @@ def test_given_atoms_stay_exactly_and_missing_ones_are_built(engine):
     assert (sample[:, ~record.atom_mask] == 0).all()
     assert np.isfinite(sample).all()
     assert np.abs(sample[0] - sample[1]).max() > 0.01, "samples differ"
+
+
+def test_without_noise_the_answer_does_not_depend_on_the_seed(engine):
+    record = peptide("MKWEFYRLVWGH")
+    given = record.coord_mask & backbone_mask(record.mol_type)
+    first, second = (
+        engine.structures([record], [given], seed=seed, num_steps=3, noise=0.0)[0]
+        for seed in (0, 1)
+    )
+    np.testing.assert_array_equal(first, second)
+
+
+def test_side_chains_start_from_less_noise_than_whole_chains(engine):
+    record = peptide("MKWEFYRLVWGH")
+    jobs = [
+        _StructureJob(engine.inference, record, given, np.random.default_rng(0))
+        for given in (
+            record.coord_mask & backbone_mask(record.mol_type),
+            np.zeros_like(record.coord_mask),
+        )
+    ]
+    assert [job.sigma_max for job in jobs] == [SIDE_CHAIN_SIGMA_MAX, SIGMA_MAX]
+    for job in jobs:
+        job.start(job.sigma_max)
+        spread = (job.positions - job.clean[:, 1:2] * ~job.free)[job.generated].std()
+        np.testing.assert_allclose(spread, job.sigma_max, rtol=0.2)
 
 
 def test_structures_follow_the_seed_and_ignore_coordinates_that_are_not_given(engine):

@@ -176,7 +176,7 @@ def test_the_native_structure_is_a_perfect_answer(few_structures: Path) -> None:
 
         truth: dict[tuple[int, ...], Complex]
 
-        def structures(self, complexes, given, *, seed, num_steps, num_samples=1):  # type: ignore[no-untyped-def]
+        def structures(self, complexes, given, *, seed, num_steps, num_samples=1, noise=1.0):  # type: ignore[no-untyped-def]
             turn = Rotation.random(random_state=3).as_matrix()
             free = [not mask.any() for mask in given]
             found = []

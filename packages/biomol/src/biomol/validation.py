@@ -209,9 +209,8 @@ def side_chain_scores(
     """
     given = [record.coord_mask & backbone_mask(record.mol_type) for record in records]
     errors, trivial = [], []
-    for record, keep, sample in zip(
-        records, given, engine.structures(records, given, num_steps=num_steps), strict=True
-    ):
+    samples = engine.structures(records, given, num_steps=num_steps, noise=0.0)
+    for record, keep, sample in zip(records, given, samples, strict=True):
         side = record.coord_mask & ~keep & (record.mol_type == MolType.PROTEIN)[:, None]
         side[:, 4] = False
         side &= record.coord_mask[:, 4:5]

@@ -18,6 +18,12 @@ from scimind.typing import Bool, Float
 SIGMA_MAX = 160.0
 """Noise that hides a structure completely, angstrom (Boltz and AlphaFold 3 sample from here)."""
 
+SIDE_CHAIN_SIGMA_MAX = 40.0
+"""Noise that hides side chains completely when their CA is given: 16 times their spread."""
+
+LARGEST_NUMBER = 512
+"""Training structures count their residues from up to here."""
+
 Features = dict[str, np.ndarray]
 
 
@@ -78,21 +84,23 @@ def resolved(features: Features) -> Bool[np.ndarray, "token slot"]:
 
 
 def inverse_folding_levels(features: Features, rng: np.random.Generator) -> Levels:
-    """Backbone given, a random share of identities hidden; 30 % also show the other side chains."""
+    """Backbone given, all or some identities hidden; 30 % also show the other side chains."""
     real = features["token_mask"] > 0
-    share = 1.0 if rng.random() < 0.3 else rng.uniform(0.1, 1.0)
+    share = 1.0 if rng.random() < 0.6 else rng.uniform(0.1, 1.0)
     hide = (rng.random(len(real)) < share) & real
     backbone = backbone_mask(features["mol_type"])
     visible = resolved(features) & backbone
     if rng.random() < 0.3:
         visible |= resolved(features) & ~hide[:, None]
     sigma = np.zeros(visible.shape, np.float32)
-    return Levels(hide_identity=hide, visible=visible, sigma=sigma, jitter=0.1)
+    return Levels(hide_identity=hide, visible=visible, sigma=sigma, jitter=0.2)
 
 
-def log_normal_sigma(rng: np.random.Generator, median: float, spread: float) -> float:
+def log_normal_sigma(
+    rng: np.random.Generator, median: float, spread: float, most: float = SIGMA_MAX
+) -> float:
     """Noise level of EDM training, clipped to the range of the sampler."""
-    return float(np.clip(median * np.exp(spread * rng.standard_normal()), 0.01, SIGMA_MAX))
+    return float(np.clip(median * np.exp(spread * rng.standard_normal()), 0.01, most))
 
 
 def fold_levels(features: Features, rng: np.random.Generator) -> Levels:
@@ -106,7 +114,8 @@ def fold_levels(features: Features, rng: np.random.Generator) -> Levels:
 def side_chain_levels(features: Features, rng: np.random.Generator) -> Levels:
     """Sequence and backbone given, side chains noised."""
     visible = resolved(features)
-    level = SIGMA_MAX if rng.random() < 0.6 else log_normal_sigma(rng, 1.5, 1.0)
+    most = SIDE_CHAIN_SIGMA_MAX
+    level = most if rng.random() < 0.35 else log_normal_sigma(rng, 2.0, 1.3, most)
     side = visible & ~backbone_mask(features["mol_type"])
     sigma = np.where(side, np.float32(level), np.float32(0.0))
     return Levels(hide_identity=np.zeros(len(visible), bool), visible=visible, sigma=sigma)
@@ -159,7 +168,8 @@ def corrupt(
         features: Clean padded arrays of `biomol.data.scaling.PropertyScale.features`.
         levels: What is hidden.
         rng: Source of the rotation and the noise.
-        rotate: Apply a random rotation to the structure.
+        rotate: Apply a random rotation to the structure and count its residues from a random
+            number, so that neither is learned by heart.
 
     Returns:
         Rows of `Inputs` and `Targets` by field name.
@@ -169,6 +179,9 @@ def corrupt(
     visible = levels.visible & real[:, None]
     known = visible & resolved(features)
     coords = np.zeros((len(real), NUM_SLOTS, 3), np.float32)
+    res_index = features["res_index"].astype(np.int32)
+    if rotate and known.any():
+        res_index = res_index + rng.integers(0, LARGEST_NUMBER, dtype=np.int32)
     if known.any():
         clean = features["coords"].astype(np.float32)
         centre = clean[known].mean(axis=0)
@@ -192,7 +205,7 @@ def corrupt(
         "token_mask": features["token_mask"].astype(np.float32),
         "mol_type": features["mol_type"].astype(np.int32),
         "token": np.where(hide, MASK_ID, features["restype"]).astype(np.int32),
-        "res_index": features["res_index"].astype(np.int32),
+        "res_index": res_index,
         "chain_id": np.where(real, features["chain_id"], -1).astype(np.int32),
         "entity_id": np.where(real, features["entity_id"], -1).astype(np.int32),
         "charge": np.where(chemistry, features["atom_charge"][:, 1], 0).astype(np.float32),

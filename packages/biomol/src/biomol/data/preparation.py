@@ -262,25 +262,25 @@ def _add_sequences(prepared: Prepared, config: DataConfig, dataset: Dataset) -> 
 
 
 def _sequence_weight(dataset: Dataset) -> float:
-    """Labelled residues teach most per step; a few bare sequences must not fill the schedule."""
+    """Labelled residues are many, assays are learned slowly, bare sequences teach little."""
     if dataset.labels:
-        return 1.5
-    return 1.0 if dataset.properties else min(0.5, len(dataset.split.train) / 1000)
+        return 3.0
+    return 2.0 if dataset.properties else min(0.5, len(dataset.split.train) / 1000)
 
 
 def _add_structures(
     prepared: Prepared, config: DataConfig, dataset: Dataset, paths: Sequence[Path]
 ) -> None:
     prepared.datasets["complexes"] = replace(dataset, name="complexes")
-    inverse, structure = {"inverse_folding": 1.0}, {"fold": 0.35, "side_chains": 0.65}
-    parts = [("complexes/structure", {"fold": 0.4, "side_chains": 0.3, "codesign": 0.3}, 0.5)]
+    inverse, structure = {"inverse_folding": 1.0}, {"fold": 0.2, "side_chains": 0.8}
+    parts = [("complexes/structure", {"fold": 0.4, "side_chains": 0.3, "codesign": 0.3}, 0.3)]
     try:
         chains = load_structures(paths, name="chains", unit="chain")
     except InputError as error:
         _log.info("no single chains are trained on: %s", error.message)
     else:
         prepared.datasets["chains"] = chains
-        parts += [("chains/inverse_folding", inverse, 3.0), ("chains/structure", structure, 2.0)]
+        parts += [("chains/inverse_folding", inverse, 1.3), ("chains/structure", structure, 1.8)]
         if config.overfit:
             prepared.sources.append(_memorised(chains, config))
     for name, presets, weight in parts:
@@ -308,12 +308,14 @@ def _memorised(chains: Dataset, config: DataConfig) -> Source:
             f"data.overfit names {', '.join(missing)}, which is not in the training part; it has "
             f"{', '.join(sorted(set(names.values())))}"
         )
+    longest = max(chains.records[index].num_tokens for index in wanted)
     return Source(
         name="chains/overfit",
         records=chains.records,
         members=wanted,
         presets={"fold": 1.0},
-        buckets=(config.crop,),
+        buckets=(bucket_of(min(longest, config.crop)),),
+        weight=0.6,
     )
 
 

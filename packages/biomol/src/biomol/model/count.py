@@ -16,7 +16,7 @@ from biomol.chem.vocab import NUM_SLOTS, NUM_TOKENS, MolType
 from biomol.config.model import ModelConfig
 from biomol.model.embedding import NUM_BOND_TYPES, NUM_CHIRALITY, NUM_TOPOLOGY
 from biomol.model.encoding import FOURIER_SIZE
-from biomol.model.geometry import PAIR_FEATURE_SIZE
+from biomol.model.geometry import NEIGHBOUR_SLOTS, PAIR_FEATURE_SIZE
 from biomol.model.network import TRACKS
 
 TRAINING_FACTOR = 3
@@ -65,11 +65,12 @@ def affine_maps(config: ModelConfig) -> Iterator[Affine]:
     """All affine maps, in the order of the modules."""
     dim, pair = config.dim_single, config.dim_pair
     properties, logits = len(config.properties), sum(config.token_labels.values())
+    geometry = NUM_SLOTS + (NUM_SLOTS + 2 * NEIGHBOUR_SLOTS) * 3 + 2 * FOURIER_SIZE + 1
     yield Affine("token", NUM_TOKENS, config.motif_dim, False)
     yield Affine("token", config.motif_width * config.motif_dim, dim)
     yield Affine("token", NUM_TOKENS + len(MolType) + NUM_CHIRALITY + 1, dim)
     yield Affine("token", 32, dim, False)
-    yield Affine("token", NUM_SLOTS * 4 + 2 * FOURIER_SIZE + 1, dim, False, "geometry")
+    yield Affine("token", geometry, dim, False, "geometry")
     if properties:
         yield Affine("complex", 2 * properties, dim, False)
     relative = 2 * config.relative_clip + 3

@@ -15,7 +15,7 @@ from mindspore import Tensor, nn, ops
 from biomol.chem.vocab import NUM_SLOTS, REPRESENTATIVE_SLOT
 from biomol.config.model import ModelConfig
 from biomol.model.encoding import FOURIER_SIZE, noise_features, one_hot
-from biomol.model.geometry import to_global
+from biomol.model.geometry import to_global, to_local
 from biomol.model.trunk import PairBias, TokenAttention
 from scimind.nn import LayerNorm, Linear
 from scimind.typing import Float
@@ -105,7 +105,6 @@ class Denoiser(nn.Cell):
         sigma: Float[Tensor, "batch token slot"],
         rotation: Float[Tensor, "batch token 3 3"],
         reliability: Float[Tensor, "batch token"],
-        local: Float[Tensor, "batch token slot 3"],
     ) -> Float[Tensor, "batch token slot 3"]:
         batch, tokens = token_mask.shape
         rep = REPRESENTATIVE_SLOT
@@ -133,10 +132,13 @@ class Denoiser(nn.Cell):
                 axis=-1,
             )
         )
+        blend = reliability.reshape((batch, tokens, 1, 1))
+        others = (1.0 - one_hot(Tensor(rep), NUM_SLOTS)).reshape((1, 1, NUM_SLOTS, 1))
+        in_frame = to_local(rotation, scaled * others) * blend
         lab = ops.cat(
             (
                 scaled.reshape((batch, tokens, NUM_SLOTS * 3)),
-                local.reshape((batch, tokens, NUM_SLOTS * 3)),
+                in_frame.reshape((batch, tokens, NUM_SLOTS * 3)),
                 atom_visible,
                 noise_features(sigma[..., rep], self.sigma_data),
                 noise_features(
@@ -151,9 +153,8 @@ class Denoiser(nn.Cell):
         for index, block in enumerate(self.blocks):
             x = block(x, condition, biases[index])
         both = self.displacement(self.norm(x)).reshape((batch, tokens, 2 * NUM_SLOTS, 3))
-        in_frame = to_global(rotation, both[:, :, NUM_SLOTS:])
-        blend = reliability.reshape((batch, tokens, 1, 1))
-        predicted = both[:, :, :NUM_SLOTS] * (1.0 - blend) + in_frame * blend
+        turned = to_global(rotation, both[:, :, NUM_SLOTS:])
+        predicted = both[:, :, :NUM_SLOTS] * (1.0 - blend) + turned * blend
         keep = ops.square(width / total).expand_dims(-1)
         step = (sigma * width / total).expand_dims(-1)
         clean = positions * keep + base * (1.0 - keep) + predicted * step

@@ -10,7 +10,14 @@ from mindspore import Tensor, nn, ops
 from biomol.chem.vocab import NUM_SLOTS, NUM_TOKENS, REPRESENTATIVE_SLOT, MolType
 from biomol.config.model import ModelConfig
 from biomol.model.encoding import FOURIER_SIZE, noise_features, one_hot, sinusoidal_index
-from biomol.model.geometry import PAIR_FEATURE_SIZE, pair_features, to_local, token_frames
+from biomol.model.geometry import (
+    NEIGHBOUR_SLOTS,
+    PAIR_FEATURE_SIZE,
+    adjacent_residues,
+    pair_features,
+    to_local,
+    token_frames,
+)
 from scimind.nn import Linear
 from scimind.ops import gelu
 from scimind.typing import Float, Int
@@ -72,7 +79,7 @@ class SingleEmbedding(nn.Cell):
         dim = config.dim_single
         self.index_size = 32
         chemistry = NUM_TOKENS + len(MolType) + NUM_CHIRALITY + 1
-        geometry = NUM_SLOTS + NUM_SLOTS * 3 + 2 * FOURIER_SIZE + 1
+        geometry = NUM_SLOTS + (NUM_SLOTS + 2 * NEIGHBOUR_SLOTS) * 3 + 2 * FOURIER_SIZE + 1
         self.gain = math.sqrt(chemistry / 3)
         self.chemistry = Linear(chemistry, dim, rng=rng)
         self.index = Linear(self.index_size, dim, bias=False, rng=rng, init="residual")
@@ -93,7 +100,7 @@ class SingleEmbedding(nn.Cell):
         chirality: Int[Tensor, "batch token"],
         atom_visible: Float[Tensor, "batch token slot"],
         sigma: Float[Tensor, "batch token slot"],
-        local_positions: Float[Tensor, "batch token slot 3"] | None,
+        local_positions: Float[Tensor, "batch token atom 3"] | None,
         prop_value: Float[Tensor, "batch property"],
         prop_given: Float[Tensor, "batch property"],
         with_geometry: bool,
@@ -112,7 +119,7 @@ class SingleEmbedding(nn.Cell):
             batch, tokens = token_mask.shape
             rep = REPRESENTATIVE_SLOT
             others = (sigma * atom_visible).sum(axis=-1) / (atom_visible.sum(axis=-1) + 1e-6)
-            local = local_positions.reshape((batch, tokens, NUM_SLOTS * 3))
+            local = local_positions.reshape((batch, tokens, -1))
             features = ops.cat(
                 (
                     atom_visible,
@@ -212,14 +219,15 @@ class InputEmbedding(nn.Cell):
         Float[Tensor, "batch token token pair"],
         Float[Tensor, "batch token 3 3"] | None,
         Float[Tensor, "batch token"] | None,
-        Float[Tensor, "batch token slot 3"] | None,
     ]:
         if with_geometry:
             rotation, reliability = token_frames(positions, atom_visible, sigma)
             centre = positions[:, :, REPRESENTATIVE_SLOT]
             local = to_local(rotation, (positions - centre.expand_dims(2)) / BOND_ANGSTROM)
             known = atom_visible / (1.0 + ops.square(sigma)) * reliability.expand_dims(-1)
-            local = local * known.expand_dims(-1)
+            near = adjacent_residues(positions, atom_visible, rotation, res_index, chain_id)
+            near = near / BOND_ANGSTROM * reliability.reshape((*reliability.shape, 1, 1))
+            local = ops.cat((local * known.expand_dims(-1), near), axis=2)
             geometry = pair_features(positions, atom_visible, sigma, rotation, reliability)
         else:
             rotation, reliability, local, geometry = None, None, None, None
@@ -228,4 +236,4 @@ class InputEmbedding(nn.Cell):
             atom_visible, sigma, local, prop_value, prop_given, with_geometry,
         )  # fmt: skip
         pair = self.pair(mol_type, res_index, chain_id, entity_id, bond, topology, geometry)
-        return single, pair, rotation, reliability, local
+        return single, pair, rotation, reliability

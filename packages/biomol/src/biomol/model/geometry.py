@@ -10,7 +10,7 @@ from mindspore import Tensor, ops
 
 from biomol.chem.vocab import FRAME_SLOTS, REPRESENTATIVE_SLOT
 from biomol.model.encoding import one_hot
-from scimind.typing import Float
+from scimind.typing import Float, Int
 
 FRAME_RELIABILITY_ANGSTROM = 1.0
 """Noise at which a local frame counts half: about the length of the bonds that define it."""
@@ -68,6 +68,43 @@ def to_global(
     return ops.matmul(vectors, rotation)
 
 
+NEIGHBOUR_SLOTS = 4
+"""Leading slots of the two adjacent residues that a token sees in its own frame."""
+
+
+def adjacent_residues(
+    positions: Float[Tensor, "batch token slot 3"],
+    visible: Float[Tensor, "batch token slot"],
+    rotation: Float[Tensor, "batch token 3 3"],
+    res_index: Int[Tensor, "batch token"],
+    chain_id: Int[Tensor, "batch token"],
+) -> Float[Tensor, "batch token atom 3"]:
+    """First atoms of the previous and of the next residue in the frame of each token.
+
+    For proteins that is N, CA, C and O of both, which say phi, psi and omega without any angle;
+    0 where there is no such residue or atom.
+    """
+    batch, tokens = res_index.shape
+    count = NEIGHBOUR_SLOTS
+    atoms = ops.cat((positions[:, :, :count], visible[:, :, :count].expand_dims(-1)), axis=-1)
+    edge = ops.zeros((batch, 1, count, 4), atoms.dtype)
+    outside = ops.zeros((batch, 1), chain_id.dtype) - 2
+    padded = ops.cat((edge, atoms, edge), axis=1)
+    chains = ops.cat((outside, chain_id, outside), axis=1)
+    numbers = ops.cat((outside, res_index, outside), axis=1)
+    centre = positions[:, :, REPRESENTATIVE_SLOT].expand_dims(2)
+    found: tuple[Tensor, ...] = ()
+    for offset in (-1, 1):
+        start = 1 + offset
+        same = chains[:, start : start + tokens] == chain_id
+        follows = numbers[:, start : start + tokens] == res_index + offset
+        keep = ops.logical_and(same, follows).astype(atoms.dtype).reshape((batch, tokens, 1, 1))
+        near = padded[:, start : start + tokens]
+        local = to_local(rotation, near[..., :3] - centre)
+        found = (*found, local * near[..., 3:] * keep)
+    return ops.cat(found, axis=2)
+
+
 def pair_distances(
     points: Float[Tensor, "batch left 3"], others: Float[Tensor, "batch right 3"]
 ) -> Float[Tensor, "batch left right"]:
@@ -91,7 +128,10 @@ def radial_basis(
     return ops.exp(-ops.square((distance.expand_dims(-1) - centres) / width))
 
 
-PAIR_FEATURE_SIZE = 16 + 8 + 3 + 9 + 1
+SIDE_POINT = (-0.84, -1.24, -1.94)
+"""Where side chains are, in the frame of their residue: 1.6 bonds along CA-CB (ideal geometry)."""
+
+PAIR_FEATURE_SIZE = 16 + 16 + 8 + 8 + 3 + 9 + 1
 
 
 def pair_features(
@@ -103,10 +143,11 @@ def pair_features(
 ) -> Float[Tensor, "batch token token feature"]:
     """Rotation- and translation-invariant description of each ordered pair of tokens.
 
-    Distances between representative atoms (16 Gaussians to 22 angstrom) and from slot 3 to slot 0
-    (8 to 12 angstrom: the O...N distance of a backbone hydrogen bond), the direction of j in the
-    frame of i, the relative rotation of the two frames, and the reliability of the pair. Each is
-    weighted by how far noise lets it be relied on.
+    Distances between representative atoms and between the points where side chains would be (16
+    Gaussians to 22 angstrom each), from slot 3 of i to slot 0 of j and the reverse (8 to 12
+    angstrom: the O...N distances of backbone hydrogen bonds), the direction of j in the frame of
+    i, the relative rotation of the two frames, and the reliability of the pair. Each is weighted
+    by how far noise lets it be relied on.
     """
     batch, tokens = positions.shape[0], positions.shape[1]
     centre = positions[:, :, REPRESENTATIVE_SLOT]
@@ -115,10 +156,17 @@ def pair_features(
     )
     pair_known = (known[:, :, None] * known[:, None, :]).expand_dims(-1)
     distance = pair_distances(centre, centre)
+    frame_i = (frame_reliability[:, :, None] * known[:, None, :]).expand_dims(-1)
+    frame_ij = (frame_reliability[:, :, None] * frame_reliability[:, None, :]).expand_dims(-1)
+    local_side = ops.zeros_like(centre) + Tensor([SIDE_POINT])
+    side = centre + to_global(rotation, local_side.expand_dims(2))[:, :, 0]
+    side_distance = pair_distances(side, side)
     oxygen = visible[:, :, 3] * frame_reliability
     nitrogen = visible[:, :, 0] * frame_reliability
-    hydrogen_bond = (oxygen[:, :, None] * nitrogen[:, None, :]).expand_dims(-1)
-    donor_distance = pair_distances(positions[:, :, 3], positions[:, :, 0])
+    hydrogen_bond = oxygen[:, :, None] * nitrogen[:, None, :]
+    bond_basis = radial_basis(
+        pair_distances(positions[:, :, 3], positions[:, :, 0]), 1.5, 12.0, 8
+    ) * hydrogen_bond.expand_dims(-1)
 
     # R_i (x_j - x_i) = R_i x_j - R_i x_i, as one matrix product over all pairs
     flat = rotation.reshape((batch, tokens * 3, 3))
@@ -127,12 +175,12 @@ def pair_features(
     direction = (rotated - own).transpose((0, 1, 3, 2)) / (distance.expand_dims(-1) + 1.0)
     relative = ops.matmul(flat, flat.swapaxes(1, 2)).reshape((batch, tokens, 3, tokens, 3))
     relative = relative.transpose((0, 1, 3, 2, 4)).reshape((batch, tokens, tokens, 9))
-    frame_i = (frame_reliability[:, :, None] * known[:, None, :]).expand_dims(-1)
-    frame_ij = (frame_reliability[:, :, None] * frame_reliability[:, None, :]).expand_dims(-1)
     return ops.cat(
         (
             radial_basis(distance, 2.0, 22.0, 16) * pair_known,
-            radial_basis(donor_distance, 1.5, 12.0, 8) * hydrogen_bond,
+            radial_basis(side_distance, 2.0, 22.0, 16) * frame_ij,
+            bond_basis,
+            bond_basis.swapaxes(1, 2),
             direction * frame_i,
             relative * frame_ij,
             pair_known,

@@ -74,7 +74,7 @@ class BioMol(nn.Cell):
         Float[Tensor, "batch token slot 3"] | None,
         Float[Tensor, "batch token token bin"] | None,
     ]:
-        single, pair, rotation, reliability, local = self.embedding(
+        single, pair, rotation, reliability = self.embedding(
             token_mask, mol_type, token, res_index, chain_id, entity_id, charge, chirality, bond,
             topology, atom_visible, positions, sigma, prop_value, prop_given,
             tracks != "sequence",
@@ -89,7 +89,6 @@ class BioMol(nn.Cell):
         if tracks == "structure":
             clean = self.denoiser(
                 single, pair, token_mask, atom_visible, positions, sigma, rotation, reliability,
-                local,
             )  # fmt: skip
             distogram = self.distogram(single, pair)
         return identity, properties, labels, clean, distogram

@@ -84,6 +84,8 @@ class PairMessage(nn.Cell):
     """
 
     SCALE = 0.2
+    CLOSED = 2.0
+    """Gates start at sigmoid(-CLOSED): most pairs of a large complex have nothing to say."""
 
     def __init__(self, config: ModelConfig, rng: np.random.Generator) -> None:
         super().__init__()
@@ -101,7 +103,7 @@ class PairMessage(nn.Cell):
     ) -> Float[Tensor, "batch token single"]:
         edge, gate = ops.split(self.edge(self.pair_norm(pair)), pair.shape[-1], axis=-1)
         sender = self.sender(self.norm(single))
-        message = gelu(edge + sender.expand_dims(1)) * ops.sigmoid(gate)
+        message = gelu(edge + sender.expand_dims(1)) * ops.sigmoid(gate - self.CLOSED)
         message = message * token_mask.expand_dims(1).expand_dims(-1)
         return self.output(message.sum(axis=2) * self.SCALE)
 

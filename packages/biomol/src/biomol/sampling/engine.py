@@ -8,10 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from biomol.chem.vocab import NUM_SLOTS
+from biomol.chem.vocab import NUM_SLOTS, REPRESENTATIVE_SLOT
 from biomol.data.complex import Complex
 from biomol.data.crop import select_tokens
-from biomol.data.noise import Levels, backbone_mask, nothing_hidden, resolved
+from biomol.data.noise import (
+    SIDE_CHAIN_SIGMA_MAX,
+    SIGMA_MAX,
+    Levels,
+    backbone_mask,
+    nothing_hidden,
+    resolved,
+)
 from biomol.data.scaling import PropertyScale
 from biomol.model.network import BioMol
 from biomol.sampling.inference import Inference, Outputs, Row
@@ -193,8 +200,19 @@ class BioMolEngine:
         seed: int = 0,
         num_steps: int = 20,
         num_samples: int = 1,
+        noise: float = 1.0,
     ) -> list[Float[np.ndarray, "_sample _token _slot 3"]]:
-        """Positions of all atoms that exist chemically, in angstrom; given atoms stay in place."""
+        """Positions of all atoms that exist chemically, in angstrom; given atoms stay in place.
+
+        Args:
+            complexes: The molecules.
+            given: Atoms that keep the position of their record.
+            seed: Seed of the initial noise.
+            num_steps: Noise levels on the way down.
+            num_samples: Independent samples of each molecule.
+            noise: Scale of the initial noise: 1 draws from the distribution that was learned, 0
+                follows its centre, one answer near the most probable one.
+        """
         jobs = [
             _StructureJob(
                 self.inference, record, mask, numpy_generator(seed, "structure", record.name, n)
@@ -202,12 +220,13 @@ class BioMolEngine:
             for record, mask in zip(complexes, given, strict=True)
             for n in range(num_samples)
         ]
-        levels = karras_levels(num_steps)
-        for job in jobs:
-            job.start(float(levels[0]))
-        for sigma, next_sigma in pairwise(levels):
-            rows = [job.row_at(float(sigma)) for job in jobs]
+        levels = [karras_levels(num_steps, sigma_max=job.sigma_max) for job in jobs]
+        for job, path in zip(jobs, levels, strict=True):
+            job.start(noise * float(path[0]))
+        for step in range(num_steps):
+            rows = [job.row_at(float(path[step])) for job, path in zip(jobs, levels, strict=True)]
             for index, output in self.inference.iterate(rows, "structure"):
+                sigma, next_sigma = levels[index][step : step + 2]
                 jobs[index].advance(output["positions"], float(sigma), float(next_sigma))
         samples = [job.result() for job in jobs]
         return [
@@ -297,6 +316,8 @@ class _StructureJob:
         exists = features["atom_mask"].astype(bool)
         self.generated = exists & ~self.given
         self.free = not bool(self.given.any())
+        anchored = not self.generated[:, REPRESENTATIVE_SLOT].any()
+        self.sigma_max = SIDE_CHAIN_SIGMA_MAX if anchored else SIGMA_MAX
         clean = features["coords"].astype(np.float32)
         self.centre = np.zeros(3, np.float32) if self.free else clean[self.given].mean(axis=0)
         self.clean = np.where(self.given[..., None], clean - self.centre, np.float32(0.0))

@@ -157,7 +157,9 @@ def place_side_chains(
     blank = _with_positions(stripped, shown, given)
     # A residue without backbone has nowhere to put its side chain.
     wanted = given | (designable(record)[:, None] & beyond & record.atom_mask)
-    _sample(engine, blank, given, f"{name}-side-chains", config, folder, prediction, wanted)
+    # one answer is the central one, several are samples
+    noise = 0.0 if config.num_samples == 1 else 1.0
+    _sample(engine, blank, given, f"{name}-side-chains", config, folder, prediction, wanted, noise)
 
 
 APPLICATIONS: dict[str, Application] = {
@@ -205,6 +207,7 @@ def _sample(
     folder: Path,
     prediction: Prediction,
     written: np.ndarray | None = None,
+    noise: float = 1.0,
 ) -> None:
     samples = engine.structures(
         [record],
@@ -212,6 +215,7 @@ def _sample(
         seed=config.seed,
         num_steps=config.num_steps,
         num_samples=config.num_samples,
+        noise=noise,
     )[0]
     for index, coords in enumerate(samples):
         suffix = f"-{index}" if len(samples) > 1 else ""

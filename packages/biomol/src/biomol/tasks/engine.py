@@ -87,6 +87,10 @@ class Engine(Protocol):
         seed: int,
         num_steps: int,
         num_samples: int = 1,
+        noise: float = 1.0,
     ) -> list[Float[np.ndarray, "_sample _token _slot 3"]]:
-        """Positions in angstrom; atoms marked ``given`` keep those of the record."""
+        """Positions in angstrom; atoms marked ``given`` keep those of the record.
+
+        ``noise`` 1 samples, 0 asks for the one central answer.
+        """
         ...

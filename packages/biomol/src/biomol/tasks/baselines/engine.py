@@ -180,9 +180,10 @@ class AverageEngine:
         seed: int,
         num_steps: int,
         num_samples: int = 1,
+        noise: float = 1.0,
     ) -> list[Float[np.ndarray, "_sample _token _slot 3"]]:
         """Reference conformers strung along a line, mean side chains on given backbones."""
-        del seed, num_steps
+        del seed, num_steps, noise
         found = []
         for record, known in zip(complexes, given, strict=True):
             coords = self._conformers(record)
