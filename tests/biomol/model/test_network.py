@@ -12,6 +12,7 @@ from biomol.config.model import ModelConfig
 from biomol.data.batch import Inputs
 from biomol.data.noise import PRESETS, backbone_mask
 from biomol.model.network import TRACKS, BioMol
+from scimind import device
 from small_complexes import (
     batch_of,
     features_of,
@@ -76,6 +77,26 @@ def test_on_a_given_backbone_only_the_laboratory_projection_breaks_equivariance(
     assert predicted.sum() > 20
     assert np.abs((clean - inputs.positions[0])[predicted]).max() > 0.3
     np.testing.assert_allclose(clean_turned[visible], turn.apply(clean[visible]) + shift, atol=2e-3)
+
+
+@pytest.mark.parametrize("tracks", TRACKS)
+def test_half_precision_gives_nearly_the_same_answers_also_with_padding(tracks):
+    network = small_network(pair_update="full")
+    features = features_of(peptide("ARNDQEKLMWYV", seed=2), 32)
+    levels = hidden(features, visible=True, sigma=1.0)
+    inputs, _ = batch_of([features], [levels])
+    single = forward(network, inputs, tracks)
+    device.setup("cpu", "fp16", threads=1)
+    try:
+        half = forward(network, inputs, tracks)
+    finally:
+        device.setup("cpu", threads=1)
+    for a, b in zip(single, half, strict=True):
+        if a is None:
+            continue
+        # 11 bits through a few layers; logits and angstrom are of order 1
+        np.testing.assert_allclose(b, a, atol=0.05)
+    assert any(np.abs(a - b).max() > 0 for a, b in zip(single, half, strict=True) if a is not None)
 
 
 def test_given_atoms_come_back_unchanged(network):

@@ -61,6 +61,11 @@ def target() -> str:
     return str(mindspore.get_context("device_target")).lower()
 
 
+def active_precision() -> Precision:
+    """The policy of `setup`; single precision before it."""
+    return Precision(name="fp32") if _runtime is None else _runtime.precision
+
+
 def _already_deterministic() -> bool:
     return _runtime is not None and _runtime.deterministic  # MindSpore refuses a second call
 
@@ -114,10 +119,9 @@ def setup(
     if deterministic and not _already_deterministic():
         mindspore.set_deterministic(True)
     reset_capabilities()
-    precision_dtypes = precision_policy(precision, device)
     _runtime = Runtime(
         device=device,
-        precision=precision_dtypes,
+        precision=precision_policy(precision, device),
         deterministic=deterministic,
         threads=threads,
         cache=str(cache_root()),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mindspore import dtype as mstype
 from mindspore import ops
 
-from scimind.ops.registry import FUNCTIONS, choose
+from scimind.ops.registry import FUNCTIONS, choose, compute_dtype
 from scimind.typing import Bool, Float, Tensor
 
 
@@ -21,7 +21,8 @@ def attention(
 ) -> Float[Tensor, "batch head query width"]:
     """``softmax(scale query keyᵀ + bias) value`` over the permitted keys.
 
-    A query without any permitted key gets zeros.
+    A query without any permitted key gets zeros. With mixed precision the products are computed
+    in half precision, bias and softmax in single; the result has the dtype of the query.
 
     Args:
         query: Queries.
@@ -41,9 +42,15 @@ def attention(
     if causal or window is not None:
         near = position_mask(query.shape[2], key.shape[2], causal, window)
         mask = near if mask is None else ops.logical_and(mask, near)
-    return FUNCTIONS["attention"][choose("attention", query.dtype)](
-        query, key, value, mask, bias, scale
+    dtype = compute_dtype(query.dtype)
+    if dtype == query.dtype:
+        return FUNCTIONS["attention"][choose("attention", dtype)](
+            query, key, value, mask, bias, scale
+        )
+    out = FUNCTIONS["attention"][choose("attention", dtype)](
+        query.astype(dtype), key.astype(dtype), value.astype(dtype), mask, bias, scale
     )
+    return out.astype(query.dtype)
 
 
 def position_mask(

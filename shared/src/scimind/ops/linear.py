@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scimind.ops.registry import FUNCTIONS, choose
+from scimind.ops.registry import FUNCTIONS, choose, compute_dtype
 from scimind.typing import Float, Int, Tensor
 
 ACTIVATIONS = (None, "gelu", "silu", "relu")
@@ -21,8 +21,17 @@ def linear(
         weight: One row per output.
         bias: Added to every row.
         activation: None, ``"gelu"`` (tanh form), ``"silu"`` or ``"relu"``.
+
+    With mixed precision the product is computed in half precision; the result has the dtype of x.
     """
-    return FUNCTIONS["linear"][choose("linear", x.dtype)](x, weight, bias, activation)
+    dtype = compute_dtype(x.dtype)
+    if dtype == x.dtype:
+        return FUNCTIONS["linear"][choose("linear", dtype)](x, weight, bias, activation)
+    half_bias = None if bias is None else bias.astype(dtype)
+    y = FUNCTIONS["linear"][choose("linear", dtype)](
+        x.astype(dtype), weight.astype(dtype), half_bias, activation
+    )
+    return y.astype(x.dtype)
 
 
 def embedding(

@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import mindspore
 from mindspore.ops import constexpr
 
-from scimind.device import capabilities, target
+from scimind.device import active_precision, capabilities, target
 
 _log = logging.getLogger("scimind.ops")
 
@@ -103,6 +104,18 @@ def choose(op: str, dtype: Any) -> int:
     if index is None:
         index = _choices[key] = _select(*key)
     return index
+
+
+@constexpr  # type: ignore[untyped-decorator]
+def compute_dtype(dtype: Any) -> Any:
+    """Dtype in which an operator made of matrix products computes on inputs of ``dtype``.
+
+    Single precision becomes that of `scimind.device.setup`; anything else was chosen by the caller
+    and stays. Parameters, sums along the network and results keep single precision.
+    """
+    if dtype != mindspore.float32 or _plain_only:
+        return dtype
+    return active_precision().dtype("compute")
 
 
 def _select(op: str, device: str, dtype: str, plain_only: bool) -> int:

@@ -16,6 +16,8 @@ from scimind.ops.registry import register
 
 _HALF = ("float16", "bfloat16")
 _ALL = ("float16", "bfloat16", "float32")
+LARGEST_HALF = 6e4
+"""Masks are written as huge negative biases, which must stay finite in half precision."""
 
 
 @register(
@@ -33,6 +35,7 @@ def attention(query: Any, key: Any, value: Any, mask: Any, bias: Any, scale: flo
     if dim % 16 != 0 or dim > 512 or value.shape[3] != dim:
         return plain.attention(query, key, value, mask, bias, scale)
     if bias is not None:
+        bias = ms_ops.clamp(bias, -LARGEST_HALF, LARGEST_HALF)
         bias = ms_ops.broadcast_to(bias, (batch, heads, queries, keys)).astype(query.dtype)
     discard = None
     if mask is not None:

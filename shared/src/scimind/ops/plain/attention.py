@@ -11,7 +11,6 @@ from scimind.ops.plain.activations import softmax
 from scimind.ops.registry import register
 
 _MASKED = -1e30
-_MASKED_HALF = -6e4
 
 
 @register("attention", name="plain")
@@ -21,13 +20,12 @@ def attention(query: Any, key: Any, value: Any, mask: Any, bias: Any, scale: flo
     if heads != groups:
         key = _repeat_heads(key, heads // groups)
         value = _repeat_heads(value, heads // groups)
-    logits = ops.BatchMatMul(transpose_b=True)(query * scale, key)
+    logits = ops.BatchMatMul(transpose_b=True)(query * scale, key).astype(mstype.float32)
     if bias is not None:
         logits = logits + bias
     if mask is not None:
-        low = _MASKED_HALF if logits.dtype == mstype.float16 else _MASKED
-        logits = ops.select(mask, logits, ops.full_like(logits, low))
-    out = ops.BatchMatMul()(softmax(logits), value)
+        logits = ops.select(mask, logits, ops.full_like(logits, _MASKED))
+    out = ops.BatchMatMul()(softmax(logits).astype(value.dtype), value)
     if mask is not None:
         out = out * mask.astype(out.dtype).max(axis=-1, keepdims=True)
     return out
