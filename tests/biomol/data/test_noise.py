@@ -9,8 +9,10 @@ from biomol.chem.vocab import MASK_ID, NUM_SLOTS, MolType
 from biomol.data.batch import Inputs, Targets
 from biomol.data.noise import (
     PRESETS,
+    SIDE_CHAIN_SIGMA_MAX,
     SIGMA_MAX,
     backbone_mask,
+    canonical_rotation,
     corrupt,
     log_normal_sigma,
     nothing_hidden,
@@ -176,10 +178,19 @@ def test_inverse_folding_shows_a_backbone_and_hides_identities(seed, features):
 def test_side_chains_are_noised_on_a_given_backbone(seed, features):
     levels = PRESETS["side_chains"][0](features, rng(seed))
     backbone = backbone_mask(features["mol_type"])
-    assert not levels.hide_identity.any()
-    np.testing.assert_array_equal(levels.visible, resolved(features))
+    unknown = levels.hide_identity[:, None]
+    np.testing.assert_array_equal(levels.visible, resolved(features) & (backbone | ~unknown))
     assert (levels.sigma[backbone] == 0).all()
     assert (levels.sigma[levels.visible & ~backbone] > 0).all()
+    assert levels.sigma.max() <= SIDE_CHAIN_SIGMA_MAX
+
+
+def test_most_side_chain_tasks_know_every_residue(features):
+    hidden = [
+        PRESETS["side_chains"][0](features, rng(seed)).hide_identity.any() for seed in range(2000)
+    ]
+    # 0.6, and a little more because few residues of twelve may be hidden by chance
+    assert 0.35 < np.mean(hidden) < 0.43
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -219,3 +230,34 @@ def test_levels_follow_the_clipped_log_normal():
     assert np.median(sample) == pytest.approx(np.log(4.8), abs=0.1)
     assert sample.std() == pytest.approx(1.0, abs=0.1)
     assert log_normal_sigma(rng(), 1e9, 0.1) == SIGMA_MAX
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_own_pose_of_a_structure_does_not_depend_on_the_pose_it_came_in(seed):
+    points = rng(seed).normal(size=(40, 3)).cumsum(axis=0)
+    points -= points.mean(axis=0)
+    own = points @ canonical_rotation(points).T
+    turn = random_rotation(rng(seed + 100)).astype(np.float64)
+    again = points @ turn.T
+    np.testing.assert_allclose(again @ canonical_rotation(again).T, own, atol=1e-4)
+    np.testing.assert_allclose(np.linalg.det(canonical_rotation(points)), 1.0, atol=1e-5)
+    spread = own.T @ own
+    np.testing.assert_allclose(spread - np.diag(np.diag(spread)), 0, atol=1e-2)
+    assert (np.diff(np.diag(spread)) < 0).all(), "widest axis first"
+
+
+def test_only_a_structure_that_is_all_noise_is_brought_into_its_own_pose():
+    features = features_of(peptide("MKWEFYRLVWGH"))
+    turned = dict(features)
+    turn = random_rotation(rng(1))
+    turned["coords"] = (features["coords"] @ turn.T) * features["coord_mask"][..., None]
+    for name, same in (("fold", True), ("side_chains", False)):
+        levels_of = PRESETS[name][0]
+        first, second = (
+            corrupt(x, levels_of(x, rng(2)), rng(3))[1]["coords"] for x in (features, turned)
+        )
+        known = features["coord_mask"]
+        np.testing.assert_allclose(
+            np.linalg.norm(first[known], axis=-1), np.linalg.norm(second[known], axis=-1), atol=1e-3
+        )
+        assert np.allclose(first, second, atol=1e-3) is same

@@ -112,13 +112,19 @@ def fold_levels(features: Features, rng: np.random.Generator) -> Levels:
 
 
 def side_chain_levels(features: Features, rng: np.random.Generator) -> Levels:
-    """Sequence and backbone given, side chains noised."""
-    visible = resolved(features)
+    """Backbone given, side chains noised; at times some residues show neither name nor atoms.
+
+    The hidden residues and the jitter of the backbone keep few chains from being learned by heart.
+    """
+    real = features["token_mask"] > 0
+    share = 0.0 if rng.random() < 0.6 else rng.uniform(0.0, 0.9)
+    hide = (rng.random(len(real)) < share) & real
+    backbone = backbone_mask(features["mol_type"])
+    visible = resolved(features) & (backbone | ~hide[:, None])
     most = SIDE_CHAIN_SIGMA_MAX
     level = most if rng.random() < 0.35 else log_normal_sigma(rng, 2.0, 1.3, most)
-    side = visible & ~backbone_mask(features["mol_type"])
-    sigma = np.where(side, np.float32(level), np.float32(0.0))
-    return Levels(hide_identity=np.zeros(len(visible), bool), visible=visible, sigma=sigma)
+    sigma = np.where(visible & ~backbone, np.float32(level), np.float32(0.0))
+    return Levels(hide_identity=hide, visible=visible, sigma=sigma, jitter=0.2)
 
 
 def codesign_levels(features: Features, rng: np.random.Generator) -> Levels:
@@ -159,6 +165,23 @@ def random_rotation(rng: np.random.Generator) -> Float[np.ndarray, "3 3"]:
     )
 
 
+def canonical_rotation(
+    points: Float[np.ndarray, "point 3"],
+) -> Float[np.ndarray, "3 3"]:
+    """Rotation that brings centred points into their own pose: ``points @ rotation.T``.
+
+    The axes are the principal ones, widest first; the first two point from the beginning of the
+    record to its end, the third makes the frame right-handed.
+    """
+    _, axes = np.linalg.eigh(points.T.astype(np.float64) @ points)
+    axes = axes.T[::-1]
+    order = np.linspace(-1.0, 1.0, len(points))
+    signs = np.where(axes @ (order @ points) < 0, -1.0, 1.0)
+    axes = axes * signs[:, None]
+    axes[2] = np.cross(axes[0], axes[1])
+    return axes.astype(np.float32)
+
+
 def corrupt(
     features: Features, levels: Levels, rng: np.random.Generator, *, rotate: bool = True
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
@@ -168,8 +191,10 @@ def corrupt(
         features: Clean padded arrays of `biomol.data.scaling.PropertyScale.features`.
         levels: What is hidden.
         rng: Source of the rotation and the noise.
-        rotate: Apply a random rotation to the structure and count its residues from a random
-            number, so that neither is learned by heart.
+        rotate: Turn the structure and count its residues from a random number, so that neither is
+            learned by heart. A structure of which something is given is turned at random; one
+            that is all noise is brought into its own pose: it may be answered in any, and the
+            sampler stays in the one that the network chose.
 
     Returns:
         Rows of `Inputs` and `Targets` by field name.
@@ -178,6 +203,7 @@ def corrupt(
     hide = levels.hide_identity & real
     visible = levels.visible & real[:, None]
     known = visible & resolved(features)
+    free = not bool((visible & (levels.sigma <= 0)).any())
     coords = np.zeros((len(real), NUM_SLOTS, 3), np.float32)
     res_index = features["res_index"].astype(np.int32)
     if rotate and known.any():
@@ -187,7 +213,8 @@ def corrupt(
         centre = clean[known].mean(axis=0)
         turned = clean - centre
         if rotate:
-            turned = turned @ random_rotation(rng).T
+            rotation = canonical_rotation(turned[known]) if free else random_rotation(rng)
+            turned = turned @ rotation.T
         coords = np.where(known[..., None], turned, np.float32(0.0))
     sigma = np.where(visible, levels.sigma, 0.0).astype(np.float32)
     noise = rng.standard_normal(coords.shape, dtype=np.float32)
@@ -200,7 +227,6 @@ def corrupt(
     if give is None:
         give = np.zeros(num_properties, bool)
     given = give & (features["prop_mask"] > 0)
-    free = not bool((visible & (levels.sigma <= 0)).any())
     inputs = {
         "token_mask": features["token_mask"].astype(np.float32),
         "mol_type": features["mol_type"].astype(np.int32),

@@ -280,7 +280,7 @@ def _add_structures(
         _log.info("no single chains are trained on: %s", error.message)
     else:
         prepared.datasets["chains"] = chains
-        parts += [("chains/inverse_folding", inverse, 1.3), ("chains/structure", structure, 1.8)]
+        parts += [("chains/inverse_folding", inverse, 1.5), ("chains/structure", structure, 2.5)]
         if config.overfit:
             prepared.sources.append(_memorised(chains, config))
     for name, presets, weight in parts:
@@ -315,7 +315,8 @@ def _memorised(chains: Dataset, config: DataConfig) -> Source:
         members=wanted,
         presets={"fold": 1.0},
         buckets=(bucket_of(min(longest, config.crop)),),
-        weight=0.6,
+        weight=2.5,
+        max_batch=4,  # of few chains, many copies teach little more than few
     )
 
 

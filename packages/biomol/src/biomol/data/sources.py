@@ -36,6 +36,7 @@ class Source:
         buckets: Token counts of the static shapes, ascending; longer records are cropped.
         weight: Share of the steps, relative to the other sources.
         crop: ``"contiguous"`` or ``"spatial"``.
+        max_batch: Complexes in a batch at most, below the limit of the run; None leaves that.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Source:
     buckets: tuple[int, ...]
     weight: float = 1.0
     crop: str = "contiguous"
+    max_batch: int | None = None
 
     @property
     def tracks(self) -> str:
@@ -134,6 +136,8 @@ def stream(
     Each batch is ``(tracks, *Inputs.arrays(), *Targets.arrays())``: the arguments of
     `biomol.losses.BioMolLoss` after the key.
     """
+    if source.max_batch is not None:
+        max_batch = min(max_batch, source.max_batch)
     buckets = Buckets(
         [Bucket(batch_size(size, max_batch, max_pairs), {"token": size}) for size in source.buckets]
     )
