@@ -2,9 +2,8 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
+from biomol.chem.geometry import random_rotation
 from biomol.chem.vocab import MASK_ID, NUM_SLOTS, MolType
 from biomol.data.batch import Inputs, Targets
 from biomol.data.noise import (
@@ -16,7 +15,6 @@ from biomol.data.noise import (
     corrupt,
     log_normal_sigma,
     nothing_hidden,
-    random_rotation,
     resolved,
     stack,
 )
@@ -37,21 +35,6 @@ def features():
 @pytest.fixture(scope="module")
 def ligand():
     return features_of(molecule())
-
-
-@given(st.integers(0, 2**32))
-@settings(max_examples=30)
-def test_rotations_are_proper_and_orthonormal(seed):
-    rotation = random_rotation(rng(seed)).astype(np.float64)
-    np.testing.assert_allclose(rotation @ rotation.T, np.eye(3), atol=1e-6)
-    assert np.linalg.det(rotation) == pytest.approx(1.0, abs=1e-6)
-
-
-def test_rotations_are_uniform():
-    # every column of a uniform rotation has mean 0 and covariance 1/3; 5 standard errors
-    sample = np.stack([random_rotation(rng(seed)) for seed in range(3000)]).astype(np.float64)
-    assert np.abs(sample.mean(0)).max() < 5 * np.sqrt(1 / 3 / 3000)
-    assert np.abs((sample**2).mean(0) - 1 / 3).max() < 5 * np.sqrt(4 / 45 / 3000)
 
 
 @pytest.mark.parametrize("preset", PRESETS)

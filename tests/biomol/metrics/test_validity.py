@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from biomol.chem.standard import residue_bonds
 from biomol.chem.vocab import SLOT_NAMES, MolType
 from biomol.data.complex import Complex
 from biomol.io.fasta import complex_from_sequence
 from biomol.io.ligand import from_smiles
 from biomol.io.structure import read_structure
-from biomol.metrics.validity import residue_bonds, validity
+from biomol.metrics.validity import validity
 
 
 def _conformer(smiles: str) -> Complex:

@@ -144,6 +144,9 @@ def standard_atom_name(code: str, name: str) -> str:
     return ATOM_ALIASES["nucleotide"].get(name, name)
 
 
+_MODELS = {UNKNOWN_PROTEIN: "ALA", UNKNOWN_RNA: "A", UNKNOWN_DNA: "DA"}
+
+
 @lru_cache(maxsize=64)
 def slot_of(code: str) -> dict[str, int]:
     """Slot of each atom name of a standard residue."""
@@ -161,8 +164,7 @@ def reference_slots(code: str) -> ReferenceSlots:
     Returns:
         Read-only arrays of ``NUM_SLOTS`` slots.
     """
-    model = {UNKNOWN_PROTEIN: "ALA", UNKNOWN_RNA: "A", UNKNOWN_DNA: "DA"}.get(code, code)
-    entry = component(model)
+    entry = component(_MODELS.get(code, code))
     index = {name: i for i, name in enumerate(entry.atom_names)}
     names = SLOT_NAMES[code]
     rows = np.array([index[name] for name in names])
@@ -187,3 +189,21 @@ def reference_slots(code: str) -> ReferenceSlots:
         mask=fill(np.ones(len(entry.atom_names), dtype=bool)),
         positions=fill(entry.positions),
     )
+
+
+@lru_cache(maxsize=64)
+def residue_bonds(code: str) -> Int[np.ndarray, "bond 3"]:
+    """Bonds within a standard residue: two slots and the order.
+
+    Args:
+        code: Code of ``vocab.SLOT_NAMES``.
+    """
+    slots = slot_of(code)
+    entry = component(_MODELS.get(code, code))
+    names = entry.atom_names
+    found = [
+        (slots[names[i]], slots[names[j]], order)
+        for i, j, order in entry.bonds.tolist()
+        if names[i] in slots and names[j] in slots
+    ]
+    return np.array(found, np.int64).reshape(-1, 3)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from biomol.chem.geometry import random_rotation
 from biomol.chem.vocab import BACKBONE_SLOTS, MASK_ID, NUM_SLOTS, MolType
 from biomol.data.batch import Inputs, Targets
 from scimind.typing import Bool, Float
@@ -152,19 +153,6 @@ PRESETS: dict[str, tuple[LevelSampler, str]] = {
 """Name to (sampler of levels, tracks of the network that it needs)."""
 
 
-def random_rotation(rng: np.random.Generator) -> Float[np.ndarray, "3 3"]:
-    """Uniform rotation, from a uniform unit quaternion (Shoemake 1992)."""
-    w, x, y, z = (quaternion := rng.standard_normal(4)) / np.linalg.norm(quaternion)
-    return np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-        ],
-        np.float32,
-    )
-
-
 def canonical_rotation(
     points: Float[np.ndarray, "point 3"],
 ) -> Float[np.ndarray, "3 3"]:
@@ -179,7 +167,7 @@ def canonical_rotation(
     signs = np.where(axes @ (order @ points) < 0, -1.0, 1.0)
     axes = axes * signs[:, None]
     axes[2] = np.cross(axes[0], axes[1])
-    return axes.astype(np.float32)
+    return np.asarray(axes, np.float32)
 
 
 def corrupt(
@@ -214,7 +202,7 @@ def corrupt(
         turned = clean - centre
         if rotate:
             rotation = canonical_rotation(turned[known]) if free else random_rotation(rng)
-            turned = turned @ rotation.T
+            turned = (turned @ rotation.T).astype(np.float32)
         coords = np.where(known[..., None], turned, np.float32(0.0))
     sigma = np.where(visible, levels.sigma, 0.0).astype(np.float32)
     noise = rng.standard_normal(coords.shape, dtype=np.float32)

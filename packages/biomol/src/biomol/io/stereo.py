@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from biomol.chem.ccd import AROMATIC, find_component
-from biomol.chem.standard import slot_of
+from biomol.chem.standard import residue_bonds
 from biomol.chem.vocab import REPRESENTATIVE_SLOT, TOKENS, MolType
 from biomol.data.complex import Complex
 from biomol.io.write import residue_units
 from scimind.errors import InputError
-from scimind.typing import Float, Int
+from scimind.typing import Float
 
 _NON_METALS = frozenset((1, 5, 6, 7, 8, 9, 14, 15, 16, 17, 33, 34, 35, 52, 53))
 _FLAT_ANGSTROM3 = 0.3  # an ideal tetrahedral carbon has about 2.6
@@ -215,22 +215,7 @@ def _neighbours(record: Complex) -> dict[tuple[int, int], list[tuple[int, int]]]
             out.setdefault((i, slot_i), []).append((j, slot_j))
             out.setdefault((j, slot_j), []).append((i, slot_i))
     for token in np.flatnonzero(record.mol_type != MolType.ATOM).tolist():
-        for a, b in residue_bonds(TOKENS[int(record.restype[token])]).tolist():
+        for a, b, _ in residue_bonds(TOKENS[int(record.restype[token])]).tolist():
             out.setdefault((token, a), []).append((token, b))
             out.setdefault((token, b), []).append((token, a))
     return out
-
-
-def residue_bonds(code: str) -> Int[np.ndarray, "bond 2"]:
-    """Slots of the two atoms of each bond within a standard residue."""
-    slots = slot_of(code)
-    names = set(slots)
-    model = {"UNK": "ALA", "N": "A", "DN": "DA"}.get(code, code)
-    entry = find_component(model)
-    assert entry is not None, code
-    pairs = [
-        (slots[entry.atom_names[i]], slots[entry.atom_names[j]])
-        for i, j, _ in entry.bonds.tolist()
-        if entry.atom_names[i] in names and entry.atom_names[j] in names
-    ]
-    return np.array(pairs, np.int32).reshape(-1, 2)

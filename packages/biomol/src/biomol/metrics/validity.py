@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
 
 import gemmi
 import numpy as np
 
-from biomol.chem.ccd import component
-from biomol.chem.standard import reference_slots
+from biomol.chem.standard import reference_slots, residue_bonds
 from biomol.chem.vocab import SLOT_NAMES, TOKENS, MolType
 from biomol.data.complex import Complex
 from scimind.typing import Bool, Float, Int
@@ -115,24 +113,6 @@ def validity(
 
 def _plausible(found: np.ndarray, ideal: np.ndarray) -> Bool[np.ndarray, " pair"]:
     return np.asarray(np.abs(found - ideal) <= LENGTH_TOLERANCE * ideal)
-
-
-@lru_cache(maxsize=64)
-def residue_bonds(code: str) -> Int[np.ndarray, "bond 3"]:
-    """Bonds within a standard residue: two slots and the order.
-
-    Args:
-        code: Code of ``vocab.SLOT_NAMES``.
-    """
-    names = SLOT_NAMES[code]
-    entry = component({"UNK": "ALA", "N": "A", "DN": "DA"}.get(code, code))
-    slots = {name: names.index(name) for name in entry.atom_names if name in names}
-    found = [
-        (slots[entry.atom_names[i]], slots[entry.atom_names[j]], order)
-        for i, j, order in entry.bonds.tolist()
-        if entry.atom_names[i] in slots and entry.atom_names[j] in slots
-    ]
-    return np.array(found, np.int64).reshape(-1, 3)
 
 
 def _bonds(

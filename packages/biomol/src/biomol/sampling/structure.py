@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
+from biomol.chem.geometry import superposition
 from biomol.chem.vocab import REPRESENTATIVE_SLOT
 from scimind.typing import Bool, Float
 
@@ -13,12 +13,8 @@ def superpose_onto(
     mobile: Float[np.ndarray, "atom 3"], target: Float[np.ndarray, "atom 3"]
 ) -> Float[np.ndarray, "atom 3"]:
     """``mobile`` moved as a rigid body onto ``target`` (least squares, proper rotation)."""
-    centre, goal = mobile.mean(axis=0), target.mean(axis=0)
-    moved: np.ndarray = mobile - centre
-    if len(mobile) >= 3:
-        rotation, _ = Rotation.align_vectors(target - goal, moved)
-        moved = rotation.apply(moved)
-    return np.asarray(moved + goal, np.float32)
+    rotation, translation = superposition(mobile, target)
+    return np.asarray(mobile @ rotation.T + translation, np.float32)
 
 
 def initial_positions(
