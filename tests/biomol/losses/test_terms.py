@@ -18,6 +18,9 @@ from biomol.losses import (
     smooth_lddt,
     weighted_mean,
 )
+from scimind import device
+from scimind.config.training import OptimizerConfig
+from scimind.train import make_train_step
 from small_complexes import batch_of, features_of, hidden, molecule, peptide, small_network
 
 pytestmark = pytest.mark.usefixtures("runtime")
@@ -278,3 +281,31 @@ def test_one_batch_can_be_learned_by_heart():
     assert found["properties"] < 0.01
     assert found["lddt"] > 0.6
     assert np.isfinite(float(loss.asnumpy()))
+
+
+@pytest.mark.slow
+def test_half_precision_trains_like_single_precision():
+    inputs, targets = noisy_batch(identity=np.arange(16) % 3 == 0, records=[peptide(), molecule()])
+    batch = ("structure", *inputs.arrays(), *targets.arrays())
+    losses = {}
+    for precision in ("fp32", "fp16"):
+        device.setup("cpu", precision, threads=1)
+        try:
+            cell = BioMolLoss(small_network(seed=1, dim_single=32), LossConfig())
+            step = make_train_step(
+                cell, OptimizerConfig(learning_rate=2e-3), loss_scale=precision == "fp16"
+            )
+            outcomes = [step(KEY, 2e-3, *batch) for _ in range(30)]
+        finally:
+            device.setup("cpu", threads=1)
+        losses[precision] = [float(outcome.loss.asnumpy()) for outcome in outcomes]
+        # the first loss scale overflows by design and is halved
+        skipped = sum(not bool(outcome.finite.asnumpy()) for outcome in outcomes)
+        assert skipped == 0 if precision == "fp32" else skipped < 10
+        assert {parameter.dtype for parameter in cell.get_parameters()} == {ms.float32}
+    first = [values[0] for values in losses.values()]
+    assert first[0] != first[1], "half precision rounds"
+    assert first[1] == pytest.approx(first[0], rel=1e-2)
+    for values in losses.values():
+        assert np.isfinite(values).all()
+        assert values[-1] < 0.8 * values[0]
