@@ -16,8 +16,8 @@ from biomol.data.noise import Levels, corrupt
 from biomol.data.scaling import PropertyScale
 from biomol.model.network import BioMol
 
-MAX_PAIRS = 131_072
-"""Token pairs per batch: bounds the memory of the pair representation."""
+MAX_PAIRS = 32_768
+"""Token pairs per batch: MindSpore keeps the memory of every compiled shape."""
 
 Row = dict[str, np.ndarray]
 Outputs = dict[str, np.ndarray]
