@@ -10,6 +10,7 @@ from biomol.config.loss import LossConfig
 from biomol.model.encoding import one_hot
 from biomol.model.geometry import pair_distances, superpose
 from biomol.model.network import BioMol
+from scimind.ops import spread
 from scimind.typing import Float, Int
 
 EPSILON = 1e-8
@@ -24,7 +25,8 @@ def cross_entropy(
     logits: Float[Tensor, "*batch classes"], target: Int[Tensor, "*batch"]
 ) -> Float[Tensor, "*batch"]:
     """Negative log-likelihood of each target class, in nats."""
-    shifted = logits - ops.stop_gradient(logits.max(axis=-1, keepdims=True))
+    largest = ops.stop_gradient(logits.max(axis=-1, keepdims=True))
+    shifted = logits - spread(largest, logits.shape)
     log_sum = ops.log(ops.exp(shifted).sum(axis=-1))
     chosen = (shifted * one_hot(target, logits.shape[-1])).sum(axis=-1)
     return log_sum - chosen

@@ -17,6 +17,7 @@ from scimind.ops.optimizer import adamw
 from scimind.ops.random import bernoulli, dropout, fold_in, normal, uniform
 from scimind.ops.registry import chosen, plain_formulations, register
 from scimind.ops.rotary import rope, rope_angles
+from scimind.ops.spread import spread
 
 __all__ = [
     "adamw",
@@ -47,6 +48,7 @@ __all__ = [
     "rope_angles",
     "silu",
     "softmax",
+    "spread",
     "swiglu",
     "uniform",
 ]

@@ -18,6 +18,7 @@ from biomol.model.encoding import FOURIER_SIZE, noise_features, one_hot
 from biomol.model.geometry import to_global, to_local
 from biomol.model.trunk import PairBias, TokenAttention
 from scimind.nn import LayerNorm, Linear
+from scimind.ops import spread
 from scimind.typing import Float
 
 
@@ -43,10 +44,9 @@ class DenoiserBlock(nn.Cell):
         condition: Float[Tensor, "batch dim"],
         bias: Float[Tensor, "batch head token token"],
     ) -> Float[Tensor, "batch token dim"]:
-        modulation = self.modulation(condition).expand_dims(1)
-        shift, scale, gate, shift_mlp, scale_mlp, gate_mlp = ops.split(
-            modulation, x.shape[-1], axis=-1
-        )
+        batch, tokens, dim = x.shape
+        modulation = spread(self.modulation(condition).expand_dims(1), (batch, tokens, 6 * dim))
+        shift, scale, gate, shift_mlp, scale_mlp, gate_mlp = ops.split(modulation, dim, axis=-1)
         mixed = self.attend(self.attention_norm(x) * (1.0 + scale) + shift, bias)
         x = x + mixed * (1.0 + gate)
         hidden = self.expand(self.transition_norm(x) * (1.0 + scale_mlp) + shift_mlp)

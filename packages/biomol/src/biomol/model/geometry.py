@@ -10,6 +10,7 @@ from mindspore import Tensor, ops
 
 from biomol.chem.vocab import FRAME_SLOTS, REPRESENTATIVE_SLOT
 from biomol.model.encoding import one_hot
+from scimind.ops import spread
 from scimind.typing import Float, Int
 
 FRAME_RELIABILITY_ANGSTROM = 1.0
@@ -124,8 +125,17 @@ def radial_basis(
 ) -> Float[Tensor, "*batch basis"]:
     """Gaussians at ``count`` evenly spaced centres between ``low`` and ``high`` angstrom."""
     width = (high - low) / (count - 1)
+    shape = (*distance.shape, count)
     centres = Tensor([low + width * index for index in range(count)])
-    return ops.exp(-ops.square((distance.expand_dims(-1) - centres) / width))
+    centres = spread(centres.reshape((1,) * distance.ndim + (count,)), shape)
+    return ops.exp(-ops.square((spread(distance.expand_dims(-1), shape) - centres) / width))
+
+
+def _weighted(
+    features: Float[Tensor, "batch token token feature"],
+    weight: Float[Tensor, "batch token token 1"],
+) -> Float[Tensor, "batch token token feature"]:
+    return features * spread(weight, features.shape)
 
 
 SIDE_POINT = (-0.84, -1.24, -1.94)
@@ -164,25 +174,26 @@ def pair_features(
     oxygen = visible[:, :, 3] * frame_reliability
     nitrogen = visible[:, :, 0] * frame_reliability
     hydrogen_bond = oxygen[:, :, None] * nitrogen[:, None, :]
-    bond_basis = radial_basis(
-        pair_distances(positions[:, :, 3], positions[:, :, 0]), 1.5, 12.0, 8
-    ) * hydrogen_bond.expand_dims(-1)
+    bond_distance = pair_distances(positions[:, :, 3], positions[:, :, 0])
+    bond_basis = _weighted(radial_basis(bond_distance, 1.5, 12.0, 8), hydrogen_bond.expand_dims(-1))
 
     # R_i (x_j - x_i) = R_i x_j - R_i x_i, as one matrix product over all pairs
     flat = rotation.reshape((batch, tokens * 3, 3))
     rotated = ops.matmul(flat, centre.swapaxes(1, 2)).reshape((batch, tokens, 3, tokens))
     own = ops.matmul(rotation, centre.expand_dims(-1))
-    direction = (rotated - own).transpose((0, 1, 3, 2)) / (distance.expand_dims(-1) + 1.0)
+    direction = _weighted(
+        (rotated - own).transpose((0, 1, 3, 2)), 1.0 / (distance.expand_dims(-1) + 1.0)
+    )
     relative = ops.matmul(flat, flat.swapaxes(1, 2)).reshape((batch, tokens, 3, tokens, 3))
     relative = relative.transpose((0, 1, 3, 2, 4)).reshape((batch, tokens, tokens, 9))
     return ops.cat(
         (
-            radial_basis(distance, 2.0, 22.0, 16) * pair_known,
-            radial_basis(side_distance, 2.0, 22.0, 16) * frame_ij,
+            _weighted(radial_basis(distance, 2.0, 22.0, 16), pair_known),
+            _weighted(radial_basis(side_distance, 2.0, 22.0, 16), frame_ij),
             bond_basis,
             bond_basis.swapaxes(1, 2),
-            direction * frame_i,
-            relative * frame_ij,
+            _weighted(direction, frame_i),
+            _weighted(relative, frame_ij),
             pair_known,
         ),
         axis=-1,

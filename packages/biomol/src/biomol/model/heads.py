@@ -8,6 +8,7 @@ from mindspore import Tensor, nn
 from biomol.chem.vocab import NUM_TOKENS
 from biomol.config.model import ModelConfig
 from scimind.nn import LayerNorm, Linear
+from scimind.ops import spread
 from scimind.typing import Float
 
 
@@ -41,8 +42,9 @@ class DistogramHead(nn.Cell):
         single: Float[Tensor, "batch token single"],
         pair: Float[Tensor, "batch token token pair"],
     ) -> Float[Tensor, "batch token token bin"]:
-        outer = self.left(single).expand_dims(2) * self.right(single).expand_dims(1)
-        pair = pair + outer
+        left = spread(self.left(single).expand_dims(2), pair.shape)
+        right = spread(self.right(single).expand_dims(1), pair.shape)
+        pair = pair + left * right
         return self.logits(self.norm(pair + pair.swapaxes(1, 2)))
 
 

@@ -11,7 +11,7 @@ from mindspore import Tensor, nn, ops
 from biomol.config.model import ModelConfig
 from biomol.model.triangle import TriangleAttention, TriangleMultiplication
 from scimind.nn import LayerNorm, Linear
-from scimind.ops import attention, dropout, fold_in, gelu
+from scimind.ops import attention, dropout, fold_in, gelu, spread
 from scimind.typing import Float, Int
 
 MASKED_LOGIT = -1e9
@@ -50,7 +50,8 @@ class PairBias(nn.Cell):
     ) -> tuple[Float[Tensor, "batch head token token"], ...]:
         batch, tokens = token_mask.shape
         bias = self.project(self.norm(pair)).transpose((0, 3, 1, 2))
-        bias = bias + (token_mask - 1.0).reshape((batch, 1, 1, tokens)) * -MASKED_LOGIT
+        absent = (token_mask - 1.0).reshape((batch, 1, 1, tokens)) * -MASKED_LOGIT
+        bias = bias + spread(absent, bias.shape)
         biases: tuple[Tensor, ...] = ops.split(bias, self.heads, axis=1)
         return biases
 
@@ -103,8 +104,9 @@ class PairMessage(nn.Cell):
     ) -> Float[Tensor, "batch token single"]:
         edge, gate = ops.split(self.edge(self.pair_norm(pair)), pair.shape[-1], axis=-1)
         sender = self.sender(self.norm(single))
-        message = gelu(edge + sender.expand_dims(1)) * ops.sigmoid(gate - self.CLOSED)
-        message = message * token_mask.expand_dims(1).expand_dims(-1)
+        sender = spread(sender.expand_dims(1), edge.shape)
+        message = gelu(edge + sender) * ops.sigmoid(gate - self.CLOSED)
+        message = message * spread(token_mask.expand_dims(1).expand_dims(-1), edge.shape)
         return self.output(message.sum(axis=2) * self.SCALE)
 
 

@@ -6,6 +6,7 @@ from scimind.ops.plain.linear import embedding, linear
 from scimind.ops.plain.norms import layer_norm, rms_norm
 from scimind.ops.plain.optimizer import adamw
 from scimind.ops.plain.rope import rope
+from scimind.ops.plain.spread import spread
 from scimind.ops.plain.threefry import random_bits
 
 __all__ = [
@@ -20,5 +21,6 @@ __all__ = [
     "rope",
     "silu",
     "softmax",
+    "spread",
     "swiglu",
 ]

@@ -1,0 +1,20 @@
+"""Broadcasting that leaves no memory behind."""
+
+from __future__ import annotations
+
+from scimind.ops.registry import FUNCTIONS, choose
+from scimind.typing import Shaped, Tensor
+
+
+def spread(x: Shaped[Tensor, "..."], shape: tuple[int, ...]) -> Shaped[Tensor, "..."]:
+    """``x`` repeated along its axes of length 1 until it has ``shape``.
+
+    Use it for large operands of unequal shape: every call of a binary operator of MindSpore that
+    broadcasts on the CPU keeps a table of 16 bytes per element of its result for as long as the
+    graph lives, which made each compiled shape of a network cost a gigabyte.
+
+    Args:
+        x: Values with as many axes as ``shape``.
+        shape: The shape to reach.
+    """
+    return FUNCTIONS["spread"][choose("spread", x.dtype)](x, shape)
