@@ -4,6 +4,12 @@ import numpy as np
 import pytest
 from mindspore import Tensor
 
+from biomol.chem.geometry import superposition
+from biomol.chem.standard import reference_slots
+from biomol.chem.vocab import SLOT_NAMES, TOKENS
+from biomol.data.noise import backbone_mask
+from biomol.model.geometry import token_frames
+from biomol.model.prior import AtomPrior
 from small_complexes import batch_of, features_of, forward, hidden, molecule, peptide, small_network
 
 pytestmark = pytest.mark.usefixtures("runtime")
@@ -12,9 +18,11 @@ pytestmark = pytest.mark.usefixtures("runtime")
 @pytest.fixture(scope="module")
 def silent():
     """A network whose raw answer is a constant vector: the read-out has a bias and no weight."""
-    network = small_network()
+    network = small_network()  # with every parameter drawn at random
     read_out = network.denoiser.displacement
     read_out.weight.set_data(Tensor(np.zeros(read_out.weight.shape, np.float32)))
+    prior = AtomPrior(network.config)
+    network.denoiser.prior.offset.set_data(prior.offset)
     return network
 
 
@@ -33,13 +41,23 @@ def test_one_common_level_is_the_closed_form(silent, sigma):
     np.testing.assert_allclose(clean[0, atoms, 1], expected, rtol=1e-4, atol=1e-4)
 
 
-def test_precondition_of_the_representative_atom_is_a_centred_gaussian(silent):
+def prior_of(network, inputs):
+    """Mean and width of each atom."""
+    positions, visible, sigma, token = (
+        Tensor(x) for x in (inputs.positions, inputs.atom_visible, inputs.sigma, inputs.token)
+    )
+    frames = token_frames(positions, visible, sigma)
+    prior = network.denoiser.prior
+    mean = prior.mean(positions, sigma, token, *frames)
+    return mean.asnumpy()[0], prior.width(sigma).asnumpy()[0]
+
+
+def test_the_prior_of_the_representative_atom_is_a_centred_gaussian(silent):
     features = features_of(peptide(), 12)
     inputs, _ = batch_of([features], [hidden(features, visible=True, sigma=3.0)])
-    arguments = (Tensor(x) for x in (inputs.positions, inputs.atom_visible, inputs.sigma))
-    base, width = (x.asnumpy() for x in silent.denoiser.precondition(*arguments))
-    assert (base[:, :, 1] == 0).all()
-    np.testing.assert_allclose(width[:, :, 1], silent.config.sigma_data, rtol=1e-6)
+    mean, width = prior_of(silent, inputs)
+    assert (mean[:, 1] == 0).all()
+    np.testing.assert_allclose(width[:, 1], silent.config.sigma_data, rtol=1e-6)
 
 
 @pytest.mark.parametrize("sigma", [0.0, 4.0, 1000.0])
@@ -48,15 +66,32 @@ def test_other_atoms_are_expected_about_the_best_guess_of_their_representative(s
     features = features_of(peptide(), 12)
     levels = hidden(features, visible=True, sigma=sigma)
     inputs, _ = batch_of([features], [levels])
-    arguments = (Tensor(x) for x in (inputs.positions, inputs.atom_visible, inputs.sigma))
-    base, width = (x.asnumpy() for x in silent.denoiser.precondition(*arguments))
+    mean, width = prior_of(silent, inputs)
     keep = data**2 / (data**2 + sigma**2)
+    # what the frame adds is gone as soon as the frame is
+    distance = np.linalg.norm(mean[:, 2] - keep * inputs.positions[0, :, 1], axis=-1)
+    np.testing.assert_allclose(distance, 1.53 / (1 + sigma**2), rtol=0.05)
     np.testing.assert_allclose(
-        base[0, :, 4], keep * inputs.positions[0, :, 1], rtol=1e-4, atol=1e-4
+        width[:, 4], np.sqrt(local**2 * keep + data**2 * (1 - keep)), rtol=1e-4
     )
-    np.testing.assert_allclose(
-        width[0, :, 4], np.sqrt(local**2 * keep + data**2 * (1 - keep)), rtol=1e-4
-    )
+
+
+def test_on_a_known_backbone_the_mean_is_the_reference_conformer_of_the_residue(silent):
+    record = peptide("MKWEFYRLVWGH")
+    features = features_of(record, 12)
+    side = ~backbone_mask(features["mol_type"])
+    levels = hidden(features, visible=True, sigma=np.where(side, 40.0, 0.0))
+    inputs, _ = batch_of([features], [levels])
+    mean, _ = prior_of(silent, inputs)
+    for token in range(12):
+        code = TOKENS[int(record.restype[token])]
+        reference = reference_slots(code).positions[: len(SLOT_NAMES[code])].astype(float)
+        used = np.arange(len(reference)) != 1
+        # all distances within the residue, and its hand, are those of the reference
+        rotation, shift = superposition(reference[used], mean[token, : len(reference)][used])
+        moved = reference @ rotation.T + shift
+        np.testing.assert_allclose(moved[used], mean[token, : len(reference)][used], atol=1e-3)
+        np.testing.assert_allclose(moved[1], inputs.positions[0, token, 1], atol=1e-3)
 
 
 def test_a_structure_is_recovered_when_no_noise_is_left(silent):

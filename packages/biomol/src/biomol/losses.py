@@ -164,7 +164,7 @@ class BioMolLoss(nn.Cell):
         free = align.reshape((batch, 1, 1))
         target = ops.stop_gradient(fitted * free + flat_target * (1.0 - free))
         target = target.reshape((batch, tokens, slots, 3))
-        _, width = self.network.denoiser.precondition(positions, visible, sigma)
+        width = self.network.denoiser.prior.width(sigma)
         coordinates = coordinate_error(clean, target, sigma, width, weight)
 
         rep = REPRESENTATIVE_SLOT

@@ -173,7 +173,8 @@ def _count(rows: Rows, batch: int, tokens: int) -> int:
 def count_parameters(config: ModelConfig) -> int:
     """Number of trained values of `biomol.model.network.BioMol`, exactly."""
     weights = sum(one.outputs * (one.inputs + one.bias) for one in affine_maps(config))
-    return weights + 2 * _norms(config)
+    offsets = NUM_TOKENS * NUM_SLOTS * 3
+    return weights + 2 * _norms(config) + offsets
 
 
 def count_flops(config: ModelConfig, batch: int, tokens: int, tracks: str) -> int:

@@ -16,10 +16,11 @@ from biomol.chem.vocab import NUM_SLOTS, REPRESENTATIVE_SLOT
 from biomol.config.model import ModelConfig
 from biomol.model.encoding import FOURIER_SIZE, noise_features, one_hot
 from biomol.model.geometry import to_global, to_local
+from biomol.model.prior import AtomPrior
 from biomol.model.trunk import PairBias, TokenAttention
 from scimind.nn import LayerNorm, Linear
 from scimind.ops import spread
-from scimind.typing import Float
+from scimind.typing import Float, Int
 
 
 class DenoiserBlock(nn.Cell):
@@ -56,16 +57,16 @@ class DenoiserBlock(nn.Cell):
 class Denoiser(nn.Cell):
     """Expected clean positions given noisy ones, the trunk's tokens and pairs.
 
-    The prior of an atom is a Gaussian about the best guess of its representative atom, of width
-    ``sigma_local`` where that atom is known and ``sigma_data`` where it is not; each atom has its
-    own noise level. With one common level this is the preconditioning of Karras et al.,
-    Elucidating the Design Space of Diffusion Models (2022), table 1.
+    Each atom has its own noise level and its own Gaussian prior, see `AtomPrior`. With one common
+    level this is the preconditioning of Karras et al., Elucidating the Design Space of Diffusion
+    Models (2022), table 1.
     """
 
     def __init__(self, config: ModelConfig, rng: np.random.Generator) -> None:
         super().__init__()
         dim = config.dim_single
-        self.sigma_data, self.sigma_local = config.sigma_data, config.sigma_local
+        self.sigma_data = config.sigma_data
+        self.prior = AtomPrior(config)
         self.single = Linear(dim, dim, rng=rng)
         coordinates = NUM_SLOTS * (3 + 3 + 1) + 2 * FOURIER_SIZE
         self.coordinates = Linear(coordinates, dim, bias=False, rng=rng)
@@ -77,29 +78,12 @@ class Denoiser(nn.Cell):
         self.norm = LayerNorm(dim)
         self.displacement = Linear(dim, 2 * NUM_SLOTS * 3, rng=rng, init="zeros")
 
-    def precondition(
-        self,
-        positions: Float[Tensor, "batch token slot 3"],
-        visible: Float[Tensor, "batch token slot"],
-        sigma: Float[Tensor, "batch token slot"],
-    ) -> tuple[Float[Tensor, "batch token slot 3"], Float[Tensor, "batch token slot"]]:
-        """Prior mean and width of each atom, as (base, width); see the class."""
-        rep = REPRESENTATIVE_SLOT
-        data = self.sigma_data * self.sigma_data
-        local = self.sigma_local * self.sigma_local
-        keep = data / (data + ops.square(sigma[..., rep]))
-        base = positions[:, :, rep] * keep.expand_dims(-1)
-        spread = local * keep + data * (1.0 - keep)
-        is_rep = one_hot(Tensor(rep), NUM_SLOTS)
-        width = ops.sqrt(spread.expand_dims(-1) * (1.0 - is_rep) + data * is_rep)
-        base = base.expand_dims(2) * (1.0 - is_rep).reshape((1, 1, NUM_SLOTS, 1))
-        return base, width
-
     def construct(
         self,
         single: Float[Tensor, "batch token single"],
         pair: Float[Tensor, "batch token token pair"],
         token_mask: Float[Tensor, "batch token"],
+        token: Int[Tensor, "batch token"],
         atom_visible: Float[Tensor, "batch token slot"],
         positions: Float[Tensor, "batch token slot 3"],
         sigma: Float[Tensor, "batch token slot"],
@@ -108,7 +92,9 @@ class Denoiser(nn.Cell):
     ) -> Float[Tensor, "batch token slot 3"]:
         batch, tokens = token_mask.shape
         rep = REPRESENTATIVE_SLOT
-        base, width = self.precondition(positions, atom_visible, sigma)
+        blend = reliability.reshape((batch, tokens, 1, 1))
+        base = self.prior.mean(positions, sigma, token, rotation, reliability)
+        width = self.prior.width(sigma)
         total = ops.sqrt(ops.square(sigma) + ops.square(width))
         scaled = (positions - base) / total.expand_dims(-1) * atom_visible.expand_dims(-1)
         mean_sigma = ops.exp(
@@ -132,7 +118,6 @@ class Denoiser(nn.Cell):
                 axis=-1,
             )
         )
-        blend = reliability.reshape((batch, tokens, 1, 1))
         others = (1.0 - one_hot(Tensor(rep), NUM_SLOTS)).reshape((1, 1, NUM_SLOTS, 1))
         in_frame = to_local(rotation, scaled * others) * blend
         lab = ops.cat(

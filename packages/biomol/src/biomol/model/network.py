@@ -88,7 +88,8 @@ class BioMol(nn.Cell):
             labels = self.labels(single)
         if tracks == "structure":
             clean = self.denoiser(
-                single, pair, token_mask, atom_visible, positions, sigma, rotation, reliability,
+                single, pair, token_mask, token, atom_visible, positions, sigma, rotation,
+                reliability,
             )  # fmt: skip
             distogram = self.distogram(single, pair)
         return identity, properties, labels, clean, distogram
