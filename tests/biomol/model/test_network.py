@@ -57,14 +57,8 @@ def test_the_geometry_track_does_not_see_the_pose_of_a_structure(network):
     assert np.abs(forward(network, mirrored, "geometry")[0] - first[0]).max() > 1e-2
 
 
-def test_on_a_given_backbone_only_the_laboratory_projection_breaks_equivariance():
-    # The denoiser is trained on random rotations; the weights that read laboratory coordinates
-    # are all that keeps it from being exactly equivariant where frames are reliable.
+def test_side_chains_on_a_given_backbone_turn_with_it():
     network = small_network(seed=4)
-    weight = network.denoiser.coordinates.weight
-    values = weight.asnumpy().copy()
-    values[:, : NUM_SLOTS * 3] = 0.0
-    weight.set_data(Tensor(values))
     features = features_of(peptide("ARNDQEKLMWYV", seed=2), 12)
     side = ~backbone_mask(features["mol_type"])
     levels = hidden(features, visible=True, sigma=np.where(side, 2.0, 0.0))

@@ -1,9 +1,8 @@
 """The coordinate denoiser: a transformer with EDM preconditioning.
 
-It is not equivariant: it reads positions in the laboratory frame (random rotations are applied in
-training) and also, where a token has a reliable local frame, in that frame. It writes
-displacements in both, blended by the same reliability, so that a side chain on a given backbone
-is predicted in the frame of its residue and a chain from pure noise in the laboratory frame. No
+It reads and writes positions in two frames, blended by how far the local frame of a token can be
+relied on: a side chain on a given backbone is seen and predicted in the frame of its residue alone,
+which is exactly equivariant, and a chain from pure noise in the laboratory frame, which is not. No
 part of it sees distances alone, so handedness is kept.
 """
 
@@ -120,9 +119,10 @@ class Denoiser(nn.Cell):
         )
         others = (1.0 - one_hot(Tensor(rep), NUM_SLOTS)).reshape((1, 1, NUM_SLOTS, 1))
         in_frame = to_local(rotation, scaled * others) * blend
-        lab = ops.cat(
+        in_laboratory = scaled * (1.0 - blend)
+        features = ops.cat(
             (
-                scaled.reshape((batch, tokens, NUM_SLOTS * 3)),
+                in_laboratory.reshape((batch, tokens, NUM_SLOTS * 3)),
                 in_frame.reshape((batch, tokens, NUM_SLOTS * 3)),
                 atom_visible,
                 noise_features(sigma[..., rep], self.sigma_data),
@@ -133,7 +133,7 @@ class Denoiser(nn.Cell):
             ),
             axis=-1,
         )
-        x = self.single(single) + self.coordinates(lab)
+        x = self.single(single) + self.coordinates(features)
         biases = self.pair_bias(pair, token_mask)
         for index, block in enumerate(self.blocks):
             x = block(x, condition, biases[index])
