@@ -197,3 +197,18 @@ def test_temperature_zero_designs_the_most_probable_sequence(engine, tmp_path):
     assert len(lines) == 4
     assert lines[1] == lines[3]
     assert len(lines[1]) == 12
+
+
+@pytest.mark.nightly
+def test_two_workers_train_one_network_and_leave_one_report(tmp_path):
+    folder = tmp_path / "run"
+    done = subprocess.run(
+        command(folder, "parallel=local2", "steps=4"),
+        env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=900,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    steps = [row["step"] for row in read_metrics(folder / "metrics.jsonl", "train")]
+    assert steps == [1, 2, 3, 4], "one process writes"
+    assert load(find(folder, "last")).step == 4
+    assert json.loads((folder / "results.json").read_text())["ended"] == "steps"
+    assert (folder / "report.html").exists()
