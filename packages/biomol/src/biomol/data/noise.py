@@ -194,13 +194,12 @@ def corrupt(
     free = not bool((visible & (levels.sigma <= 0)).any())
     coords = np.zeros((len(real), NUM_SLOTS, 3), np.float32)
     res_index = features["res_index"].astype(np.int32)
-    if rotate and known.any():
-        res_index = res_index + rng.integers(0, LARGEST_NUMBER, dtype=np.int32)
     if known.any():
         clean = features["coords"].astype(np.float32)
         centre = clean[known].mean(axis=0)
         turned = clean - centre
         if rotate:
+            res_index = res_index + rng.integers(0, LARGEST_NUMBER, dtype=np.int32)
             rotation = canonical_rotation(turned[known]) if free else random_rotation(rng)
             turned = (turned @ rotation.T).astype(np.float32)
         coords = np.where(known[..., None], turned, np.float32(0.0))

@@ -13,7 +13,7 @@ from mindspore import Tensor, nn, ops
 
 from biomol.chem.vocab import NUM_SLOTS, REPRESENTATIVE_SLOT
 from biomol.config.model import ModelConfig
-from biomol.model.encoding import FOURIER_SIZE, noise_features, one_hot
+from biomol.model.encoding import FOURIER_SIZE, noise_features
 from biomol.model.geometry import to_global, to_local
 from biomol.model.prior import AtomPrior
 from biomol.model.trunk import PairBias, TokenAttention
@@ -117,7 +117,7 @@ class Denoiser(nn.Cell):
                 axis=-1,
             )
         )
-        others = (1.0 - one_hot(Tensor(rep), NUM_SLOTS)).reshape((1, 1, NUM_SLOTS, 1))
+        others = (1.0 - self.prior.representative).reshape((1, 1, NUM_SLOTS, 1))
         in_frame = to_local(rotation, scaled * others) * blend
         in_laboratory = scaled * (1.0 - blend)
         features = ops.cat(

@@ -9,7 +9,13 @@ from mindspore import Tensor, nn, ops
 
 from biomol.chem.vocab import NUM_SLOTS, NUM_TOKENS, REPRESENTATIVE_SLOT, MolType
 from biomol.config.model import ModelConfig
-from biomol.model.encoding import FOURIER_SIZE, noise_features, one_hot, sinusoidal_index
+from biomol.model.encoding import (
+    FOURIER_SIZE,
+    chain_window,
+    noise_features,
+    one_hot,
+    sinusoidal_index,
+)
 from biomol.model.geometry import (
     NEIGHBOUR_SLOTS,
     PAIR_FEATURE_SIZE,
@@ -52,21 +58,8 @@ class MotifEmbedding(nn.Cell):
         res_index: Int[Tensor, "batch token"],
         chain_id: Int[Tensor, "batch token"],
     ) -> Float[Tensor, "batch token dim"]:
-        batch, tokens = polymer.shape
         embedded = self.identity(identity * self.gain) * polymer.expand_dims(-1)
-        width = embedded.shape[-1]
-        half = self.half
-        padding = ops.zeros((batch, half, width), embedded.dtype)
-        padded = ops.cat((padding, embedded, padding), axis=1)
-        outside = ops.zeros((batch, half), chain_id.dtype) - 2
-        chains = ops.cat((outside, chain_id, outside), axis=1)
-        numbers = ops.cat((outside, res_index, outside), axis=1)
-        window: tuple[Tensor, ...] = ()
-        for offset in range(2 * half + 1):
-            neighbour = chains[:, offset : offset + tokens] == chain_id
-            follows = numbers[:, offset : offset + tokens] == res_index + (offset - half)
-            keep = ops.logical_and(neighbour, follows).astype(embedded.dtype)
-            window = (*window, padded[:, offset : offset + tokens] * keep.expand_dims(-1))
+        window = chain_window(embedded, res_index, chain_id, self.half)
         return self.output(ops.cat(window, axis=-1)) * polymer.expand_dims(-1)
 
 

@@ -35,3 +35,28 @@ def sinusoidal_index(index: Int[Tensor, "batch token"], count: int) -> Float[Ten
     rates = Tensor((1000.0 ** -(np.arange(count // 2) / (count // 2 - 1))).astype(np.float32))
     phase = index.astype(rates.dtype).expand_dims(-1) * rates
     return ops.cat((ops.sin(phase), ops.cos(phase)), axis=-1)
+
+
+def chain_window(
+    values: Float[Tensor, "batch token feature"],
+    res_index: Int[Tensor, "batch token"],
+    chain_id: Int[Tensor, "batch token"],
+    half: int,
+) -> tuple[Float[Tensor, "batch token feature"], ...]:
+    """Values of the residues at offsets ``-half`` to ``half`` in the chain of each token.
+
+    0 where the chain has no such residue or it does not stand that far away in the record.
+    """
+    batch, tokens, width = values.shape
+    edge = ops.zeros((batch, half, width), values.dtype)
+    padded = ops.cat((edge, values, edge), axis=1)
+    outside = ops.zeros((batch, half), chain_id.dtype) - 2
+    chains = ops.cat((outside, chain_id, outside), axis=1)
+    numbers = ops.cat((outside, res_index, outside), axis=1)
+    window: tuple[Tensor, ...] = ()
+    for offset in range(2 * half + 1):
+        same = chains[:, offset : offset + tokens] == chain_id
+        follows = numbers[:, offset : offset + tokens] == res_index + (offset - half)
+        keep = ops.logical_and(same, follows).astype(values.dtype)
+        window = (*window, padded[:, offset : offset + tokens] * keep.expand_dims(-1))
+    return window

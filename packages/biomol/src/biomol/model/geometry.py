@@ -9,7 +9,7 @@ from __future__ import annotations
 from mindspore import Tensor, ops
 
 from biomol.chem.vocab import FRAME_SLOTS, REPRESENTATIVE_SLOT
-from biomol.model.encoding import one_hot
+from biomol.model.encoding import chain_window, one_hot
 from scimind.ops import spread
 from scimind.typing import Float, Int
 
@@ -88,22 +88,13 @@ def adjacent_residues(
     batch, tokens = res_index.shape
     count = NEIGHBOUR_SLOTS
     atoms = ops.cat((positions[:, :, :count], visible[:, :, :count].expand_dims(-1)), axis=-1)
-    edge = ops.zeros((batch, 1, count, 4), atoms.dtype)
-    outside = ops.zeros((batch, 1), chain_id.dtype) - 2
-    padded = ops.cat((edge, atoms, edge), axis=1)
-    chains = ops.cat((outside, chain_id, outside), axis=1)
-    numbers = ops.cat((outside, res_index, outside), axis=1)
+    before, _, after = chain_window(
+        atoms.reshape((batch, tokens, count * 4)), res_index, chain_id, 1
+    )
+    near = ops.cat((before, after), axis=-1).reshape((batch, tokens, 2 * count, 4))
     centre = positions[:, :, REPRESENTATIVE_SLOT].expand_dims(2)
-    found: tuple[Tensor, ...] = ()
-    for offset in (-1, 1):
-        start = 1 + offset
-        same = chains[:, start : start + tokens] == chain_id
-        follows = numbers[:, start : start + tokens] == res_index + offset
-        keep = ops.logical_and(same, follows).astype(atoms.dtype).reshape((batch, tokens, 1, 1))
-        near = padded[:, start : start + tokens]
-        local = to_local(rotation, near[..., :3] - centre)
-        found = (*found, local * near[..., 3:] * keep)
-    return ops.cat(found, axis=2)
+    # an atom that is not there has visibility 0
+    return to_local(rotation, near[..., :3] - centre) * near[..., 3:]
 
 
 def pair_distances(

@@ -20,7 +20,9 @@ def attention(query: Any, key: Any, value: Any, mask: Any, bias: Any, scale: flo
     if heads != groups:
         key = _repeat_heads(key, heads // groups)
         value = _repeat_heads(value, heads // groups)
-    logits = ops.BatchMatMul(transpose_b=True)(query * scale, key).astype(mstype.float32)
+    logits = ops.BatchMatMul(transpose_b=True)(query * scale, key)
+    if query.dtype == mstype.float16 or query.dtype == mstype.bfloat16:
+        logits = logits.astype(mstype.float32)
     if bias is not None:
         logits = logits + bias
     if mask is not None:
