@@ -12,7 +12,16 @@ from biomol.io.fasta import complex_from_sequence
 from biomol.sampling.engine import BioMolEngine, _StructureJob, _windows
 from biomol.sampling.inference import MAX_PAIRS, Inference, batch_size
 from scimind.errors import InputError
-from small_complexes import SCALE, features_of, molecule, peptide, small_network
+from small_complexes import (
+    SCALE,
+    batch_of,
+    features_of,
+    forward,
+    hidden,
+    molecule,
+    peptide,
+    small_network,
+)
 
 
 class Eager:
@@ -273,3 +282,19 @@ def test_the_forward_pass_returns_what_its_names_say(runtime):
     names = {tracks: forward.names for tracks, forward in inference._forward.items()}
     assert names["sequence"] == names["geometry"] == ("identity", "property", "label")
     assert names["structure"] == (*names["sequence"], "positions")
+
+
+def test_answers_are_those_of_evaluation_mode_and_the_mode_is_left_as_it_was(runtime):
+    network = small_network(seed=2, dropout=0.5)
+    network.set_train(True)
+    inference = Inference(network, SCALE)
+    assert network.training
+    features = features_of(peptide(), 12)
+    row = inference.row(features, hidden(features))
+    (answer,) = inference.outputs([row], "sequence")
+    assert network.training
+    network.set_train(False)
+    inputs, _ = batch_of([features], [hidden(features)])
+    np.testing.assert_allclose(
+        answer["identity"], forward(network, inputs, "sequence")[0][0], atol=1e-4
+    )

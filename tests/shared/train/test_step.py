@@ -7,6 +7,7 @@ from mindspore import Parameter, Tensor, nn, ops
 
 from scimind.config.training import OptimizerConfig
 from scimind.errors import NumericsError
+from scimind.nn import Dropout
 from scimind.seeding import step_key
 from scimind.train.clip import clip_factor, global_norm
 from scimind.train.loss_scale import LossScale
@@ -227,3 +228,39 @@ def test_parameters_are_named_by_their_path_in_the_network():
 
     step = make_train_step(Weighted(Linear()), OptimizerConfig())
     assert list(step.named_parameters()) == ["weight", "frozen", "loss:balance"]
+
+
+class Dropping(nn.Cell):
+    def __init__(self):
+        super().__init__()
+        self.weight = Parameter(Tensor(np.ones(256, np.float32)))
+        self.drop = Dropout(0.5)
+
+    def construct(self, key, x):
+        return self.drop(self.weight * x, key)
+
+
+class DroppingLoss(nn.Cell):
+    metric_names = ("kept",)
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def construct(self, key, x):
+        out = self.network(key, x)
+        return out.mean(), (out != 0).astype(ms.float32).mean().reshape(1)
+
+
+def test_a_step_trains_in_training_mode_whatever_happened_to_the_network_before():
+    network = Dropping()
+    step = make_train_step(DroppingLoss(network), OptimizerConfig(**SGD))
+    network.set_train(False)  # as whoever evaluates it in between may leave it
+    x = np.ones(256, np.float32)
+    kept = [float(step(KEY, 0.0, x).metrics.asnumpy()[0])]
+    with step.evaluating():
+        assert (network(Tensor(KEY), Tensor(x)).asnumpy() == 1).all()
+    kept.append(float(step(KEY, 0.0, x).metrics.asnumpy()[0]))
+    kept.append(float(step(KEY, 0.0, x[:1]).metrics.asnumpy()[0]))  # compiled anew
+    assert 0.3 < kept[0] < 0.7
+    assert kept == [kept[0]] * 3

@@ -5,6 +5,7 @@ from scimind.nn.block import AdaLN, TransformerBlock
 from scimind.nn.dropout import Dropout
 from scimind.nn.linear import Embedding, Linear
 from scimind.nn.mlp import MLP, SwiGLU
+from scimind.nn.mode import evaluation_mode
 from scimind.nn.norms import LayerNorm, RMSNorm
 from scimind.nn.parameters import parameter_writer
 
@@ -20,5 +21,6 @@ __all__ = [
     "RMSNorm",
     "SwiGLU",
     "TransformerBlock",
+    "evaluation_mode",
     "parameter_writer",
 ]

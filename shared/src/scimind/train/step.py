@@ -205,6 +205,7 @@ class TrainStep:
         signature = (graph, *(_signature(value) for value in batch))
         if signature not in self.signatures:
             self.signatures.add(signature)
+            self.loss_cell.set_train(True)  # a graph keeps the mode that it was compiled in
             count = len(self.signatures)
             _log.info("compiling graph %d of the training step", count)
             if count == MANY_SHAPES + 1:

@@ -15,6 +15,7 @@ from biomol.data.features import BUCKETS, bucket_of
 from biomol.data.noise import Levels, corrupt
 from biomol.data.scaling import PropertyScale
 from biomol.model.network import BioMol
+from scimind.nn import evaluation_mode
 
 MAX_PAIRS = 32_768
 """Token pairs per batch: MindSpore keeps the memory of every compiled shape."""
@@ -59,17 +60,18 @@ def batch_size(num_tokens: int) -> int:
 class Inference:
     """Forward passes in evaluation mode, padded to the buckets of `biomol.data.features`.
 
+    The mode of the network is set for each pass and left as it was: the network may be in training.
+
     Args:
         network: The trained network.
         scale: Its property vocabulary.
     """
 
     def __init__(self, network: BioMol, scale: PropertyScale) -> None:
-        self.network = network.set_train(False)
+        self.network = network
         self.scale = scale
         self._forward = {
-            tracks: _Forward(network, tracks).set_train(False)
-            for tracks in ("sequence", "geometry", "structure")
+            tracks: _Forward(network, tracks) for tracks in ("sequence", "geometry", "structure")
         }
 
     def features(self, record: Complex) -> dict[str, np.ndarray]:
@@ -112,7 +114,8 @@ class Inference:
                     }
                 ).arrays()
                 forward = self._forward[tracks]
-                outputs = forward(*(Tensor(array) for array in arrays))
+                with evaluation_mode(self.network):
+                    outputs = forward(*(Tensor(array) for array in arrays))
                 numbers = {
                     name: output.asnumpy()
                     for name, output in zip(forward.names, outputs, strict=True)
