@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from biotite.structure import dihedral
 from scipy.spatial.transform import Rotation
 
 from biomol.chem.vocab import SLOT_NAMES, TOKEN_ID, TOKENS
@@ -13,7 +12,6 @@ from biomol.metrics.side_chains import (
     chi_errors,
     side_chain_mask,
     side_chain_rmsd,
-    torsion,
 )
 
 RECORD = complex_from_sequence("ARNDCQEGHILKMFPSTWYV")
@@ -37,19 +35,6 @@ def _turned(code: str, chi: int, degrees: float) -> np.ndarray:
     turn = Rotation.from_rotvec(np.radians(degrees) * axis / np.linalg.norm(axis))
     coords[token, moving] = turn.apply(COORDS[token, moving] - origin) + origin
     return coords
-
-
-def test_torsion_has_the_iupac_sign() -> None:
-    a, b, c = np.array([1.0, 0, 0]), np.zeros(3), np.array([0, 0, 1.0])
-    for degrees in (-150.0, -60.0, 0.0, 60.0, 179.0):
-        # Looking along b to c, the far bond is turned clockwise by a positive angle.
-        d = c + np.array([np.cos(np.radians(degrees)), np.sin(np.radians(degrees)), 0.0])
-        assert torsion(a, b, c, d) == pytest.approx(degrees)
-
-
-def test_torsion_equals_biotite() -> None:
-    points = np.random.default_rng(0).normal(size=(4, 50, 3))
-    np.testing.assert_allclose(torsion(*points), np.degrees(dihedral(*points)), atol=1e-3)
 
 
 def test_every_residue_has_its_number_of_torsions() -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from biomol.chem.geometry import dihedral
 from biomol.chem.vocab import TOKEN_ID, TOKENS
 from biomol.data.complex import Complex
 from biomol.io.structure import read_structure
@@ -17,7 +18,7 @@ from biomol.metrics.lddt import ca_lddt
 from biomol.metrics.side_chains import side_chain_mask
 from biomol.tasks.baselines.backbone import extended_trace, helix_trace
 from biomol.tasks.baselines.engine import AverageEngine
-from biomol.tasks.baselines.rotamers import Rotamers, local_frames
+from biomol.tasks.baselines.rotamers import Rotamers
 from biomol.tasks.baselines.sequence import geometry_bins
 from biomol.tasks.chains import backbone_only, sequence_only, without_side_chains
 from biomol.tasks.inverse_folding import InverseFolding
@@ -92,22 +93,8 @@ def test_ideal_traces_have_the_geometry_of_proteins() -> None:
         np.testing.assert_allclose(distances, step, atol=0.1)
         assert trace[-1, 2] == pytest.approx(19 * rise)
     # A helix turns to the right: its CA torsion is about +50 degrees.
-    from biomol.metrics.side_chains import torsion
-
-    assert torsion(*helix_trace(4)) == pytest.approx(50.0, abs=3.0)
+    assert np.degrees(dihedral(*helix_trace(4))) == pytest.approx(50.0, abs=3.0)
     assert ca_lddt(helix_trace(30), helix_trace(30)[::-1].copy()) == pytest.approx(1.0)
-
-
-def test_local_frames_move_with_the_residue() -> None:
-    rng = np.random.default_rng(0)
-    coords = rng.normal(size=(5, 24, 3))
-    turn, shift = Rotation.random(random_state=0).as_matrix(), np.array([4.0, -2.0, 9.0])
-    axes, origin = local_frames(coords)
-    moved_axes, moved_origin = local_frames(coords @ turn.T + shift)
-    local = np.einsum("tsj,tij->tsi", coords - origin[:, None], axes)
-    moved = np.einsum("tsj,tij->tsi", coords @ turn.T + shift - moved_origin[:, None], moved_axes)
-    np.testing.assert_allclose(moved, local, atol=1e-10)
-    np.testing.assert_allclose(np.linalg.det(axes), 1.0)
 
 
 def test_rotamers_of_one_residue_put_it_back_exactly(ubiquitin: Complex) -> None:

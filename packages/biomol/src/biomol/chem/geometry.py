@@ -5,48 +5,10 @@ from __future__ import annotations
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from biomol.chem.standard import slot_of
-from biomol.chem.vocab import FRAME_SLOTS, TOKENS
-from scimind.typing import Bool, Float, Int
+from biomol.chem.vocab import FRAME_SLOTS
+from scimind.typing import Bool, Float
 
 _EPSILON = 1e-8
-
-CHI_ATOMS: dict[str, tuple[tuple[str, str, str, str], ...]] = {
-    "ARG": (
-        ("N", "CA", "CB", "CG"),
-        ("CA", "CB", "CG", "CD"),
-        ("CB", "CG", "CD", "NE"),
-        ("CG", "CD", "NE", "CZ"),
-    ),
-    "ASN": (("N", "CA", "CB", "CG"), ("CA", "CB", "CG", "OD1")),
-    "ASP": (("N", "CA", "CB", "CG"), ("CA", "CB", "CG", "OD1")),
-    "CYS": (("N", "CA", "CB", "SG"),),
-    "GLN": (("N", "CA", "CB", "CG"), ("CA", "CB", "CG", "CD"), ("CB", "CG", "CD", "OE1")),
-    "GLU": (("N", "CA", "CB", "CG"), ("CA", "CB", "CG", "CD"), ("CB", "CG", "CD", "OE1")),
-    "HIS": (("N", "CA", "CB", "CG"), ("CA", "CB", "CG", "ND1")),
-    "ILE": (("N", "CA", "CB", "CG1"), ("CA", "CB", "CG1", "CD1")),
-    "LEU": (("N", "CA", "CB", "CG"), ("CA", "CB", "CG", "CD1")),
-    "LYS": (
-        ("N", "CA", "CB", "CG"),
-        ("CA", "CB", "CG", "CD"),
-        ("CB", "CG", "CD", "CE"),
-        ("CG", "CD", "CE", "NZ"),
-    ),
-    "MET": (("N", "CA", "CB", "CG"), ("CA", "CB", "CG", "SD"), ("CB", "CG", "SD", "CE")),
-    "PHE": (("N", "CA", "CB", "CG"), ("CA", "CB", "CG", "CD1")),
-    "PRO": (("N", "CA", "CB", "CG"), ("CA", "CB", "CG", "CD")),
-    "SER": (("N", "CA", "CB", "OG"),),
-    "THR": (("N", "CA", "CB", "OG1"),),
-    "TRP": (("N", "CA", "CB", "CG"), ("CA", "CB", "CG", "CD1")),
-    "TYR": (("N", "CA", "CB", "CG"), ("CA", "CB", "CG", "CD1")),
-    "VAL": (("N", "CA", "CB", "CG1"),),
-}
-"""Atoms of the side-chain dihedrals chi1 to chi4 (IUPAC-IUB 1970)."""
-
-SYMMETRIC_CHI: frozenset[tuple[str, int]] = frozenset(
-    (("ASP", 1), ("GLU", 2), ("PHE", 1), ("TYR", 1))
-)
-"""Residue and chi number (from 0) where a turn by 180 degrees gives the same molecule."""
 
 
 def local_frames(
@@ -142,56 +104,6 @@ def dihedral(
     return angle
 
 
-def chi_slots(code: str) -> Int[np.ndarray, "chi 4"]:
-    """Slots of the four atoms of each side-chain dihedral of a residue; empty for ALA, GLY."""
-    slots = slot_of(code)
-    rows = [[slots[name] for name in names] for names in CHI_ATOMS.get(code, ())]
-    return np.array(rows, np.int32).reshape(-1, 4)
-
-
-def chi_angles(
-    restype: Int[np.ndarray, " token"],
-    coords: Float[np.ndarray, "token slot 3"],
-    mask: Bool[np.ndarray, "token slot"],
-) -> tuple[Float[np.ndarray, "token 4"], Bool[np.ndarray, "token 4"]]:
-    """Side-chain dihedrals chi1 to chi4 of every token.
-
-    Args:
-        restype: Identity, index into ``vocab.TOKENS``.
-        coords: Positions, angstrom.
-        mask: The position is known.
-
-    Returns:
-        Angles in radians (0 where undefined) and their mask.
-    """
-    angles, known = np.zeros((len(restype), 4)), np.zeros((len(restype), 4), bool)
-    for identity in np.unique(restype).tolist():
-        code = TOKENS[identity]
-        if code not in CHI_ATOMS:
-            continue
-        tokens = np.flatnonzero(restype == identity)
-        for chi, slots in enumerate(chi_slots(code).tolist()):
-            points = coords[tokens][:, slots].astype(float)
-            defined = mask[tokens][:, slots].all(-1)
-            values = dihedral(*np.moveaxis(points, 1, 0))
-            angles[tokens, chi], known[tokens, chi] = np.where(defined, values, 0.0), defined
-    return angles, known
-
-
-def ideal_cb(
-    n: Float[np.ndarray, "*batch 3"],
-    ca: Float[np.ndarray, "*batch 3"],
-    c: Float[np.ndarray, "*batch 3"],
-) -> Float[np.ndarray, "*batch 3"]:
-    """Position of CB from the backbone with ideal angles, for L amino acids.
-
-    Source: the coefficients of ProteinMPNN (Dauparas et al. 2022).
-    """
-    b, e = ca - n, c - ca
-    cb: np.ndarray = -0.58273431 * np.cross(b, e) + 0.56802827 * b - 0.54067466 * e + ca
-    return cb
-
-
 def superposition(
     mobile: Float[np.ndarray, "point 3"],
     target: Float[np.ndarray, "point 3"],
@@ -223,13 +135,6 @@ def superposition(
     sign = np.sign(np.linalg.det(u) * np.linalg.det(vt))
     rotation = (u @ np.diag((1.0, 1.0, sign)) @ vt).T
     return rotation, centre_target - rotation @ centre_mobile
-
-
-def rmsd(mobile: Float[np.ndarray, "point 3"], target: Float[np.ndarray, "point 3"]) -> float:
-    """Root-mean-square distance after ``superposition``, angstrom."""
-    rotation, translation = superposition(mobile, target)
-    difference = mobile @ rotation.T + translation - target
-    return float(np.sqrt((difference**2).sum(-1).mean()))
 
 
 def random_rotation(generator: np.random.Generator) -> Float[np.ndarray, "3 3"]:

@@ -7,6 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from biomol.chem.geometry import dihedral
 from biomol.chem.vocab import BACKBONE_SLOTS, NUM_SLOTS, SLOT_NAMES, TOKENS, MolType
 from biomol.metrics.symmetry import rename_for_rmsd
 from scimind.typing import Bool, Float, Int
@@ -57,21 +58,6 @@ def _tables() -> tuple[
     return slots, exists, half_turn
 
 
-def torsion(
-    a: Float[np.ndarray, "*batch 3"],
-    b: Float[np.ndarray, "*batch 3"],
-    c: Float[np.ndarray, "*batch 3"],
-    d: Float[np.ndarray, "*batch 3"],
-) -> Float[np.ndarray, "*batch"]:
-    """Torsion angle a-b-c-d in degrees, -180 to 180, positive clockwise along b-c (IUPAC)."""
-    axis = c - b
-    first, second = np.cross(a - b, axis), np.cross(d - c, axis)
-    length = np.linalg.norm(axis, axis=-1)
-    sine = np.sum(np.cross(first, second) * axis, axis=-1)
-    cosine = np.sum(first * second, axis=-1) * length
-    return np.asarray(np.degrees(np.arctan2(sine, cosine)))
-
-
 def chi_angles(
     coords: Float[np.ndarray, "token slot 3"],
     mask: Bool[np.ndarray, "token slot"],
@@ -92,7 +78,7 @@ def chi_angles(
     token = np.arange(len(restype))[:, None, None]
     known = exists & mask[token, slots].all(axis=-1)
     atoms = np.moveaxis(coords[token, slots].astype(np.float64), 2, 0)
-    angles = torsion(atoms[0], atoms[1], atoms[2], atoms[3])
+    angles = np.degrees(dihedral(atoms[0], atoms[1], atoms[2], atoms[3]))
     return np.where(known, angles, 0.0), known
 
 

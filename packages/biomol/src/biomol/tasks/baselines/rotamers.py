@@ -9,8 +9,10 @@ from typing import Literal
 
 import numpy as np
 
-from biomol.chem.vocab import NUM_SLOTS
+from biomol.chem.geometry import to_global, to_local, token_frames
+from biomol.chem.vocab import NUM_SLOTS, REPRESENTATIVE_SLOT
 from biomol.data.complex import Complex
+from biomol.data.offsets import mean_offsets
 from biomol.metrics.side_chains import chi_angles, side_chain_mask
 from biomol.tasks.prediction import PredictedStructure
 from scimind.eval import Baseline, TaskData
@@ -20,28 +22,9 @@ ROTAMER_DEGREES = 120.0
 _ANYWHERE = -1
 
 
-def local_frames(
-    coords: Float[np.ndarray, "token slot 3"],
-) -> tuple[Float[np.ndarray, "token 3 3"], Float[np.ndarray, "token 3"]]:
-    """Frame of each residue: CA is the origin, C on the x axis, N in the xy plane.
-
-    Returns:
-        Rows of axes, and origins: ``(x - origin) @ axes.T`` are local coordinates.
-    """
-    n, ca, c = (coords[:, slot].astype(np.float64) for slot in range(3))
-    x = _unit(c - ca)
-    y = _unit((n - ca) - np.sum((n - ca) * x, axis=-1, keepdims=True) * x)
-    return np.stack([x, y, np.cross(x, y)], axis=1), ca
-
-
-def _unit(vector: np.ndarray) -> np.ndarray:
-    length = np.linalg.norm(vector, axis=-1, keepdims=True)
-    return np.asarray(vector / np.where(length > 0.0, length, 1.0))
-
-
 @dataclass(frozen=True, eq=False)
 class Rotamers:
-    """Local side-chain positions by identity.
+    """Local atom positions by identity.
 
     Attributes:
         positions: Local position of each slot, by identity; NaN where never seen.
@@ -58,28 +41,25 @@ class Rotamers:
             most_common: Average over the members of the most common rotamer only (all torsions
                 in the same thirds of the circle, centred on 60, 180 and -60 degrees).
         """
+        if not most_common:
+            return cls(dict(enumerate(mean_offsets(records))))
         found: defaultdict[int, list[np.ndarray]] = defaultdict(list)
         rotamer: defaultdict[int, list[tuple[int, ...]]] = defaultdict(list)
         for record in records:
-            usable = record.coord_mask[:, :3].all(axis=1)
-            axes, origin = local_frames(record.coords)
-            local = np.einsum("tsj,tij->tsi", record.coords - origin[:, None], axes)
-            local[~(record.coord_mask & side_chain_mask(record.mol_type, record.atom_mask))] = (
-                np.nan
-            )
+            frames, framed = token_frames(record.coords, record.coord_mask)
+            local = to_local(frames, record.coords[:, REPRESENTATIVE_SLOT], record.coords)
+            local[~record.coord_mask] = np.nan
             angles, known = chi_angles(record.coords, record.coord_mask, record.restype)
             thirds = np.where(known, (angles % 360.0) // ROTAMER_DEGREES, _ANYWHERE).astype(int)
-            for token in np.flatnonzero(usable):
+            for token in np.flatnonzero(framed):
                 identity = int(record.restype[token])
                 found[identity].append(local[token])
                 rotamer[identity].append(tuple(thirds[token].tolist()))
         positions = {}
         for identity, members in found.items():
-            chosen = np.array(members)
-            if most_common:
-                complete = [r for r in rotamer[identity] if max(r, default=0) > _ANYWHERE]
-                best = Counter(complete or rotamer[identity]).most_common(1)[0][0]
-                chosen = chosen[[r == best for r in rotamer[identity]]]
+            complete = [r for r in rotamer[identity] if max(r, default=0) > _ANYWHERE]
+            best = Counter(complete or rotamer[identity]).most_common(1)[0][0]
+            chosen = np.array(members)[[r == best for r in rotamer[identity]]]
             seen = ~np.isnan(chosen)
             total = np.where(seen, chosen, 0.0).sum(axis=0)
             count = seen.sum(axis=0)
@@ -101,12 +81,11 @@ class Rotamers:
             The positions of the record with the placed atoms, and which were placed: those of
             residues with a resolved frame and a known type.
         """
-        axes, origin = local_frames(record.coords)
+        frames, framed = token_frames(record.coords, record.coord_mask)
         empty = np.full((NUM_SLOTS, 3), np.nan)
         local = np.stack([self.positions.get(int(t), empty) for t in record.restype])
-        coords = np.einsum("tsi,tij->tsj", local, axes) + origin[:, None]
-        frame = record.coord_mask[:, :3].all(axis=1)
-        placed = wanted & frame[:, None] & np.isfinite(coords).all(axis=-1)
+        coords = to_global(frames, record.coords[:, REPRESENTATIVE_SLOT].astype(float), local)
+        placed = wanted & framed[:, None] & np.isfinite(coords).all(axis=-1)
         return np.where(placed[..., None], coords, record.coords), placed
 
 

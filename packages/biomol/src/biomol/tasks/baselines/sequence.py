@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from biomol.chem.geometry import dihedral
 from biomol.chem.vocab import NUM_TOKENS, PROTEIN_IDS
 from biomol.data.complex import Complex
-from biomol.metrics.side_chains import torsion
 from scimind.eval import Baseline, Item, TaskData
 from scimind.typing import Float, Int
 
@@ -80,8 +80,8 @@ def geometry_bins(record: Complex) -> Int[np.ndarray, " token"]:
     inner = np.flatnonzero(linked[1:] & linked[:-1]) + 1
     torsion_bin = np.full(count, NUM_TORSION_BINS**2)
     if len(inner):
-        phi = torsion(c[inner - 1], n[inner], ca[inner], c[inner])
-        psi = torsion(n[inner], ca[inner], c[inner], n[inner + 1])
+        phi = np.degrees(dihedral(c[inner - 1], n[inner], ca[inner], c[inner]))
+        psi = np.degrees(dihedral(n[inner], ca[inner], c[inner], n[inner + 1]))
         width = 360.0 / NUM_TORSION_BINS
         i, j = (
             np.minimum((angle + 180.0) // width, NUM_TORSION_BINS - 1).astype(int)
