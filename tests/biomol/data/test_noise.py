@@ -1,5 +1,7 @@
 """What is hidden, what is given, and what must be predicted of one complex."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,9 @@ from biomol.chem.geometry import random_rotation
 from biomol.chem.vocab import MASK_ID, NUM_SLOTS, MolType
 from biomol.data.batch import Inputs, Targets
 from biomol.data.noise import (
+    ATOM_SHAKE,
     PRESETS,
+    RESIDUE_SHAKE,
     SIDE_CHAIN_SIGMA_MAX,
     SIGMA_MAX,
     backbone_mask,
@@ -16,6 +20,8 @@ from biomol.data.noise import (
     log_normal_sigma,
     nothing_hidden,
     resolved,
+    shake_of,
+    shaken,
     stack,
 )
 from small_complexes import features_of, hidden, molecule, peptide
@@ -85,13 +91,7 @@ def test_truth_and_input_agree_where_nothing_is_hidden(preset, seed, features):
     asked = levels.visible & resolved(features) & (levels.sigma > 0)
     np.testing.assert_array_equal(targets["coord_weight"] > 0, asked)
     given_atoms = levels.visible & (levels.sigma == 0)
-    if levels.jitter == 0:
-        np.testing.assert_array_equal(
-            inputs["positions"][given_atoms], targets["coords"][given_atoms]
-        )
-    else:
-        shift = inputs["positions"][given_atoms] - targets["coords"][given_atoms]
-        assert 0.5 * levels.jitter < shift.std() < 1.5 * levels.jitter
+    np.testing.assert_array_equal(inputs["positions"][given_atoms], targets["coords"][given_atoms])
     assert (inputs["positions"][~levels.visible] == 0).all()
     assert (targets["coords"][~levels.visible] == 0).all()
     assert (inputs["sigma"][~levels.visible] == 0).all()
@@ -110,6 +110,30 @@ def test_targets_are_the_structure_moved_as_a_rigid_body(features):
     assert volume[0] == pytest.approx(volume[1], rel=1e-2)
     unturned = corrupt(features, levels, rng(1), rotate=False)[1]["coords"][atoms]
     np.testing.assert_allclose(unturned, before - before.mean(0), atol=1e-4)
+
+
+def test_a_shaken_residue_keeps_its_shape_and_moves_as_far_as_it_says(features, ligand):
+    atoms = features["coord_mask"]
+    clean = features["coords"].astype(np.float32)
+    amount = shake_of(features)
+    shifts = []
+    for seed in SEEDS:
+        moved = shaken(clean, amount, rng(seed))
+        for token in np.flatnonzero(atoms.any(axis=1)):
+            before, after = clean[token, atoms[token]], moved[token, atoms[token]]
+            distances = [np.linalg.norm(x[:, None] - x, axis=-1) for x in (before, after)]
+            np.testing.assert_allclose(*distances, atol=1e-4)
+        shifts.append((moved - clean)[atoms[:, 1], 1])
+    assert np.std(shifts) == pytest.approx(RESIDUE_SHAKE, rel=0.1)
+    assert (shake_of(ligand)[ligand["token_mask"] > 0] == ATOM_SHAKE).all()
+    levels = replace(hidden(features, visible=True, sigma=0.0), shake=amount)
+    gaps = []
+    for rotate in (False, True):
+        trace = corrupt(features, levels, rng(0), rotate=rotate)[0]["positions"][atoms[:, 1], 1]
+        gaps.append(np.linalg.norm(np.diff(trace, axis=0), axis=1))
+    original = np.linalg.norm(np.diff(clean[atoms[:, 1], 1], axis=0), axis=1)
+    np.testing.assert_allclose(gaps[0], original, atol=1e-4)  # inference shakes nothing
+    assert np.abs(gaps[1] - original).mean() > 0.1
 
 
 def test_noise_has_the_standard_deviation_it_says(features):
@@ -237,7 +261,8 @@ def test_only_a_structure_that_is_all_noise_is_brought_into_its_own_pose():
     for name, same in (("fold", True), ("side_chains", False)):
         levels_of = PRESETS[name][0]
         first, second = (
-            corrupt(x, levels_of(x, rng(2)), rng(3))[1]["coords"] for x in (features, turned)
+            corrupt(x, replace(levels_of(x, rng(2)), shake=None), rng(3))[1]["coords"]
+            for x in (features, turned)
         )
         known = features["coord_mask"]
         np.testing.assert_allclose(

@@ -6,10 +6,11 @@ from mindspore import Tensor
 
 from biomol.chem.geometry import superposition
 from biomol.chem.standard import reference_slots
-from biomol.chem.vocab import SLOT_NAMES, TOKENS
+from biomol.chem.vocab import NUM_TOKENS, SLOT_NAMES, TOKENS
 from biomol.data.noise import backbone_mask
+from biomol.data.offsets import mean_offsets
 from biomol.model.geometry import token_frames
-from biomol.model.prior import AtomPrior
+from biomol.model.prior import BACKBONE_SIZE, OFFSET_ANGSTROM, AtomPrior
 from small_complexes import batch_of, features_of, forward, hidden, molecule, peptide, small_network
 
 pytestmark = pytest.mark.usefixtures("runtime")
@@ -21,8 +22,10 @@ def silent():
     network = small_network()  # with every parameter drawn at random
     read_out = network.denoiser.displacement
     read_out.weight.set_data(Tensor(np.zeros(read_out.weight.shape, np.float32)))
-    prior = AtomPrior(network.config)
+    prior = AtomPrior(network.config, np.random.default_rng(0))
     network.denoiser.prior.offset.set_data(prior.offset)
+    for parameter in network.denoiser.prior.correction.get_parameters():
+        parameter.set_data(Tensor(np.zeros(parameter.shape, np.float32)))
     return network
 
 
@@ -48,7 +51,8 @@ def prior_of(network, inputs):
     )
     frames = token_frames(positions, visible, sigma)
     prior = network.denoiser.prior
-    mean = prior.mean(positions, sigma, token, *frames)
+    near = Tensor(np.zeros((*inputs.token.shape, BACKBONE_SIZE), np.float32))
+    mean = prior.mean(positions, sigma, token, *frames, near)
     return mean.asnumpy()[0], prior.width(sigma).asnumpy()[0]
 
 
@@ -62,7 +66,8 @@ def test_the_prior_of_the_representative_atom_is_a_centred_gaussian(silent):
 
 @pytest.mark.parametrize("sigma", [0.0, 4.0, 1000.0])
 def test_other_atoms_are_expected_about_the_best_guess_of_their_representative(silent, sigma):
-    data, local = silent.config.sigma_data, silent.config.sigma_local
+    config = silent.config
+    data = config.sigma_data
     features = features_of(peptide(), 12)
     levels = hidden(features, visible=True, sigma=sigma)
     inputs, _ = batch_of([features], [levels])
@@ -71,9 +76,9 @@ def test_other_atoms_are_expected_about_the_best_guess_of_their_representative(s
     # what the frame adds is gone as soon as the frame is
     distance = np.linalg.norm(mean[:, 2] - keep * inputs.positions[0, :, 1], axis=-1)
     np.testing.assert_allclose(distance, 1.53 / (1 + sigma**2), rtol=0.05)
-    np.testing.assert_allclose(
-        width[:, 4], np.sqrt(local**2 * keep + data**2 * (1 - keep)), rtol=1e-4
-    )
+    framed = 1 / (1 + sigma**2)
+    local = config.sigma_frame**2 * framed + config.sigma_local**2 * (1 - framed)
+    np.testing.assert_allclose(width[:, 4], np.sqrt(local * keep + data**2 * (1 - keep)), rtol=1e-4)
 
 
 def test_on_a_known_backbone_the_mean_is_the_reference_conformer_of_the_residue(silent):
@@ -92,6 +97,21 @@ def test_on_a_known_backbone_the_mean_is_the_reference_conformer_of_the_residue(
         moved = reference @ rotation.T + shift
         np.testing.assert_allclose(moved[used], mean[token, : len(reference)][used], atol=1e-3)
         np.testing.assert_allclose(moved[1], inputs.positions[0, token, 1], atol=1e-3)
+
+
+def test_measured_means_replace_the_reference_where_they_are_known():
+    record = peptide("WK")
+    measured = mean_offsets([record])
+    prior = AtomPrior(small_network().config, np.random.default_rng(0))
+    reference = prior.offset.asnumpy().copy()
+    prior.start_at(measured)
+    started = prior.offset.asnumpy()
+    seen = np.isin(np.arange(NUM_TOKENS), record.restype)
+    np.testing.assert_array_equal(started[~seen], reference[~seen])
+    used = np.isfinite(measured).reshape(NUM_TOKENS, -1)
+    np.testing.assert_allclose(
+        started[used] * OFFSET_ANGSTROM, measured.reshape(NUM_TOKENS, -1)[used], atol=1e-5
+    )
 
 
 def test_a_structure_is_recovered_when_no_noise_is_left(silent):

@@ -104,6 +104,7 @@ def run_training(
     from scimind.train import Hooks, fit, load_network, make_train_step, read_state
 
     network = BioMol(config.model, config.seed)
+    network.denoiser.prior.start_at(prepared.offsets())
     step = make_train_step(
         BioMolLoss(network, config.loss),
         config.optimizer,

@@ -30,6 +30,7 @@ class ModelConfig:
         dropout: Rate on the block outputs, 0 to 1.
         sigma_data: Standard deviation of atom positions about the centre of mass, angstrom.
         sigma_local: The same about the representative atom of their own token, angstrom.
+        sigma_frame: The same about the mean of the residue type in the frame of the residue.
         properties: Names of scalar properties, in output order.
         binary_properties: Those of ``properties`` that are 0/1 labels.
         property_mean: Mean of each property over the training data, in ``property_units``.
@@ -57,6 +58,7 @@ class ModelConfig:
     dropout: float = 0.0
     sigma_data: float = 16.0
     sigma_local: float = 2.5
+    sigma_frame: float = 1.2
     properties: list[str] = field(default_factory=list)
     binary_properties: list[str] = field(default_factory=list)
     property_mean: list[float] = field(default_factory=list)

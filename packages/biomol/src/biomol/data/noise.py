@@ -10,17 +10,24 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from biomol.chem.geometry import random_rotation
-from biomol.chem.vocab import BACKBONE_SLOTS, MASK_ID, NUM_SLOTS, MolType
+from biomol.chem.vocab import BACKBONE_SLOTS, MASK_ID, NUM_SLOTS, REPRESENTATIVE_SLOT, MolType
 from biomol.data.batch import Inputs, Targets
 from scimind.typing import Bool, Float
 
 SIGMA_MAX = 160.0
 """Noise that hides a structure completely, angstrom (Boltz and AlphaFold 3 sample from here)."""
 
-SIDE_CHAIN_SIGMA_MAX = 40.0
+SIDE_CHAIN_SIGMA_MAX = 20.0
 """Noise that hides side chains completely when their CA is given: 16 times their spread."""
+
+RESIDUE_SHAKE, ATOM_SHAKE = 0.3, 0.1
+"""How far the tokens of a given structure are moved, angstrom; see `shaken`."""
+
+SHAKE_ARM = 2.6
+"""Distance at which the turn of a shaken token moves an atom as far as its shift, angstrom."""
 
 LARGEST_NUMBER = 512
 """Training structures count their residues from up to here."""
@@ -36,14 +43,14 @@ class Levels:
         hide_identity: Tokens whose identity must be predicted.
         visible: Atoms that take part in the structure track.
         sigma: Noise on each visible atom, angstrom; 0 where it is given.
-        jitter: Unannounced noise on every visible atom, angstrom (augmentation).
+        shake: Unannounced motion of each token, angstrom, see `shaken`; None leaves all in place.
         give_property: Properties given as a condition instead of asked.
     """
 
     hide_identity: Bool[np.ndarray, " token"]
     visible: Bool[np.ndarray, "token slot"]
     sigma: Float[np.ndarray, "token slot"]
-    jitter: float = 0.0
+    shake: Float[np.ndarray, " token"] | None = None
     give_property: Bool[np.ndarray, " property"] | None = None
 
     def giving(self, properties: Bool[np.ndarray, " property"]) -> Levels:
@@ -79,6 +86,12 @@ def sequence_levels(features: Features, rng: np.random.Generator) -> Levels:
     return levels
 
 
+def shake_of(features: Features) -> Float[np.ndarray, " token"]:
+    """How far each token of a given structure is moved in training, angstrom."""
+    atom = features["mol_type"] == MolType.ATOM
+    return np.where(atom, ATOM_SHAKE, RESIDUE_SHAKE)
+
+
 def resolved(features: Features) -> Bool[np.ndarray, "token slot"]:
     """Atoms with a known position."""
     return features["coord_mask"].astype(bool)
@@ -94,7 +107,7 @@ def inverse_folding_levels(features: Features, rng: np.random.Generator) -> Leve
     if rng.random() < 0.3:
         visible |= resolved(features) & ~hide[:, None]
     sigma = np.zeros(visible.shape, np.float32)
-    return Levels(hide_identity=hide, visible=visible, sigma=sigma, jitter=0.2)
+    return Levels(hide_identity=hide, visible=visible, sigma=sigma, shake=shake_of(features))
 
 
 def log_normal_sigma(
@@ -115,7 +128,7 @@ def fold_levels(features: Features, rng: np.random.Generator) -> Levels:
 def side_chain_levels(features: Features, rng: np.random.Generator) -> Levels:
     """Backbone given, side chains noised; at times some residues show neither name nor atoms.
 
-    The hidden residues and the jitter of the backbone keep few chains from being learned by heart.
+    The hidden residues and the shaken backbone keep few chains from being learned by heart.
     """
     real = features["token_mask"] > 0
     share = 0.0 if rng.random() < 0.6 else rng.uniform(0.0, 0.9)
@@ -123,9 +136,9 @@ def side_chain_levels(features: Features, rng: np.random.Generator) -> Levels:
     backbone = backbone_mask(features["mol_type"])
     visible = resolved(features) & (backbone | ~hide[:, None])
     most = SIDE_CHAIN_SIGMA_MAX
-    level = most if rng.random() < 0.35 else log_normal_sigma(rng, 2.0, 1.3, most)
+    level = most if rng.random() < 0.5 else log_normal_sigma(rng, 1.0, 1.3, most)
     sigma = np.where(visible & ~backbone, np.float32(level), np.float32(0.0))
-    return Levels(hide_identity=hide, visible=visible, sigma=sigma, jitter=0.2)
+    return Levels(hide_identity=hide, visible=visible, sigma=sigma, shake=shake_of(features))
 
 
 def codesign_levels(features: Features, rng: np.random.Generator) -> Levels:
@@ -170,6 +183,31 @@ def canonical_rotation(
     return np.asarray(axes, np.float32)
 
 
+def shaken(
+    coords: Float[np.ndarray, "token slot 3"],
+    amount: Float[np.ndarray, " token"],
+    rng: np.random.Generator,
+) -> Float[np.ndarray, "token slot 3"]:
+    """Every token shifted and turned a little, at random, as a rigid body.
+
+    Independent noise of 0.2 angstrom on the atoms would turn the frame of a residue by ten degrees
+    and its side chain with it. Here a residue stays what it is, and only what lies around it gets
+    blurred.
+
+    Args:
+        coords: Positions, angstrom.
+        amount: Standard deviation of the shift along each axis, angstrom; that of the turn about
+            each axis moves an atom at a distance of `SHAKE_ARM` as far.
+        rng: Source of both.
+    """
+    scale = amount[:, None]
+    turns = Rotation.from_rotvec(rng.normal(size=(len(coords), 3)) * scale / SHAKE_ARM)
+    shift = rng.normal(size=(len(coords), 3)) * scale
+    pivot = coords[:, REPRESENTATIVE_SLOT, None]
+    moved = (coords - pivot) @ turns.as_matrix().swapaxes(1, 2) + pivot + shift[:, None]
+    return np.asarray(moved, np.float32)
+
+
 def corrupt(
     features: Features, levels: Levels, rng: np.random.Generator, *, rotate: bool = True
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
@@ -179,10 +217,10 @@ def corrupt(
         features: Clean padded arrays of `biomol.data.scaling.PropertyScale.features`.
         levels: What is hidden.
         rng: Source of the rotation and the noise.
-        rotate: Turn the structure and count its residues from a random number, so that neither is
-            learned by heart. A structure of which something is given is turned at random; one
-            that is all noise is brought into its own pose: it may be answered in any, and the
-            sampler stays in the one that the network chose.
+        rotate: Shake and turn the structure and count its residues from a random number, so that
+            none of it is learned by heart. A structure of which something is given is turned at
+            random; one that is all noise is brought into its own pose: it may be answered in any,
+            and the sampler stays in the one that the network chose.
 
     Returns:
         Rows of `Inputs` and `Targets` by field name.
@@ -198,6 +236,8 @@ def corrupt(
         clean = features["coords"].astype(np.float32)
         centre = clean[known].mean(axis=0)
         turned = clean - centre
+        if rotate and levels.shake is not None:
+            turned = shaken(turned, levels.shake, rng)
         if rotate:
             res_index = res_index + rng.integers(0, LARGEST_NUMBER, dtype=np.int32)
             rotation = canonical_rotation(turned[known]) if free else random_rotation(rng)
@@ -205,8 +245,7 @@ def corrupt(
         coords = np.where(known[..., None], turned, np.float32(0.0))
     sigma = np.where(visible, levels.sigma, 0.0).astype(np.float32)
     noise = rng.standard_normal(coords.shape, dtype=np.float32)
-    spread = np.sqrt(sigma**2 + levels.jitter**2)
-    positions = np.where(visible[..., None], coords + spread[..., None] * noise, 0.0)
+    positions = np.where(visible[..., None], coords + sigma[..., None] * noise, 0.0)
     atom_token = features["mol_type"] == MolType.ATOM
     chemistry = atom_token & ~hide
     num_properties = len(features["prop"])

@@ -21,11 +21,12 @@ from biomol.data.datasets.dataset import Dataset
 from biomol.data.datasets.folder import load_folder
 from biomol.data.datasets.structures import load_structures
 from biomol.data.features import BUCKETS, bucket_of
+from biomol.data.offsets import mean_offsets
 from biomol.data.scaling import PropertyScale
 from biomol.data.sources import Source
 from biomol.io.rejection import Rejection
 from scimind.errors import ConfigError, InputError
-from scimind.typing import Int
+from scimind.typing import Float, Int
 
 _log = logging.getLogger(__name__)
 
@@ -54,6 +55,13 @@ class Prepared:
     def digests(self) -> dict[str, str]:
         """Digest of each data set."""
         return {name: dataset.digest for name, dataset in self.datasets.items()}
+
+    def offsets(self) -> Float[np.ndarray, "identity slot 3"]:
+        """`mean_offsets` of the structures that are trained on."""
+        complexes = self.datasets.get("complexes")
+        if complexes is None:
+            return mean_offsets(())
+        return mean_offsets(complexes.records[int(index)] for index in complexes.split.train)
 
 
 @dataclass(frozen=True, eq=False)
@@ -272,7 +280,9 @@ def _add_structures(
     prepared: Prepared, config: DataConfig, dataset: Dataset, paths: Sequence[Path]
 ) -> None:
     prepared.datasets["complexes"] = replace(dataset, name="complexes")
-    inverse, structure = {"inverse_folding": 1.0}, {"fold": 0.2, "side_chains": 0.8}
+    inverse, side_chains, fold = (
+        {name: 1.0} for name in ("inverse_folding", "side_chains", "fold")
+    )
     parts = [("complexes/structure", {"fold": 0.4, "side_chains": 0.3, "codesign": 0.3}, 0.3)]
     try:
         chains = load_structures(paths, name="chains", unit="chain")
@@ -280,7 +290,11 @@ def _add_structures(
         _log.info("no single chains are trained on: %s", error.message)
     else:
         prepared.datasets["chains"] = chains
-        parts += [("chains/inverse_folding", inverse, 1.5), ("chains/structure", structure, 2.5)]
+        parts += [
+            ("chains/inverse_folding", inverse, 1.5),
+            ("chains/side_chains", side_chains, 2.0),
+            ("chains/fold", fold, 0.5),
+        ]
         if config.overfit:
             prepared.sources.append(_memorised(chains, config))
     for name, presets, weight in parts:

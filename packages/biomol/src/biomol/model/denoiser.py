@@ -18,7 +18,7 @@ from biomol.model.geometry import to_global, to_local
 from biomol.model.prior import AtomPrior
 from biomol.model.trunk import PairBias, TokenAttention
 from scimind.nn import LayerNorm, Linear
-from scimind.ops import spread
+from scimind.ops import dropout, fold_in, spread
 from scimind.typing import Float, Int
 
 
@@ -37,9 +37,11 @@ class DenoiserBlock(nn.Cell):
         self.transition_norm = LayerNorm(dim, affine=False)
         self.expand = Linear(dim, config.mlp_ratio * dim, activation="gelu", rng=rng)
         self.contract = Linear(config.mlp_ratio * dim, dim, rng=rng, init="residual")
+        self.rate = config.dropout
 
     def construct(
         self,
+        key: Int[Tensor, "2"],
         x: Float[Tensor, "batch token dim"],
         condition: Float[Tensor, "batch dim"],
         bias: Float[Tensor, "batch head token token"],
@@ -48,9 +50,14 @@ class DenoiserBlock(nn.Cell):
         modulation = spread(self.modulation(condition).expand_dims(1), (batch, tokens, 6 * dim))
         shift, scale, gate, shift_mlp, scale_mlp, gate_mlp = ops.split(modulation, dim, axis=-1)
         mixed = self.attend(self.attention_norm(x) * (1.0 + scale) + shift, bias)
+        if self.rate > 0.0 and self.training:
+            mixed = dropout(mixed, fold_in(key, 0), self.rate)
         x = x + mixed * (1.0 + gate)
         hidden = self.expand(self.transition_norm(x) * (1.0 + scale_mlp) + shift_mlp)
-        return x + self.contract(hidden) * (1.0 + gate_mlp)
+        update = self.contract(hidden)
+        if self.rate > 0.0 and self.training:
+            update = dropout(update, fold_in(key, 1), self.rate)
+        return x + update * (1.0 + gate_mlp)
 
 
 class Denoiser(nn.Cell):
@@ -65,7 +72,7 @@ class Denoiser(nn.Cell):
         super().__init__()
         dim = config.dim_single
         self.sigma_data = config.sigma_data
-        self.prior = AtomPrior(config)
+        self.prior = AtomPrior(config, rng)
         self.single = Linear(dim, dim, rng=rng)
         coordinates = NUM_SLOTS * (3 + 3 + 1) + 2 * FOURIER_SIZE
         self.coordinates = Linear(coordinates, dim, bias=False, rng=rng)
@@ -79,6 +86,7 @@ class Denoiser(nn.Cell):
 
     def construct(
         self,
+        key: Int[Tensor, "2"],
         single: Float[Tensor, "batch token single"],
         pair: Float[Tensor, "batch token token pair"],
         token_mask: Float[Tensor, "batch token"],
@@ -88,14 +96,17 @@ class Denoiser(nn.Cell):
         sigma: Float[Tensor, "batch token slot"],
         rotation: Float[Tensor, "batch token 3 3"],
         reliability: Float[Tensor, "batch token"],
+        near: Float[Tensor, "batch token backbone"],
     ) -> Float[Tensor, "batch token slot 3"]:
         batch, tokens = token_mask.shape
         rep = REPRESENTATIVE_SLOT
         blend = reliability.reshape((batch, tokens, 1, 1))
-        base = self.prior.mean(positions, sigma, token, rotation, reliability)
+        base = self.prior.mean(positions, sigma, token, rotation, reliability, near)
         width = self.prior.width(sigma)
         total = ops.sqrt(ops.square(sigma) + ops.square(width))
-        scaled = (positions - base) / total.expand_dims(-1) * atom_visible.expand_dims(-1)
+        # the linear estimate of the offset in units of its width: what is all noise vanishes
+        estimate = width / ops.square(total) * atom_visible
+        scaled = (positions - base) * estimate.expand_dims(-1)
         mean_sigma = ops.exp(
             (ops.log(sigma + 1e-3) * atom_visible).sum(axis=(1, 2))
             / (atom_visible.sum(axis=(1, 2)) + 1e-6)
@@ -136,7 +147,7 @@ class Denoiser(nn.Cell):
         x = self.single(single) + self.coordinates(features)
         biases = self.pair_bias(pair, token_mask)
         for index, block in enumerate(self.blocks):
-            x = block(x, condition, biases[index])
+            x = block(fold_in(key, index), x, condition, biases[index])
         both = self.displacement(self.norm(x)).reshape((batch, tokens, 2 * NUM_SLOTS, 3))
         turned = to_global(rotation, both[:, :, NUM_SLOTS:])
         predicted = both[:, :, :NUM_SLOTS] * (1.0 - blend) + turned * blend

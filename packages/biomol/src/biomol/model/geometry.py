@@ -49,8 +49,12 @@ def token_frames(
     z_axis = cross(x_axis, y_axis)
     rotation = ops.stack((x_axis, y_axis, z_axis), axis=-2)
     present = visible[:, :, first] * visible[:, :, centre] * visible[:, :, third]
-    noise = ops.square(sigma[:, :, centre] / FRAME_RELIABILITY_ANGSTROM)
-    return rotation, present / (1.0 + noise)
+    return rotation, present * reliability_at(sigma[:, :, centre])
+
+
+def reliability_at(sigma: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+    """How far a frame can be relied on with this noise on its atoms, 1 to 0."""
+    return 1.0 / (1.0 + ops.square(sigma / FRAME_RELIABILITY_ANGSTROM))
 
 
 def to_local(

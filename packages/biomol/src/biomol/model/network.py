@@ -10,6 +10,7 @@ from biomol.model.denoiser import Denoiser
 from biomol.model.embedding import InputEmbedding
 from biomol.model.heads import DistogramHead, IdentityHead, PropertyHead, TokenLabelHead
 from biomol.model.trunk import Trunk
+from scimind.ops import fold_in
 from scimind.typing import Float, Int
 
 TRACKS = ("sequence", "geometry", "structure")
@@ -74,7 +75,7 @@ class BioMol(nn.Cell):
         Float[Tensor, "batch token slot 3"] | None,
         Float[Tensor, "batch token token bin"] | None,
     ]:
-        single, pair, rotation, reliability = self.embedding(
+        single, pair, rotation, reliability, near = self.embedding(
             token_mask, mol_type, token, res_index, chain_id, entity_id, charge, chirality, bond,
             topology, atom_visible, positions, sigma, prop_value, prop_given,
             tracks != "sequence",
@@ -88,8 +89,8 @@ class BioMol(nn.Cell):
             labels = self.labels(single)
         if tracks == "structure":
             clean = self.denoiser(
-                single, pair, token_mask, token, atom_visible, positions, sigma, rotation,
-                reliability,
+                fold_in(key, self.config.trunk_blocks), single, pair, token_mask, token,
+                atom_visible, positions, sigma, rotation, reliability, near,
             )  # fmt: skip
             distogram = self.distogram(single, pair)
         return identity, properties, labels, clean, distogram
