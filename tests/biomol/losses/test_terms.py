@@ -15,6 +15,8 @@ from biomol.losses import (
     coordinate_error,
     cross_entropy,
     distance_bins,
+    framed_weight,
+    prior_error,
     smooth_lddt,
     weighted_mean,
 )
@@ -129,6 +131,22 @@ def test_coordinate_error_is_karras_weighted_mean_square():
     assert float(coordinate_error(*arguments).asnumpy()) == pytest.approx(expected, rel=1e-4)
 
 
+def test_the_prior_answers_for_what_hangs_on_known_frames_only():
+    rng = np.random.default_rng(4)
+    target, error = rng.normal(size=(2, 1, 3, 24, 3))
+    sigma = np.broadcast_to(np.array([0.0, 1.0, 1e6])[None, :, None], (1, 3, 24))
+    framed = framed_weight(tensor(sigma), tensor(np.ones((1, 3, 24)))).asnumpy()
+    expected = np.broadcast_to(np.array([1.0, 0.5, 0.0])[None, :, None], framed.shape).copy()
+    expected[..., 1] = 0.0
+    np.testing.assert_allclose(framed, expected, atol=1e-6)
+    width = np.full((1, 3, 24), 1.5)
+    found = prior_error(tensor(target + error), tensor(target), tensor(width), tensor(framed))
+    squares = (error**2).mean(-1) / 1.5**2
+    assert float(found.asnumpy()) == pytest.approx(
+        (squares * framed).sum() / framed.sum(), rel=1e-4
+    )
+
+
 def test_a_mean_of_nothing_is_zero():
     assert float(weighted_mean(tensor([1.0, 2.0]), tensor([0.0, 0.0])).asnumpy()) == 0.0
 
@@ -151,7 +169,7 @@ def test_the_sequence_track_has_no_coordinate_terms(network):
     inputs, targets = noisy_batch(identity=True)
     loss, metrics = evaluate(cell, inputs, targets, "sequence")
     missing = {name for name, value in metrics.items() if np.isnan(value)}
-    assert missing == {"coordinates", "lddt", "bonds", "distogram"}
+    assert missing == {"coordinates", "prior", "lddt", "bonds", "distogram"}
     expected = metrics["identity"] + metrics["properties"] + metrics["token_labels"]
     assert loss == pytest.approx(expected, rel=1e-4)
 
@@ -160,7 +178,10 @@ def test_the_loss_is_the_weighted_sum_of_the_metrics(network):
     inputs, targets = noisy_batch(identity=True)
     _, metrics = evaluate(BioMolLoss(network, LossConfig()), inputs, targets)
     assert all(np.isfinite(value) for value in metrics.values()), metrics
-    names = ("identity", "coordinates", "lddt", "bonds", "distogram", "properties", "token_labels")
+    names = (
+        "identity", "coordinates", "prior", "lddt", "bonds", "distogram", "properties",
+        "token_labels",
+    )  # fmt: skip
     for name in names:
         only = LossConfig(**{other: 2.0 if other == name else 0.0 for other in names})
         loss, _ = evaluate(BioMolLoss(network, only), inputs, targets)

@@ -10,7 +10,7 @@ from biomol.chem.vocab import NUM_TOKENS, SLOT_NAMES, TOKENS
 from biomol.data.noise import backbone_mask
 from biomol.data.offsets import mean_offsets
 from biomol.model.geometry import token_frames
-from biomol.model.prior import BACKBONE_SIZE, OFFSET_ANGSTROM, AtomPrior
+from biomol.model.prior import OFFSET_ANGSTROM, SURROUNDINGS_SIZE, AtomPrior
 from small_complexes import batch_of, features_of, forward, hidden, molecule, peptide, small_network
 
 pytestmark = pytest.mark.usefixtures("runtime")
@@ -51,8 +51,8 @@ def prior_of(network, inputs):
     )
     frames = token_frames(positions, visible, sigma)
     prior = network.denoiser.prior
-    near = Tensor(np.zeros((*inputs.token.shape, BACKBONE_SIZE), np.float32))
-    mean = prior.mean(positions, sigma, token, *frames, near)
+    surroundings = Tensor(np.zeros((*inputs.token.shape, SURROUNDINGS_SIZE), np.float32))
+    mean = prior.mean(positions, sigma, token, *frames, surroundings)
     return mean.asnumpy()[0], prior.width(sigma).asnumpy()[0]
 
 

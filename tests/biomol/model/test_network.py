@@ -122,12 +122,13 @@ def test_padding_changes_nothing(pair_update):
         inputs.sigma[0, :12] = 2.0 * inputs.atom_visible[0, :12]
         results.append(forward(network, inputs, "structure"))
     for other in results[1:]:
-        identity, values, labels, clean, distogram = other
+        identity, values, labels, clean, distogram, expected = other
         np.testing.assert_allclose(identity[:, :12], results[0][0], atol=1e-4)
         np.testing.assert_allclose(values, results[0][1], atol=1e-4)
         np.testing.assert_allclose(labels[:, :12], results[0][2], atol=1e-4)
         np.testing.assert_allclose(clean[:, :12], results[0][3], atol=1e-4)
         np.testing.assert_allclose(distogram[:, :12, :12], results[0][4], atol=1e-4)
+        np.testing.assert_allclose(expected[:, :12], results[0][5], atol=1e-4)
 
 
 def test_complexes_of_a_batch_do_not_see_each_other(network):
@@ -251,10 +252,10 @@ def test_only_the_structure_track_answers_with_positions(network):
         shapes = [None if x is None else x.shape for x in outputs]
         assert shapes[:3] == [(1, 12, 67), (1, 2), (1, 12, 3)]
         if tracks == "structure":
-            assert shapes[3:] == [(1, 12, 24, 3), (1, 12, 12, 32)]
+            assert shapes[3:] == [(1, 12, 24, 3), (1, 12, 12, 32), (1, 12, 24, 3)]
             np.testing.assert_allclose(outputs[4], outputs[4].swapaxes(1, 2), atol=1e-5)
         else:
-            assert shapes[3:] == [None, None]
+            assert shapes[3:] == [None] * 3
 
 
 def test_a_network_without_outputs_has_no_heads_for_them():
@@ -263,7 +264,7 @@ def test_a_network_without_outputs_has_no_heads_for_them():
     assert not any(name.startswith(("properties.", "labels.")) for name in names)
     features = features_of(peptide(), 12)
     inputs, _ = batch_of([features], [hidden(features)])
-    assert forward(network, inputs, "sequence")[1:] == [None] * 4
+    assert forward(network, inputs, "sequence")[1:] == [None] * 5
 
 
 def test_the_seed_fixes_the_initial_weights():

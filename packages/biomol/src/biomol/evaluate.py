@@ -125,6 +125,7 @@ def _tasks(config: EvaluateConfig) -> list[tuple[Task, bool]]:
                 chains=tuple(config.data.chains),
                 variant=config.data.variant,
                 num_steps=config.num_steps,
+                noise=config.noise,
                 seed=config.seed,
             )
             found.append((task, name == _ALL))

@@ -8,7 +8,7 @@ from mindspore import Tensor, nn, ops
 from biomol.chem.vocab import REPRESENTATIVE_SLOT
 from biomol.config.loss import LossConfig
 from biomol.model.encoding import one_hot
-from biomol.model.geometry import pair_distances, superpose
+from biomol.model.geometry import pair_distances, reliability_at, superpose
 from biomol.model.network import BioMol
 from scimind.ops import spread
 from scimind.typing import Float, Int
@@ -53,6 +53,30 @@ def coordinate_error(
     return weighted_mean(per_complex, has_atoms)
 
 
+def prior_error(
+    expected: Float[Tensor, "batch token slot 3"],
+    target: Float[Tensor, "batch token slot 3"],
+    width: Float[Tensor, "batch token slot"],
+    weight: Float[Tensor, "batch token slot"],
+) -> Float[Tensor, ""]:
+    """Mean squared deviation of what the prior expects, in units of its width.
+
+    The coordinate error trains the prior only as far as noise hides the atoms; this at every level.
+    """
+    squared = ops.square(expected - target).sum(axis=-1) / (3.0 * ops.square(width))
+    return weighted_mean(squared, weight)
+
+
+def framed_weight(
+    sigma: Float[Tensor, "batch token slot"], weight: Float[Tensor, "batch token slot"]
+) -> Float[Tensor, "batch token slot"]:
+    """Weight of each atom that its token's frame says something about: not the frame's origin."""
+    known = reliability_at(sigma[..., REPRESENTATIVE_SLOT]).expand_dims(-1)
+    others = np.ones((1, 1, weight.shape[-1]), np.float32)
+    others[..., REPRESENTATIVE_SLOT] = 0.0
+    return weight * spread(known, weight.shape) * spread(Tensor(others), weight.shape)
+
+
 def smooth_lddt(
     distance: Float[Tensor, "batch token token"],
     true_distance: Float[Tensor, "batch token token"],
@@ -74,8 +98,8 @@ def distance_bins(distance: Float[Tensor, "*batch"], count: int) -> Int[Tensor, 
 
 
 METRICS = (
-    "identity", "identity_accuracy", "coordinates", "lddt", "bonds", "distogram", "properties",
-    "token_labels", "token_label_accuracy",
+    "identity", "identity_accuracy", "coordinates", "prior", "lddt", "bonds", "distogram",
+    "properties", "token_labels", "token_label_accuracy",
 )  # fmt: skip
 
 
@@ -141,6 +165,7 @@ class BioMolLoss(nn.Cell):
     def structure_terms(
         self,
         clean: Float[Tensor, "batch token slot 3"],
+        expected: Float[Tensor, "batch token slot 3"],
         distogram: Float[Tensor, "batch token token bin"],
         visible: Float[Tensor, "batch token slot"],
         positions: Float[Tensor, "batch token slot 3"],
@@ -150,10 +175,11 @@ class BioMolLoss(nn.Cell):
         coords: Float[Tensor, "batch token slot 3"],
         weight: Float[Tensor, "batch token slot"],
         align: Float[Tensor, " batch"],
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """Coordinate error, smooth lDDT, bond error, distogram entropy, and numbers of pairs.
+    ) -> tuple[tuple[Tensor, Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]:
+        """Coordinate and prior error, smooth lDDT, bond error, distogram entropy; and counts.
 
-        The last two are how many complexes have pairs to compare, and how many pairs are bonded.
+        The counts are how many complexes have pairs to compare, how many pairs are bonded, and the
+        weight of the atoms in known frames.
         """
         batch, tokens, slots = weight.shape
         flat_target = coords.reshape((batch, tokens * slots, 3))
@@ -166,6 +192,8 @@ class BioMolLoss(nn.Cell):
         target = target.reshape((batch, tokens, slots, 3))
         width = self.network.denoiser.prior.width(sigma)
         coordinates = coordinate_error(clean, target, sigma, width, weight)
+        framed = framed_weight(sigma, weight)
+        prior = prior_error(expected, target, width, framed)
 
         rep = REPRESENTATIVE_SLOT
         moved = weight[:, :, rep]
@@ -182,10 +210,9 @@ class BioMolLoss(nn.Cell):
         bonded = ops.logical_or(bonded, bond == 5).astype(pair.dtype) * pair
         bonds = weighted_mean(ops.abs(distance - true_distance), bonded)
         entropy = cross_entropy(distogram, distance_bins(true_distance, self.bins))
-        return (
-            coordinates, weighted_mean(lddt, has_pairs), bonds, weighted_mean(entropy, pair),
-            has_pairs.sum(), bonded.sum(),
-        )  # fmt: skip
+        terms = (coordinates, prior, weighted_mean(lddt, has_pairs), bonds,
+                 weighted_mean(entropy, pair))  # fmt: skip
+        return terms, (has_pairs.sum(), bonded.sum(), framed.sum())
 
     def construct(
         self,
@@ -216,7 +243,7 @@ class BioMolLoss(nn.Cell):
         token_label: Int[Tensor, "batch token label"],
         token_label_weight: Float[Tensor, "batch token label"],
     ) -> tuple[Float[Tensor, ""], Float[Tensor, " metric"]]:
-        identity_logits, values, labels, clean, distogram = self.network(
+        identity_logits, values, labels, clean, distogram, expected = self.network(
             key, tracks, token_mask, mol_type, token, res_index, chain_id, entity_id, charge,
             chirality, bond, topology, atom_visible, positions, sigma, prop_value, prop_given,
         )  # fmt: skip
@@ -226,7 +253,8 @@ class BioMolLoss(nn.Cell):
         has_identity = restype_weight.sum() > 0
         loss = config.identity * identity
         properties, token_labels, label_accuracy = missing, missing, missing
-        coordinates, lddt, bonds, distances = missing, missing, missing, missing
+        coordinates, expectation, lddt = missing, missing, missing
+        bonds, distances = missing, missing
         if values is not None:
             term = self.property_term(values, prop, prop_weight)
             loss = loss + config.properties * term
@@ -238,15 +266,19 @@ class BioMolLoss(nn.Cell):
             token_labels = ops.select(has_labels, term, missing)
             label_accuracy = ops.select(has_labels, hits, missing)
         if tracks == "structure":
-            error, score, bond_error, entropy, num_pairs, num_bonded = self.structure_terms(
-                clean, distogram, atom_visible, positions, sigma, bond, topology, coords,
+            terms, counts = self.structure_terms(
+                clean, expected, distogram, atom_visible, positions, sigma, bond, topology, coords,
                 coord_weight, align,
             )  # fmt: skip
+            error, prior, score, bond_error, entropy = terms
+            num_pairs, num_bonded, framed = counts
             has_pairs = num_pairs > 0
-            loss = loss + config.coordinates * error + config.bonds * bond_error
+            loss = loss + config.coordinates * error + config.prior * prior
+            loss = loss + config.bonds * bond_error
             loss = loss + config.distogram * entropy
             loss = loss + config.lddt * ops.select(has_pairs, 1.0 - score, ops.zeros_like(score))
             coordinates = ops.select(coord_weight.sum() > 0, error, missing)
+            expectation = ops.select(framed > 0, prior, missing)
             lddt = ops.select(has_pairs, score, missing)
             distances = ops.select(has_pairs, entropy, missing)
             bonds = ops.select(num_bonded > 0, bond_error, missing)
@@ -254,7 +286,8 @@ class BioMolLoss(nn.Cell):
             (
                 ops.select(has_identity, identity, missing),
                 ops.select(has_identity, accuracy, missing),
-                coordinates, lddt, bonds, distances, properties, token_labels, label_accuracy,
+                coordinates, expectation, lddt, bonds, distances, properties, token_labels,
+                label_accuracy,
             )
         )  # fmt: skip
         return loss, metrics

@@ -38,6 +38,8 @@ class EvaluateConfig(RunConfig):
             the checkpoint has the outputs for.
         data: Where the benchmark data are.
         num_steps: Steps of the structure sampler; each task's own by default.
+        noise: Scale of its initial noise: 1 samples, 0 gives the central answer; each task's own
+            by default.
         limit: Score only the first items, for a quick look; 0 scores all.
         resamples: Bootstrap resamples behind the confidence intervals.
     """
@@ -46,6 +48,7 @@ class EvaluateConfig(RunConfig):
     task: str | list[str] = "all"
     data: EvaluateDataConfig = field(default_factory=EvaluateDataConfig)
     num_steps: int | None = None
+    noise: float | None = None
     limit: int = 0
     resamples: int = 1000
 
@@ -58,3 +61,5 @@ class EvaluateConfig(RunConfig):
             raise ValueError(f"limit={self.limit} must be 0 (all items) or positive")
         if self.num_steps is not None and self.num_steps < 1:
             raise ValueError(f"num_steps={self.num_steps} must be at least 1")
+        if self.noise is not None and self.noise < 0:
+            raise ValueError(f"noise={self.noise} must be 0 (the central answer) or positive")

@@ -12,6 +12,7 @@ class LossConfig:
     Attributes:
         identity: Cross-entropy of hidden identities.
         coordinates: Mean squared deviation in units of the noise level.
+        prior: Mean squared deviation of what is expected of a residue by its surroundings alone.
         lddt: One minus the smooth lDDT of representative atoms.
         bonds: Deviation of bonded and 1-3, 1-4 distances, per angstrom.
         distogram: Cross-entropy of binned distances.
@@ -21,6 +22,7 @@ class LossConfig:
 
     identity: float = 1.0
     coordinates: float = 1.0
+    prior: float = 1.0
     lddt: float = 1.0
     bonds: float = 0.3
     distogram: float = 0.2

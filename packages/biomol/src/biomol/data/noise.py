@@ -23,7 +23,7 @@ SIGMA_MAX = 160.0
 SIDE_CHAIN_SIGMA_MAX = 20.0
 """Noise that hides side chains completely when their CA is given: 16 times their spread."""
 
-RESIDUE_SHAKE, ATOM_SHAKE = 0.3, 0.1
+RESIDUE_SHAKE, ATOM_SHAKE = 0.2, 0.05
 """How far the tokens of a given structure are moved, angstrom; see `shaken`."""
 
 SHAKE_ARM = 2.6
@@ -131,7 +131,7 @@ def side_chain_levels(features: Features, rng: np.random.Generator) -> Levels:
     The hidden residues and the shaken backbone keep few chains from being learned by heart.
     """
     real = features["token_mask"] > 0
-    share = 0.0 if rng.random() < 0.6 else rng.uniform(0.0, 0.9)
+    share = 0.0 if rng.random() < 0.4 else rng.uniform(0.0, 0.9)
     hide = (rng.random(len(real)) < share) & real
     backbone = backbone_mask(features["mol_type"])
     visible = resolved(features) & (backbone | ~hide[:, None])

@@ -18,7 +18,7 @@ from biomol.model.embedding import NUM_BOND_TYPES, NUM_CHIRALITY, NUM_TOPOLOGY
 from biomol.model.encoding import FOURIER_SIZE
 from biomol.model.geometry import NEIGHBOUR_SLOTS, PAIR_FEATURE_SIZE
 from biomol.model.network import TRACKS
-from biomol.model.prior import BACKBONE_SIZE
+from biomol.model.prior import SURROUNDINGS_SIZE
 
 TRAINING_FACTOR = 3
 """Operations of a training step over those of a forward pass: the gradient of a product is two."""
@@ -92,7 +92,7 @@ def affine_maps(config: ModelConfig) -> Iterator[Affine]:
         yield from _token_block(config, "sequence")
 
     yield Affine("token", dim, dim, tracks="structure")
-    yield Affine("token", NUM_TOKENS + BACKBONE_SIZE, 2 * dim, tracks="structure")
+    yield Affine("token", NUM_TOKENS + SURROUNDINGS_SIZE, 2 * dim, tracks="structure")
     yield Affine("token", 2 * dim, NUM_SLOTS * 3, tracks="structure")
     yield Affine("token", NUM_SLOTS * 7 + 2 * FOURIER_SIZE, dim, False, "structure")
     yield Affine("complex", 2 * FOURIER_SIZE + 1, dim, tracks="structure")

@@ -21,6 +21,12 @@ from scimind.nn import LayerNorm, Linear
 from scimind.ops import dropout, fold_in, spread
 from scimind.typing import Float, Int
 
+BYPASS = 0.5
+"""Share of complexes whose residues are corrected by nothing but the prior, where there is dropout.
+
+A stochastic depth (Huang et al. 2016) that keeps what the blocks add to few training chains small.
+"""
+
 
 class DenoiserBlock(nn.Cell):
     """Transformer block modulated by the noise level of the whole complex (adaLN-zero).
@@ -61,7 +67,7 @@ class DenoiserBlock(nn.Cell):
 
 
 class Denoiser(nn.Cell):
-    """Expected clean positions given noisy ones, the trunk's tokens and pairs.
+    """Expected clean positions given noisy ones, the trunk's tokens and pairs; and of the prior.
 
     Each atom has its own noise level and its own Gaussian prior, see `AtomPrior`. With one common
     level this is the preconditioning of Karras et al., Elucidating the Design Space of Diffusion
@@ -72,6 +78,7 @@ class Denoiser(nn.Cell):
         super().__init__()
         dim = config.dim_single
         self.sigma_data = config.sigma_data
+        self.rate = config.dropout
         self.prior = AtomPrior(config, rng)
         self.single = Linear(dim, dim, rng=rng)
         coordinates = NUM_SLOTS * (3 + 3 + 1) + 2 * FOURIER_SIZE
@@ -96,12 +103,12 @@ class Denoiser(nn.Cell):
         sigma: Float[Tensor, "batch token slot"],
         rotation: Float[Tensor, "batch token 3 3"],
         reliability: Float[Tensor, "batch token"],
-        near: Float[Tensor, "batch token backbone"],
-    ) -> Float[Tensor, "batch token slot 3"]:
+        surroundings: Float[Tensor, "batch token surrounding"],
+    ) -> tuple[Float[Tensor, "batch token slot 3"], Float[Tensor, "batch token slot 3"]]:
         batch, tokens = token_mask.shape
         rep = REPRESENTATIVE_SLOT
         blend = reliability.reshape((batch, tokens, 1, 1))
-        base = self.prior.mean(positions, sigma, token, rotation, reliability, near)
+        base = self.prior.mean(positions, sigma, token, rotation, reliability, surroundings)
         width = self.prior.width(sigma)
         total = ops.sqrt(ops.square(sigma) + ops.square(width))
         # the linear estimate of the offset in units of its width: what is all noise vanishes
@@ -149,9 +156,16 @@ class Denoiser(nn.Cell):
         for index, block in enumerate(self.blocks):
             x = block(fold_in(key, index), x, condition, biases[index])
         both = self.displacement(self.norm(x)).reshape((batch, tokens, 2 * NUM_SLOTS, 3))
-        turned = to_global(rotation, both[:, :, NUM_SLOTS:])
+        inner = both[:, :, NUM_SLOTS:]
+        if self.rate > 0.0 and self.training:
+            # half of the complexes are answered by the prior alone
+            share = ops.ones((batch, 1, 1, 1), inner.dtype)
+            share = dropout(share, fold_in(key, len(self.blocks)), BYPASS) * (1.0 - BYPASS)
+            inner = inner * spread(share, inner.shape)
+        turned = to_global(rotation, inner)
         predicted = both[:, :, :NUM_SLOTS] * (1.0 - blend) + turned * blend
         keep = ops.square(width / total).expand_dims(-1)
         step = (sigma * width / total).expand_dims(-1)
         clean = positions * keep + base * (1.0 - keep) + predicted * step
-        return clean * atom_visible.expand_dims(-1)
+        shown = atom_visible.expand_dims(-1)
+        return clean * shown, base * shown

@@ -19,6 +19,7 @@ from biomol.model.encoding import (
 from biomol.model.geometry import (
     NEIGHBOUR_SLOTS,
     PAIR_FEATURE_SIZE,
+    RADIAL_SIZE,
     adjacent_residues,
     pair_features,
     to_local,
@@ -212,7 +213,7 @@ class InputEmbedding(nn.Cell):
         Float[Tensor, "batch token token pair"],
         Float[Tensor, "batch token 3 3"] | None,
         Float[Tensor, "batch token"] | None,
-        Float[Tensor, "batch token backbone"] | None,
+        Float[Tensor, "batch token surrounding"] | None,
     ]:
         if with_geometry:
             rotation, reliability = token_frames(positions, atom_visible, sigma)
@@ -222,13 +223,14 @@ class InputEmbedding(nn.Cell):
             near = adjacent_residues(positions, atom_visible, rotation, res_index, chain_id)
             near = near / BOND_ANGSTROM * reliability.reshape((*reliability.shape, 1, 1))
             local = ops.cat((local * known.expand_dims(-1), near), axis=2)
-            near = near.reshape((*reliability.shape, -1))
             geometry = pair_features(positions, atom_visible, sigma, rotation, reliability)
+            crowd = ops.log1p(geometry[..., :RADIAL_SIZE].sum(axis=2))
+            surroundings = ops.cat((near.reshape((*reliability.shape, -1)), crowd), axis=-1)
         else:
-            rotation, reliability, near, local, geometry = None, None, None, None, None
+            rotation, reliability, surroundings, local, geometry = None, None, None, None, None
         single = self.single(
             token_mask, mol_type, token, res_index, chain_id, charge, chirality,
             atom_visible, sigma, local, prop_value, prop_given, with_geometry,
         )  # fmt: skip
         pair = self.pair(mol_type, res_index, chain_id, entity_id, bond, topology, geometry)
-        return single, pair, rotation, reliability, near
+        return single, pair, rotation, reliability, surroundings

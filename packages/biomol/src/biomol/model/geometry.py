@@ -136,7 +136,9 @@ def _weighted(
 SIDE_POINT = (-0.84, -1.24, -1.94)
 """Where side chains are, in the frame of their residue: 1.6 bonds along CA-CB (ideal geometry)."""
 
-PAIR_FEATURE_SIZE = 16 + 16 + 8 + 8 + 3 + 9 + 1
+RADIAL_SIZE = 16 + 16
+"""Leading pair features: how near the other token is, by its centre and by its side chain."""
+PAIR_FEATURE_SIZE = RADIAL_SIZE + 8 + 8 + 3 + 9 + 1
 
 
 def pair_features(

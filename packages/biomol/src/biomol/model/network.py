@@ -28,9 +28,9 @@ class BioMol(nn.Cell):
 
     Returns of ``construct``: identity logits ``(B, N, NUM_TOKENS)``, property values ``(B, P)``
     (standardised, or logits of binary ones), token-label logits ``(B, N, sum of classes)``,
-    clean positions ``(B, N, 24, 3)`` in angstrom and distogram logits ``(B, N, N, bins)``; the last
-    two are None unless ``tracks == "structure"``, the second and third None where the
-    configuration names none.
+    clean positions ``(B, N, 24, 3)`` in angstrom, distogram logits ``(B, N, N, bins)``, and the
+    positions ``(B, N, 24, 3)`` that the prior of the denoiser expected; the last three are None
+    unless ``tracks == "structure"``, the second and third None where the configuration names none.
     """
 
     def __init__(self, config: ModelConfig, seed: int = 0) -> None:
@@ -74,23 +74,24 @@ class BioMol(nn.Cell):
         Float[Tensor, "batch token logit"] | None,
         Float[Tensor, "batch token slot 3"] | None,
         Float[Tensor, "batch token token bin"] | None,
+        Float[Tensor, "batch token slot 3"] | None,
     ]:
-        single, pair, rotation, reliability, near = self.embedding(
+        single, pair, rotation, reliability, surroundings = self.embedding(
             token_mask, mol_type, token, res_index, chain_id, entity_id, charge, chirality, bond,
             topology, atom_visible, positions, sigma, prop_value, prop_given,
             tracks != "sequence",
         )  # fmt: skip
         single, pair = self.trunk(key, single, pair, token_mask)
         identity = self.identity(single)
-        properties, labels, clean, distogram = None, None, None, None
+        properties, labels, clean, distogram, expected = None, None, None, None, None
         if self.has_properties:
             properties = self.properties(single, token_mask)
         if self.has_labels:
             labels = self.labels(single)
         if tracks == "structure":
-            clean = self.denoiser(
+            clean, expected = self.denoiser(
                 fold_in(key, self.config.trunk_blocks), single, pair, token_mask, token,
-                atom_visible, positions, sigma, rotation, reliability, near,
+                atom_visible, positions, sigma, rotation, reliability, surroundings,
             )  # fmt: skip
             distogram = self.distogram(single, pair)
-        return identity, properties, labels, clean, distogram
+        return identity, properties, labels, clean, distogram, expected

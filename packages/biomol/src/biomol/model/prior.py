@@ -17,13 +17,18 @@ from biomol.chem.vocab import (
 )
 from biomol.config.model import ModelConfig
 from biomol.model.encoding import one_hot
-from biomol.model.geometry import NEIGHBOUR_SLOTS, reliability_at, to_global
+from biomol.model.geometry import (
+    NEIGHBOUR_SLOTS,
+    RADIAL_SIZE,
+    reliability_at,
+    to_global,
+)
 from scimind.nn import Linear
 from scimind.typing import Float, Int
 
 OFFSET_ANGSTROM = 10.0
 """Unit of the learned means: a step of the optimizer moves them by ten times its rate."""
-BACKBONE_SIZE = 2 * NEIGHBOUR_SLOTS * 3
+SURROUNDINGS_SIZE = 2 * NEIGHBOUR_SLOTS * 3 + RADIAL_SIZE
 IDENTITY_GAIN = 3.0
 """Brings the one-hot identity to the weight of the positions beside it."""
 
@@ -48,8 +53,8 @@ class AtomPrior(nn.Cell):
     known where the representative atom is, and ``sigma_frame`` where that is known so well that
     the frame of the residue is too. Its mean is the representative atom or, with a known frame,
     where the residue type has this atom in its frame on average, plus a correction for the course
-    of the backbone: what a backbone-dependent rotamer library says, learned. The average starts at
-    the reference conformer, or where `start_at` puts it.
+    of the backbone and for what is near: what a backbone-dependent rotamer library says, learned.
+    The average starts at the reference conformer, or where `start_at` puts it.
     """
 
     def __init__(self, config: ModelConfig, rng: np.random.Generator) -> None:
@@ -58,9 +63,9 @@ class AtomPrior(nn.Cell):
         self.local = config.sigma_local * config.sigma_local
         self.frame = config.sigma_frame * config.sigma_frame
         self.offset = Parameter(self._scaled(reference_offsets()), name="offset")
-        # a wide hidden layer and few inputs: it sees one residue and can learn no chain by heart
-        self.backbone = Linear(
-            NUM_TOKENS + BACKBONE_SIZE, 2 * config.dim_single, activation="gelu", rng=rng
+        # it sees one residue and what is near, so that it can learn no chain by heart
+        self.surroundings = Linear(
+            NUM_TOKENS + SURROUNDINGS_SIZE, 2 * config.dim_single, activation="gelu", rng=rng
         )
         self.correction = Linear(2 * config.dim_single, NUM_SLOTS * 3, rng=rng, init="zeros")
         self.representative = Tensor(np.eye(NUM_SLOTS, dtype=np.float32)[REPRESENTATIVE_SLOT])
@@ -93,17 +98,18 @@ class AtomPrior(nn.Cell):
         token: Int[Tensor, "batch token"],
         rotation: Float[Tensor, "batch token 3 3"],
         reliability: Float[Tensor, "batch token"],
-        near: Float[Tensor, "batch token backbone"],
+        surroundings: Float[Tensor, "batch token surrounding"],
     ) -> Float[Tensor, "batch token slot 3"]:
         """Expected positions, angstrom; the origin for the representative atoms themselves.
 
-        ``near`` are the adjacent residues in the frame of each token, see `adjacent_residues`.
+        ``surroundings`` are the `adjacent_residues` of each token and how many others stand at
+        which distance: log(1 + sum) of the radial `pair_features`.
         """
         batch, tokens = token.shape
         identity = one_hot(token, NUM_TOKENS)
         offset = ops.matmul(identity, self.offset) * OFFSET_ANGSTROM
-        backbone = self.backbone(ops.cat((identity * IDENTITY_GAIN, near), axis=-1))
-        offset = offset + self.correction(backbone)
+        hidden = self.surroundings(ops.cat((identity * IDENTITY_GAIN, surroundings), axis=-1))
+        offset = offset + self.correction(hidden)
         offset = to_global(rotation, offset.reshape((batch, tokens, NUM_SLOTS, 3)))
         guess = positions[:, :, REPRESENTATIVE_SLOT] * self.known(sigma).expand_dims(-1)
         expected = guess.expand_dims(2) + offset * reliability.reshape((batch, tokens, 1, 1))

@@ -41,7 +41,7 @@ class _Forward(nn.Cell):
 
     @ms.jit
     def construct(self, *inputs):  # type: ignore[no-untyped-def]
-        identity, properties, labels, clean, _ = self.network(self.key, self.tracks, *inputs)
+        identity, properties, labels, clean, *_ = self.network(self.key, self.tracks, *inputs)
         outputs: tuple[Tensor, ...] = (identity,)
         if self.network.has_properties:
             outputs = (*outputs, properties)

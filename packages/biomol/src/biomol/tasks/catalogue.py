@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from biomol.tasks.bbbp import Bbbp
 from biomol.tasks.engine import Engine
@@ -47,6 +48,7 @@ def make_task(
     chains: tuple[str, ...] = (),
     variant: str = "",
     num_steps: int | None = None,
+    noise: float | None = None,
     seed: int = 0,
 ) -> Task:
     """A task by its name.
@@ -58,6 +60,7 @@ def make_task(
         chains: Named chains of ``structure``.
         variant: Split of ``flip_gb1``.
         num_steps: Steps of the structure sampler; the task's own default if None.
+        noise: Scale of its initial noise; the task's own default if None.
         seed: Seed of the structure sampler.
 
     Raises:
@@ -69,11 +72,12 @@ def make_task(
         return TableTask(path) if name == "table" else InverseFoldingFile(path, splits)
     if name not in FIXED:
         raise ConfigError(f"task={name!r}: choose of {', '.join((*FIXED, *FROM_FILE, 'all'))}")
-    steps = {} if num_steps is None else {"num_steps": num_steps}
+    chosen = {"num_steps": num_steps, "noise": noise}
+    sampler: dict[str, Any] = {key: value for key, value in chosen.items() if value is not None}
     if name == "structure":
-        return StructureFromSequence(chains=chains, seed=seed, **steps)
+        return StructureFromSequence(chains=chains, seed=seed, **sampler)
     if name == "side_chains":
-        return SideChains(seed=seed, **steps)
+        return SideChains(seed=seed, **sampler)
     if name == "flip_gb1" and variant:
         return FlipGb1(variant)
     return FIXED[name]()

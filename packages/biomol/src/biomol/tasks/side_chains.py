@@ -73,12 +73,14 @@ def _chi_counts(torsions: int) -> Callable[[Any, Any], tuple[float, float]]:
 class SideChains(Task):
     """Positions of side-chain atoms given the identities and the backbone of unseen clusters.
 
-    The model gives its one central answer: a sample from the right distribution would be punished
-    by the deviation with twice the variance of that distribution.
+    The model gives its expected answer: a sample from the right distribution would be punished by
+    the deviation with twice the variance of that distribution.
 
     Args:
         max_tokens: Longer test chains are left out and reported.
-        num_steps: Steps of the sampler.
+        num_steps: Steps of the sampler. One with ``noise=0`` is the expectation, which may lie
+            between two rotamers; more of them go to one.
+        noise: Scale of the initial noise, see `BioMolEngine.structures`.
         seed: Seed of the sampler.
         split_seed: Seed of the cluster split; 0 is that of training by default.
     """
@@ -87,9 +89,14 @@ class SideChains(Task):
     description = "Side-chain placement given the backbone; torsions within 40 degrees."
 
     def __init__(
-        self, max_tokens: int = 384, num_steps: int = 10, seed: int = 0, split_seed: int = 0
+        self,
+        max_tokens: int = 384,
+        num_steps: int = 1,
+        noise: float = 0.0,
+        seed: int = 0,
+        split_seed: int = 0,
     ) -> None:
-        self.max_tokens, self.num_steps = max_tokens, num_steps
+        self.max_tokens, self.num_steps, self.noise = max_tokens, num_steps, noise
         self.seed, self.split_seed = seed, split_seed
 
     def load(self, data_root: Path) -> TaskData:
@@ -116,7 +123,7 @@ class SideChains(Task):
             backbone = np.arange(NUM_SLOTS) < NUM_BACKBONE
             given = [record.coord_mask & backbone for record in records]
             samples = model.structures(
-                records, given, seed=self.seed, num_steps=self.num_steps, noise=0.0
+                records, given, seed=self.seed, num_steps=self.num_steps, noise=self.noise
             )
             return [
                 PredictedStructure(coords=found[0], present=record.atom_mask)
