@@ -7,8 +7,9 @@ import pytest
 
 from fuzzing import molecules
 from fuzzing.campaign import Reader, run_campaign
-from fuzzing.report import record
+from outcomes import RESULTS, keep
 
+COMMAND = "python -m pytest -m nightly tests -k two_thousand_mutants"
 CHECKS = Path(__file__).with_name("checks.py")
 REAL = {
     "mmcif": ("altloc.cif", "TYR.cif"),
@@ -56,5 +57,5 @@ def test_two_thousand_mutants_lose_nothing_silently(kind: str, tmp_path: Path) -
     outcome = run_campaign(
         f"{CHECKS}:check_{kind}", originals(kind, tmp_path), 2000, tmp_path, seed=1
     )
-    record(kind, outcome, seed=1)
+    keep(RESULTS / "fuzz.json", kind, {**outcome.summary(), "seed": 1}, command=COMMAND)
     assert outcome.faults == []

@@ -1,10 +1,12 @@
 """Preconditioning against Karras et al. (2022), table 1."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from mindspore import Tensor
 
-from biomol.chem.geometry import superposition
+from biomol.chem.geometry import random_rotation, superposition
 from biomol.chem.standard import reference_slots
 from biomol.chem.vocab import NUM_TOKENS, SLOT_NAMES, TOKENS
 from biomol.data.noise import backbone_mask
@@ -119,3 +121,45 @@ def test_a_structure_is_recovered_when_no_noise_is_left(silent):
     inputs, targets = batch_of([features], [hidden(features, visible=True, sigma=1e-4)])
     clean = forward(silent, inputs, "structure")[3]
     np.testing.assert_allclose(clean, targets.coords, atol=2e-3)
+
+
+def test_in_training_half_of_the_complexes_are_answered_by_the_prior_alone():
+    network = small_network(dropout=0.1)
+    features = features_of(peptide(), 12)
+    side = ~backbone_mask(features["mol_type"])
+    levels = hidden(features, visible=True, sigma=np.where(side, 3.0, 0.0))
+    inputs, _ = batch_of([features] * 32, [levels] * 32)
+    asked = (inputs.sigma > 0) & (inputs.atom_visible > 0)
+
+    def bypassed():
+        *_, clean, _, expected = forward(network, inputs, "structure")
+        keep = network.config.sigma_frame**2 / (3.0**2 + network.config.sigma_frame**2)
+        alone = inputs.positions * keep + expected * (1.0 - keep)
+        off = np.where(asked, np.abs(clean - alone).max(axis=-1), 0.0).max(axis=(1, 2))
+        return int((off < 1e-3).sum())
+
+    assert bypassed() == 0
+    network.set_train(True)
+    assert 6 <= bypassed() <= 26  # 32 tosses of a coin: outside once in 5,000
+
+
+def test_what_the_prior_expects_turns_with_the_backbone_and_depends_on_it():
+    network = small_network(seed=3)
+    features = features_of(peptide("MKWEFYRLVWGH", seed=5), 12)
+    side = ~backbone_mask(features["mol_type"])
+    levels = hidden(features, visible=True, sigma=np.where(side, 20.0, 0.0))
+    inputs, _ = batch_of([features], [levels])
+    asked = ((inputs.sigma > 0) & (inputs.atom_visible > 0))[0]
+    turn = random_rotation(np.random.default_rng(0))
+
+    def expected(positions):
+        moved = replace(inputs, positions=positions.astype(np.float32))
+        return forward(network, moved, "structure")[5][0]
+
+    before = expected(inputs.positions)
+    np.testing.assert_allclose(
+        expected(inputs.positions @ turn.T + 4.0)[asked], (before @ turn.T + 4.0)[asked], atol=1e-3
+    )
+    bent = inputs.positions.copy()
+    bent[0, 6:] += 3.0  # the residue before the gap keeps its frame and loses its neighbour
+    assert np.abs(expected(bent)[5] - before[5])[asked[5]].max() > 1e-3

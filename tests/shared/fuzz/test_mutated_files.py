@@ -11,9 +11,10 @@ import pytest
 
 from fuzzing.campaign import Reader, run_campaign
 from fuzzing.mutate import COARSE, LOCAL, mutate
-from fuzzing.report import record
+from outcomes import RESULTS, keep
 from scimind.config import save_resolved
 
+COMMAND = "python -m pytest -m nightly tests -k two_thousand_mutants"
 CHECKS = Path(__file__).with_name("checks.py")
 FORMATS = ("yaml", "json", "csv", "npy", "npz")
 
@@ -69,12 +70,13 @@ def test_two_thousand_mutants_are_read_right_or_refused(kind: str, tmp_path: Pat
     outcome = run_campaign(
         f"{CHECKS}:check_{kind}", [original(kind, tmp_path)], 2000, tmp_path, seed=1
     )
-    record(f"shared/{kind}", outcome, seed=1)
+    keep(RESULTS / "fuzz.json", f"shared/{kind}", {**outcome.summary(), "seed": 1}, command=COMMAND)
     assert outcome.faults == []
 
 
 BROKEN = """
 import os, sys, time
+from outcomes import RESULTS, keep
 def crash(path):
     if path.stat().st_size: os.abort()
 def spin(path):
