@@ -9,8 +9,15 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from biomol.data.noise import SIGMA_MAX
+from biomol.io.stereo import count_chirality_matches
 from biomol.sampling.schedule import karras_levels
-from biomol.sampling.structure import euler_step, initial_positions, superpose_onto
+from biomol.sampling.structure import (
+    euler_step,
+    initial_positions,
+    right_hand,
+    superpose_onto,
+)
+from small_complexes import molecule, peptide
 
 
 @given(st.integers(1, 200))
@@ -123,3 +130,23 @@ def test_superposition_of_one_or_two_atoms_moves_the_centre():
         mobile, target = np.random.default_rng(count).normal(size=(2, count, 3))
         moved = superpose_onto(mobile.astype(np.float32), target.astype(np.float32))
         np.testing.assert_allclose(moved.mean(0), target.mean(0), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [molecule("C[C@H](N)C(=O)O"), molecule("C[C@H](F)[C@H](O)Cl"), peptide("ACDE")],
+    ids=["one centre", "two centres", "peptide"],
+)
+def test_of_two_mirror_images_the_right_one_is_answered(record):
+    image = (record.coords * [1, 1, -1]).astype(np.float32)
+    assert count_chirality_matches(record, image).matches == 0
+    for positions in (record.coords, image):
+        found = right_hand(record, positions)
+        count = count_chirality_matches(record, found)
+        assert count.matches == count.total > 0
+        np.testing.assert_array_equal(found, record.coords)
+
+
+def test_a_molecule_without_stereocentres_stays_as_it_is():
+    record = molecule("CCO")
+    assert right_hand(record, record.coords) is record.coords

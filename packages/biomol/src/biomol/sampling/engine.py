@@ -24,7 +24,7 @@ from biomol.model.network import BioMol
 from biomol.sampling.inference import Inference, Outputs, Row
 from biomol.sampling.schedule import karras_levels
 from biomol.sampling.sequence import identity_probabilities, unmask_counts
-from biomol.sampling.structure import euler_step, initial_positions
+from biomol.sampling.structure import euler_step, initial_positions, right_hand
 from scimind.errors import InputError
 from scimind.seeding import numpy_generator
 from scimind.typing import Bool, Float, Int
@@ -350,7 +350,8 @@ class _StructureJob:
         )
 
     def result(self) -> np.ndarray:
-        """Positions in the frame of the input, 0 in empty slots."""
+        """Positions in the frame of the input, of the right hand if free, 0 in empty slots."""
         count = self.record.num_tokens
         exists = (self.given | self.generated)[:count, :, None]
-        return np.where(exists, self.positions[:count] + self.centre, np.float32(0.0))
+        positions = np.where(exists, self.positions[:count] + self.centre, np.float32(0.0))
+        return right_hand(self.record, positions) if self.free else positions

@@ -6,6 +6,8 @@ import numpy as np
 
 from biomol.chem.geometry import superposition
 from biomol.chem.vocab import REPRESENTATIVE_SLOT
+from biomol.data.complex import Complex
+from biomol.io.stereo import count_chirality_matches
 from scimind.typing import Bool, Float
 
 
@@ -15,6 +17,23 @@ def superpose_onto(
     """``mobile`` moved as a rigid body onto ``target`` (least squares, proper rotation)."""
     rotation, translation = superposition(mobile, target)
     return np.asarray(mobile @ rotation.T + translation, np.float32)
+
+
+def right_hand(
+    record: Complex, positions: Float[np.ndarray, "token slot 3"]
+) -> Float[np.ndarray, "token slot 3"]:
+    """Of a structure and its mirror image the one with more stereocentres of the right hand.
+
+    Distances, and so most of what a network learns about a structure without a given part, do not
+    tell the two apart. A structure with as many right as wrong stays as it is.
+
+    Args:
+        record: The molecule, whose reference conformer says what is right.
+        positions: All of its atoms, angstrom.
+    """
+    image = (positions * np.float32([1.0, 1.0, -1.0])).astype(np.float32)
+    mirrored = count_chirality_matches(record, image).matches
+    return image if mirrored > count_chirality_matches(record, positions).matches else positions
 
 
 def initial_positions(
