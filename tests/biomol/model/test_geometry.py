@@ -92,7 +92,7 @@ def test_frames_are_right_handed_and_orthonormal():
     np.testing.assert_allclose(product, np.broadcast_to(np.eye(3), product.shape), atol=1e-4)
     np.testing.assert_allclose(np.linalg.det(frames), 1.0, atol=1e-4)
     np.testing.assert_allclose(
-        reliability.asnumpy()[0][real], 1 / (1 + sigma[0, real, 1] ** 2), rtol=1e-5
+        reliability.asnumpy()[0][real], 1 / (1 + sigma[0, real, :3].max(-1) ** 2), rtol=1e-5
     )
     assert (reliability.asnumpy()[0][~real] == 0).all()
 
@@ -143,11 +143,13 @@ def test_pair_features_are_invariant_to_rotation_and_translation(seed):
     assert np.abs(first - mirrored).max() > 0.1, "handedness must be seen"
 
 
-def neighbours(positions, visible, index, chain):
-    frames, _ = token_frames(tensor(positions), tensor(visible), tensor(0 * visible))
+def neighbours(positions, visible, index, chain, sigma=None):
+    sigma = np.zeros_like(visible) if sigma is None else sigma
+    frames, reliability = token_frames(*map(tensor, (positions, visible, sigma)))
     return adjacent_residues(
-        tensor(positions), tensor(visible), frames, Tensor(index[None]), Tensor(chain[None])
-    ).asnumpy()[0]
+        *map(tensor, (positions, visible, sigma)), frames, reliability,
+        Tensor(index[None]), Tensor(chain[None]),
+    ).asnumpy()[0]  # fmt: skip
 
 
 def test_adjacent_residues_are_seen_in_the_own_frame_and_not_across_a_break():
@@ -169,6 +171,23 @@ def test_adjacent_residues_are_seen_in_the_own_frame_and_not_across_a_break():
     turn = Rotation.random(random_state=3)
     moved = (turn.apply(positions.reshape(-1, 3)).reshape(positions.shape) + 7) * visible[..., None]
     np.testing.assert_allclose(neighbours(moved, visible, index, chain), found, atol=2e-4)
+
+
+def test_an_adjacent_residue_counts_as_far_as_both_are_known():
+    positions, visible, _ = structure()
+    index, chain = np.arange(32, dtype=np.int32), np.zeros(32, np.int32)
+    sure = neighbours(positions, visible, index, chain)
+    sigma = np.zeros_like(visible)
+    sigma[0, 4] = 2.0
+    sigma[0, 7, 2] = 1e6  # one atom of a frame is nothing but noise
+    found = neighbours(positions, visible, index, chain, sigma)
+    np.testing.assert_allclose(found[3, 4:], sure[3, 4:] / 5.0, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found[4], sure[4] / 5.0, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found[7], 0.0, atol=1e-5)
+    expected = sure[8].copy()
+    expected[2] = 0.0
+    np.testing.assert_allclose(found[8], expected, atol=1e-4)
+    np.testing.assert_array_equal(found[10], sure[10])
 
 
 def test_the_point_of_the_side_chain_continues_the_bond_to_c_beta():

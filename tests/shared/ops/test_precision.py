@@ -28,8 +28,20 @@ def test_a_product_is_rounded_to_half_precision_and_returned_in_single(half):
     assert ops.chosen()["linear float16"] == "plain"
 
 
+def test_a_product_of_activations_is_rounded_too_and_its_slopes_are_single(half):
+    left, right = tensor([[[1 + 2**-12, 0.5]]]), tensor([[[1.0], [2.0]]])
+    product = ops.matmul(left, right)
+    assert product.dtype == ms.float32
+    assert product.asnumpy() == 2.0
+    slopes = ms.grad(lambda a, b: ops.matmul(a, b).sum(), (0, 1))(left, right)
+    assert all(slope.dtype == ms.float32 for slope in slopes)
+    np.testing.assert_allclose(slopes[0].asnumpy(), [[[1.0, 2.0]]])
+
+
 def test_single_precision_rounds_nothing():
     assert ops.linear(tensor([[1 + 2**-12]]), tensor([[1.0]])).asnumpy() == 1 + 2**-12
+    product = ops.matmul(tensor([[1 + 2**-12]]), tensor([[1.0]]))
+    assert product.asnumpy() == np.float32(1 + 2**-12)
 
 
 def test_a_mask_written_as_a_huge_bias_stays_finite(half):

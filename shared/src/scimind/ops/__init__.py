@@ -3,7 +3,7 @@
 from scimind.ops import kernels, plain, random
 from scimind.ops.activations import gelu, silu, softmax, swiglu
 from scimind.ops.attention import attention, position_mask
-from scimind.ops.linear import embedding, linear
+from scimind.ops.linear import embedding, linear, matmul
 from scimind.ops.losses import (
     bce_with_logits,
     cross_entropy,
@@ -35,6 +35,7 @@ __all__ = [
     "layer_norm",
     "linear",
     "masked_mean",
+    "matmul",
     "mse_loss",
     "normal",
     "plain",

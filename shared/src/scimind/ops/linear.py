@@ -1,6 +1,8 @@
-"""Affine maps and embedding tables."""
+"""Matrix products, affine maps and embedding tables."""
 
 from __future__ import annotations
+
+from mindspore import ops
 
 from scimind.ops.registry import FUNCTIONS, choose, compute_dtype
 from scimind.typing import Float, Int, Tensor
@@ -32,6 +34,17 @@ def linear(
         x.astype(dtype), weight.astype(dtype), half_bias, activation
     )
     return y.astype(x.dtype)
+
+
+def matmul(
+    left: Float[Tensor, "*batch row inner"], right: Float[Tensor, "*batch inner column"]
+) -> Float[Tensor, "*batch row column"]:
+    """Product of two activations, batched.
+
+    With mixed precision it is computed in half precision; the result has the dtype of ``left``.
+    """
+    dtype = compute_dtype(left.dtype)
+    return ops.matmul(left.astype(dtype), right.astype(dtype)).astype(left.dtype)
 
 
 def embedding(

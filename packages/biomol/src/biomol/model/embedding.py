@@ -220,8 +220,10 @@ class InputEmbedding(nn.Cell):
             centre = positions[:, :, REPRESENTATIVE_SLOT]
             local = to_local(rotation, (positions - centre.expand_dims(2)) / BOND_ANGSTROM)
             known = atom_visible / (1.0 + ops.square(sigma)) * reliability.expand_dims(-1)
-            near = adjacent_residues(positions, atom_visible, rotation, res_index, chain_id)
-            near = near / BOND_ANGSTROM * reliability.reshape((*reliability.shape, 1, 1))
+            near = adjacent_residues(
+                positions, atom_visible, sigma, rotation, reliability, res_index, chain_id
+            )
+            near = near / BOND_ANGSTROM
             local = ops.cat((local * known.expand_dims(-1), near), axis=2)
             geometry = pair_features(positions, atom_visible, sigma, rotation, reliability)
             crowd = ops.log1p(geometry[..., :RADIAL_SIZE].sum(axis=2))

@@ -38,8 +38,8 @@ def token_frames(
 
     Returns:
         Rotation whose rows are the frame axes (local = rotation @ global), and a reliability in
-        [0, 1]: 0 for tokens without the three atoms, falling with the noise on them as
-        ``1 / (1 + sigma^2)``.
+        [0, 1]: 0 for tokens without the three atoms, falling with the noise on the noisiest of
+        them as ``1 / (1 + sigma^2)``.
     """
     first, centre, third = FRAME_SLOTS
     origin = positions[:, :, centre]
@@ -49,7 +49,8 @@ def token_frames(
     z_axis = cross(x_axis, y_axis)
     rotation = ops.stack((x_axis, y_axis, z_axis), axis=-2)
     present = visible[:, :, first] * visible[:, :, centre] * visible[:, :, third]
-    return rotation, present * reliability_at(sigma[:, :, centre])
+    noisiest = ops.maximum(ops.maximum(sigma[:, :, first], sigma[:, :, third]), sigma[:, :, centre])
+    return rotation, present * reliability_at(noisiest)
 
 
 def reliability_at(sigma: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
@@ -80,25 +81,30 @@ NEIGHBOUR_SLOTS = 4
 def adjacent_residues(
     positions: Float[Tensor, "batch token slot 3"],
     visible: Float[Tensor, "batch token slot"],
+    sigma: Float[Tensor, "batch token slot"],
     rotation: Float[Tensor, "batch token 3 3"],
+    frame_reliability: Float[Tensor, "batch token"],
     res_index: Int[Tensor, "batch token"],
     chain_id: Int[Tensor, "batch token"],
 ) -> Float[Tensor, "batch token atom 3"]:
     """First atoms of the previous and of the next residue in the frame of each token.
 
     For proteins that is N, CA, C and O of both, which say phi, psi and omega without any angle;
-    0 where there is no such residue or atom.
+    0 where there is no such residue or atom. Each is weighted by what can be relied on less, the
+    frame or the atom: next to a gap in a given backbone stand atoms that are nothing but noise.
     """
     batch, tokens = res_index.shape
     count = NEIGHBOUR_SLOTS
-    atoms = ops.cat((positions[:, :, :count], visible[:, :, :count].expand_dims(-1)), axis=-1)
+    known = visible[:, :, :count] * reliability_at(sigma[:, :, :count])
+    atoms = ops.cat((positions[:, :, :count], known.expand_dims(-1)), axis=-1)
     before, _, after = chain_window(
         atoms.reshape((batch, tokens, count * 4)), res_index, chain_id, 1
     )
     near = ops.cat((before, after), axis=-1).reshape((batch, tokens, 2 * count, 4))
     centre = positions[:, :, REPRESENTATIVE_SLOT].expand_dims(2)
-    # an atom that is not there has visibility 0
-    return to_local(rotation, near[..., :3] - centre) * near[..., 3:]
+    own = spread(frame_reliability.reshape((batch, tokens, 1, 1)), (batch, tokens, 2 * count, 1))
+    weight = ops.minimum(near[..., 3:], own)
+    return to_local(rotation, near[..., :3] - centre) * weight
 
 
 def pair_distances(

@@ -9,7 +9,7 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 
 from scimind.nn import LayerNorm, Linear
-from scimind.ops import attention
+from scimind.ops import attention, matmul
 from scimind.typing import Float
 
 
@@ -36,9 +36,9 @@ class TriangleMultiplication(nn.Cell):
         left = (left * ops.sigmoid(left_gate) * mask).transpose((0, 3, 1, 2))
         right = (right * ops.sigmoid(right_gate) * mask).transpose((0, 3, 1, 2))
         if self.outgoing:
-            product = ops.matmul(left, right.swapaxes(2, 3))
+            product = matmul(left, right.swapaxes(2, 3))
         else:
-            product = ops.matmul(left.swapaxes(2, 3), right)
+            product = matmul(left.swapaxes(2, 3), right)
         count = token_mask.sum(axis=1).reshape((-1, 1, 1, 1)) + 1e-6
         update = self.output_norm(product.transpose((0, 2, 3, 1)) / ops.sqrt(count))
         return self.output(update) * ops.sigmoid(self.gate(pair))

@@ -31,7 +31,7 @@ def right_hand(
         record: The molecule, whose reference conformer says what is right.
         positions: All of its atoms, angstrom.
     """
-    image = (positions * np.float32([1.0, 1.0, -1.0])).astype(np.float32)
+    image = (positions * np.array([1.0, 1.0, -1.0])).astype(np.float32)
     mirrored = count_chirality_matches(record, image).matches
     return image if mirrored > count_chirality_matches(record, positions).matches else positions
 
