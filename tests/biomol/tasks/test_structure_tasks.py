@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from biomol.chem.geometry import dihedral
+from biomol.chem.geometry import dihedral, to_local, token_frames
 from biomol.chem.vocab import TOKEN_ID, TOKENS
 from biomol.data.complex import Complex
+from biomol.data.offsets import mean_offsets
 from biomol.io.structure import read_structure
 from biomol.metrics.lddt import ca_lddt
 from biomol.metrics.side_chains import side_chain_mask
@@ -20,6 +21,7 @@ from biomol.tasks.baselines.backbone import extended_trace, helix_trace
 from biomol.tasks.baselines.engine import AverageEngine
 from biomol.tasks.baselines.rotamers import Rotamers
 from biomol.tasks.baselines.sequence import geometry_bins
+from biomol.tasks.baselines.torsions import BackboneDependent, backbone_torsions
 from biomol.tasks.chains import backbone_only, sequence_only, without_side_chains
 from biomol.tasks.inverse_folding import InverseFolding
 from biomol.tasks.inverse_folding_file import InverseFoldingFile, read_backbones
@@ -110,6 +112,35 @@ def test_rotamers_of_one_residue_put_it_back_exactly(ubiquitin: Complex) -> None
         )
 
 
+def test_side_chains_at_their_torsions_lie_between_their_own_kind_and_the_type(
+    ubiquitin: Complex,
+) -> None:
+    library = BackboneDependent.fit([ubiquitin])
+    turn = Rotation.random(random_state=2).as_matrix().astype(np.float32)
+    moved = replace(ubiquitin, coords=(ubiquitin.coords @ turn.T + 5.0).astype(np.float32))
+    local = library.expected(moved)
+    np.testing.assert_allclose(local, library.expected(ubiquitin), atol=1e-3)
+    # residues with the torsions of no other of their type lean towards themselves
+    frames, framed = token_frames(ubiquitin.coords, ubiquitin.coord_mask)
+    true = to_local(frames, ubiquitin.coords[:, 1], ubiquitin.coords)
+    side = side_chain_mask(ubiquitin.mol_type, ubiquitin.coord_mask) & framed[:, None]
+    off = {
+        name: np.sqrt((((guess - true) ** 2).sum(-1))[side].mean())
+        for name, guess in (
+            ("torsions", local),
+            ("type", mean_offsets([ubiquitin])[ubiquitin.restype]),
+        )
+    }
+    assert off["torsions"] < 0.95 * off["type"]
+
+
+def test_backbone_torsions_of_a_helix_and_of_chain_ends(ubiquitin: Complex) -> None:
+    torsions = backbone_torsions(ubiquitin)
+    assert np.isnan(torsions[[0, -1]]).all()
+    helix = torsions[23:33]  # residues 24 to 33 of ubiquitin: Vijay-Kumar et al. (1987)
+    np.testing.assert_allclose(helix.mean(axis=0), [-63.0, -42.0], atol=6.0)
+
+
 def test_geometry_bins_do_not_depend_on_the_pose_or_the_sequence(ubiquitin: Complex) -> None:
     turn = Rotation.random(random_state=1).as_matrix().astype(np.float32)
     moved = replace(ubiquitin, coords=(ubiquitin.coords @ turn.T + 3.0).astype(np.float32))
@@ -149,12 +180,13 @@ def test_side_chains_of_the_averages_engine_score_as_the_mean_baseline(
 ) -> None:
     task = SideChains()
     result = run(task, engine, few_structures, FACTS, resamples=100).result
-    mean, rotamer = result.baselines
+    mean, rotamer, at_torsions = result.baselines
     value = float(mean.metrics["side_chain_rmsd"].value or 0)
     assert result.metrics["side_chain_rmsd"].value == pytest.approx(value, rel=1e-3)
     assert 1.5 < value < 2.2
     assert float(rotamer.metrics["side_chain_rmsd"].value or 0) > value
     assert float(rotamer.metrics["chi1_accuracy"].value or 0) > 0.4
+    assert 1.4 < float(at_torsions.metrics["side_chain_rmsd"].value or 0) < value
 
 
 def test_the_native_structure_is_a_perfect_answer(few_structures: Path) -> None:

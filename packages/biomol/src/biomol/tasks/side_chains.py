@@ -1,4 +1,4 @@
-"""Side chains on a given backbone, against the mean and the most common rotamer."""
+"""Side chains on a given backbone, against rotamers and means of the residue type."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from biomol.chem.vocab import NUM_SLOTS
 from biomol.data.complex import Complex
 from biomol.metrics.side_chains import chi_correct, side_chain_deviation, side_chain_mask
 from biomol.tasks.baselines.rotamers import common_rotamer, mean_side_chain
+from biomol.tasks.baselines.torsions import backbone_dependent_side_chain
 from biomol.tasks.chains import (
     NUM_BACKBONE,
     SPLIT,
@@ -114,7 +115,7 @@ class SideChains(Task):
 
     def baselines(self) -> Sequence[Baseline]:
         """See the base class."""
-        return (mean_side_chain(), common_rotamer())
+        return (mean_side_chain(), common_rotamer(), backbone_dependent_side_chain())
 
     def predict(self, model: Any, items: Sequence[Item]) -> Iterable[Any]:
         """See the base class; ``model`` is an ``Engine``."""

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from biomol.chem.geometry import dihedral
-from biomol.chem.vocab import NUM_TOKENS, PROTEIN_IDS
+from biomol.chem.vocab import NUM_TOKENS, PROTEIN_IDS, REPRESENTATIVE_SLOT
 from biomol.data.complex import Complex
+from biomol.tasks.baselines.torsions import backbone_torsions
 from scimind.eval import Baseline, Item, TaskData
 from scimind.typing import Float, Int
 
@@ -73,21 +73,13 @@ def _fit(
 
 def geometry_bins(record: Complex) -> Int[np.ndarray, " token"]:
     """Bin of the local backbone geometry of each token, from N, CA and C alone."""
-    count = record.num_tokens
-    frame = record.coord_mask[:, :3].all(axis=1)
-    n, ca, c = (record.coords[:, slot].astype(np.float64) for slot in range(3))
-    linked = (np.diff(record.res_index) == 1) & frame[1:] & frame[:-1]
-    inner = np.flatnonzero(linked[1:] & linked[:-1]) + 1
-    torsion_bin = np.full(count, NUM_TORSION_BINS**2)
-    if len(inner):
-        phi = np.degrees(dihedral(c[inner - 1], n[inner], ca[inner], c[inner]))
-        psi = np.degrees(dihedral(n[inner], ca[inner], c[inner], n[inner + 1]))
-        width = 360.0 / NUM_TORSION_BINS
-        i, j = (
-            np.minimum((angle + 180.0) // width, NUM_TORSION_BINS - 1).astype(int)
-            for angle in (phi, psi)
-        )
-        torsion_bin[inner] = i * NUM_TORSION_BINS + j
+    torsions = backbone_torsions(record)
+    known = np.isfinite(torsions).all(axis=1)
+    width = 360.0 / NUM_TORSION_BINS
+    bins = np.minimum((torsions[known] + 180.0) // width, NUM_TORSION_BINS - 1).astype(int)
+    torsion_bin = np.full(record.num_tokens, NUM_TORSION_BINS**2)
+    torsion_bin[known] = bins @ [NUM_TORSION_BINS, 1]
+    ca = record.coords[:, REPRESENTATIVE_SLOT].astype(np.float64)
     resolved = np.flatnonzero(record.coord_mask[:, 1])
     distance = np.linalg.norm(ca[:, None] - ca[resolved][None], axis=-1)
     neighbours = (distance < NEIGHBOUR_RADIUS).sum(axis=1)
