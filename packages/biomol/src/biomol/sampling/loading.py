@@ -36,8 +36,12 @@ def load(checkpoint: str, *, device: str, precision: str) -> BioMolEngine:
 def describe(
     network: BioMol, folder: Path, state: dict[str, Any], precision: str
 ) -> dict[str, Any]:
-    """Facts about a network in use and its checkpoint, for result files."""
+    """Facts about a network in use and its checkpoint, for result files.
+
+    Runs that differ in nothing but the seed have one ``config_hash``: a leaderboard averages them.
+    """
     settings = state["settings"]
+    shared = {key: value for key, value in settings.items() if key != "seed"}
     return {
         "model": f"biomol-{network.config.name}",
         "parameters": sum(int(p.size) for p in network.get_parameters()),
@@ -46,7 +50,7 @@ def describe(
         "seed": state.get("seed"),
         "precision": precision,
         "settings": settings,
-        "config_hash": config_hash(settings),
+        "config_hash": config_hash(shared),
         "ops": ops.chosen(),
         "notes": [],
     }
