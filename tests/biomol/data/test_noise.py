@@ -192,12 +192,12 @@ def test_side_chains_are_noised_on_a_given_backbone(seed, features):
     assert levels.sigma.max() <= SIDE_CHAIN_SIGMA_MAX
 
 
-def test_most_side_chain_tasks_know_every_residue(features):
+def test_many_side_chain_tasks_know_every_residue(features):
     hidden = [
         PRESETS["side_chains"][0](features, rng(seed)).hide_identity.any() for seed in range(2000)
     ]
-    # 0.6, and a little more because few residues of twelve may be hidden by chance
-    assert 0.35 < np.mean(hidden) < 0.43
+    # 0.4, and a little more because few residues of twelve may be hidden by chance
+    assert 0.52 < np.mean(hidden) < 0.62
 
 
 @pytest.mark.parametrize("seed", SEEDS)
