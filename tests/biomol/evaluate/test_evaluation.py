@@ -4,6 +4,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from biomol.config.evaluate import EvaluateConfig, EvaluateDataConfig
 from biomol.evaluate import evaluate_engine
 from biomol.io.ligand import from_smiles
 from biomol.tasks.baselines.engine import AverageEngine
+from biomol.tasks.catalogue import make_task
 from scimind.errors import ConfigError, InputError
 from scimind.eval import Result
 
@@ -113,3 +115,13 @@ def test_a_missing_checkpoint_argument_is_a_configuration_error(verb: str) -> No
     assert done.returncode == 2
     assert "checkpoint" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("name", ["structure", "side_chains"])
+def test_structure_tasks_take_the_sampler_of_the_user_and_have_one_of_their_own(name: str) -> None:
+    task: Any = make_task(name)
+    assert (task.num_steps, task.noise) == (1, 0.0)
+    task = make_task(name, num_steps=5, noise=0.5, seed=3)
+    assert (task.num_steps, task.noise, task.seed) == (5, 0.5, 3)
+    with pytest.raises(ValueError, match=r"noise=-1\.0 must be 0"):
+        EvaluateConfig(checkpoint="", output="unused", noise=-1.0)

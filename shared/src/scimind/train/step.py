@@ -13,6 +13,7 @@ from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
 
 from scimind.config.training import OptimizerConfig
 from scimind.errors import ConfigError, NumericsError
+from scimind.nn import evaluation_mode
 from scimind.train.average import MovingAverage
 from scimind.train.clip import clip_factor, global_norm
 from scimind.train.loss_scale import LossScale
@@ -189,13 +190,12 @@ class TrainStep:
         averages = self.average.state() if self.average is not None else {}
         trained = {name: named[name] for name in averages}
         kept = snapshot(trained)
-        try:
-            self.loss_cell.set_train(False)
-            overwrite(trained, snapshot(averages))
-            yield
-        finally:
-            overwrite(trained, kept)
-            self.loss_cell.set_train(True)
+        with evaluation_mode(self.loss_cell):
+            try:
+                overwrite(trained, snapshot(averages))
+                yield
+            finally:
+                overwrite(trained, kept)
 
     def named_parameters(self) -> dict[str, Parameter]:
         """All parameters of the loss cell by path, those of the network first in their order."""

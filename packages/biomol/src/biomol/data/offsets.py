@@ -12,6 +12,14 @@ from biomol.data.complex import Complex
 from scimind.typing import Float
 
 
+def local_positions(record: Complex) -> Float[np.ndarray, "token slot 3"]:
+    """Positions in the frame of each token, angstrom; NaN where either is not resolved."""
+    frames, framed = token_frames(record.coords, record.coord_mask)
+    coords = record.coords.astype(float)
+    local = to_local(frames, coords[:, REPRESENTATIVE_SLOT], coords)
+    return np.where((record.coord_mask & framed[:, None])[..., None], local, np.nan)
+
+
 def mean_offsets(records: Iterable[Complex]) -> Float[np.ndarray, "identity slot 3"]:
     """Mean local position of each atom of each identity, angstrom; NaN where never resolved.
 
@@ -21,11 +29,9 @@ def mean_offsets(records: Iterable[Complex]) -> Float[np.ndarray, "identity slot
     total = np.zeros((NUM_TOKENS, NUM_SLOTS, 3))
     count = np.zeros((NUM_TOKENS, NUM_SLOTS))
     for record in records:
-        frames, framed = token_frames(record.coords, record.coord_mask)
-        origin = record.coords[:, REPRESENTATIVE_SLOT].astype(float)
-        known = record.coord_mask & framed[:, None]
-        local = to_local(frames, origin, record.coords.astype(float))
-        np.add.at(total, record.restype, np.where(known[..., None], local, 0.0))
-        np.add.at(count, record.restype, known)
+        local = local_positions(record)
+        known = np.isfinite(local)
+        np.add.at(total, record.restype, np.where(known, local, 0.0))
+        np.add.at(count, record.restype, known[..., 0])
     with np.errstate(invalid="ignore"):
         return np.asarray(total / np.where(count > 0, count, np.nan)[..., None])

@@ -22,6 +22,7 @@ from biomol.model.geometry import (
     RADIAL_SIZE,
     adjacent_residues,
     pair_features,
+    reliability_at,
     to_local,
     token_frames,
 )
@@ -219,7 +220,7 @@ class InputEmbedding(nn.Cell):
             rotation, reliability = token_frames(positions, atom_visible, sigma)
             centre = positions[:, :, REPRESENTATIVE_SLOT]
             local = to_local(rotation, (positions - centre.expand_dims(2)) / BOND_ANGSTROM)
-            known = atom_visible / (1.0 + ops.square(sigma)) * reliability.expand_dims(-1)
+            known = atom_visible * reliability_at(sigma) * reliability.expand_dims(-1)
             near = adjacent_residues(
                 positions, atom_visible, sigma, rotation, reliability, res_index, chain_id
             )

@@ -9,10 +9,10 @@ from typing import Literal
 
 import numpy as np
 
-from biomol.chem.geometry import to_global, to_local, token_frames
+from biomol.chem.geometry import to_global, token_frames
 from biomol.chem.vocab import NUM_SLOTS, REPRESENTATIVE_SLOT
 from biomol.data.complex import Complex
-from biomol.data.offsets import mean_offsets
+from biomol.data.offsets import local_positions, mean_offsets
 from biomol.metrics.side_chains import chi_angles, side_chain_mask
 from biomol.tasks.prediction import PredictedStructure
 from scimind.eval import Baseline, TaskData
@@ -46,12 +46,10 @@ class Rotamers:
         found: defaultdict[int, list[np.ndarray]] = defaultdict(list)
         rotamer: defaultdict[int, list[tuple[int, ...]]] = defaultdict(list)
         for record in records:
-            frames, framed = token_frames(record.coords, record.coord_mask)
-            local = to_local(frames, record.coords[:, REPRESENTATIVE_SLOT], record.coords)
-            local[~record.coord_mask] = np.nan
+            local = local_positions(record)
             angles, known = chi_angles(record.coords, record.coord_mask, record.restype)
             thirds = np.where(known, (angles % 360.0) // ROTAMER_DEGREES, _ANYWHERE).astype(int)
-            for token in np.flatnonzero(framed):
+            for token in np.flatnonzero(np.isfinite(local).any(axis=(1, 2))):
                 identity = int(record.restype[token])
                 found[identity].append(local[token])
                 rotamer[identity].append(tuple(thirds[token].tolist()))
@@ -81,12 +79,21 @@ class Rotamers:
             The positions of the record with the placed atoms, and which were placed: those of
             residues with a resolved frame and a known type.
         """
-        frames, framed = token_frames(record.coords, record.coord_mask)
         empty = np.full((NUM_SLOTS, 3), np.nan)
         local = np.stack([self.positions.get(int(t), empty) for t in record.restype])
-        coords = to_global(frames, record.coords[:, REPRESENTATIVE_SLOT].astype(float), local)
-        placed = wanted & framed[:, None] & np.isfinite(coords).all(axis=-1)
-        return np.where(placed[..., None], coords, record.coords), placed
+        return on_frames(record, local, wanted)
+
+
+def on_frames(
+    record: Complex,
+    local: Float[np.ndarray, "token slot 3"],
+    wanted: Bool[np.ndarray, "token slot"],
+) -> tuple[Float[np.ndarray, "token slot 3"], Bool[np.ndarray, "token slot"]]:
+    """Positions of a record with the wanted atoms at local positions, and which were placed."""
+    frames, framed = token_frames(record.coords, record.coord_mask)
+    coords = to_global(frames, record.coords[:, REPRESENTATIVE_SLOT].astype(float), local)
+    placed = wanted & framed[:, None] & np.isfinite(coords).all(axis=-1)
+    return np.where(placed[..., None], coords, record.coords), placed
 
 
 def mean_side_chain() -> Baseline:

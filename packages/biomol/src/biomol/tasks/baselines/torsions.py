@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from biomol.chem.geometry import dihedral, to_global, to_local, token_frames
-from biomol.chem.vocab import REPRESENTATIVE_SLOT
+from biomol.chem.geometry import dihedral
 from biomol.data.complex import Complex
-from biomol.data.offsets import mean_offsets
+from biomol.data.offsets import local_positions, mean_offsets
 from biomol.metrics.side_chains import side_chain_mask
+from biomol.tasks.baselines.rotamers import on_frames
 from biomol.tasks.prediction import PredictedStructure
 from scimind.eval import Baseline, TaskData
 from scimind.typing import Float
@@ -58,11 +58,9 @@ class BackboneDependent:
         torsions: defaultdict[int, list[np.ndarray]] = defaultdict(list)
         positions: defaultdict[int, list[np.ndarray]] = defaultdict(list)
         for record in records:
-            frames, framed = token_frames(record.coords, record.coord_mask)
-            local = to_local(frames, record.coords[:, REPRESENTATIVE_SLOT], record.coords)
-            local[~record.coord_mask] = np.nan
+            local = local_positions(record)
             angles = backbone_torsions(record)
-            for token in np.flatnonzero(framed & np.isfinite(angles).all(axis=1)):
+            for token in np.flatnonzero(np.isfinite(angles).all(axis=1)):
                 torsions[int(record.restype[token])].append(angles[token])
                 positions[int(record.restype[token])].append(local[token])
         return cls(
@@ -98,15 +96,9 @@ def backbone_dependent_side_chain() -> Baseline:
         library = BackboneDependent.fit([item.target for item in data.training])
         for item in data.items:
             record = item.inputs
-            frames, framed = token_frames(record.coords, record.coord_mask)
-            origin = record.coords[:, REPRESENTATIVE_SLOT].astype(float)
-            coords = to_global(frames, origin, library.expected(record))
-            placed = side_chain_mask(record.mol_type, record.atom_mask) & framed[:, None]
-            placed &= np.isfinite(coords).all(axis=-1)
-            yield PredictedStructure(
-                coords=np.where(placed[..., None], coords, record.coords),
-                present=placed | record.coord_mask,
-            )
+            wanted = side_chain_mask(record.mol_type, record.atom_mask)
+            coords, placed = on_frames(record, library.expected(record), wanted)
+            yield PredictedStructure(coords=coords, present=placed | record.coord_mask)
 
     return Baseline(
         name="mean side chain of the residue type at its torsions",
