@@ -271,9 +271,9 @@ def _add_sequences(prepared: Prepared, config: DataConfig, dataset: Dataset) -> 
 
 def _sequence_weight(dataset: Dataset) -> float:
     """Labelled residues are many, assays are learned slowly, bare sequences teach little."""
-    if dataset.labels:
+    if dataset.labels or dataset.properties:
         return 3.0
-    return 2.0 if dataset.properties else min(0.5, len(dataset.split.train) / 1000)
+    return min(0.5, len(dataset.split.train) / 1000)
 
 
 def _add_structures(
