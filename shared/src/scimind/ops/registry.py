@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -126,12 +126,25 @@ def _select(op: str, device: str, dtype: str, plain_only: bool) -> int:
         if (entry.priority == 0 if plain_only else entry.available(device, dtype))
     ]
     best = max(usable, key=lambda index: entries[index].priority)
-    chosen = entries[best].name
-    if not plain_only and _announced.get((op, dtype)) != chosen:
-        _announced[(op, dtype)] = chosen
-        note = "" if entries[best].verified else " (never run on this device by its authors)"
-        _log.info("scimind.ops: %s %s → %s%s", op, dtype, chosen, note)
+    if not plain_only:
+        _say(entries[best], dtype)
     return best
+
+
+def _say(entry: Implementation, dtype: str) -> None:
+    if _announced.get((entry.op, dtype)) != entry.name:
+        _announced[(entry.op, dtype)] = entry.name
+        note = "" if entry.verified else " (never run on this device by its authors)"
+        _log.info("scimind.ops: %s %s → %s%s", entry.op, dtype, entry.name, note)
+
+
+def announce(choices: Mapping[str, str]) -> None:
+    """Say and remember the choices of a graph that was compiled earlier; see `chosen`."""
+    for key, name in choices.items():
+        op, _, dtype = key.rpartition(" ")
+        for entry in _implementations.get(op, ()):
+            if entry.name == name:
+                _say(entry, dtype)
 
 
 def chosen() -> dict[str, str]:

@@ -13,6 +13,7 @@ from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
 
 from scimind.config.training import OptimizerConfig
 from scimind.errors import ConfigError, NumericsError
+from scimind.graphs import kept
 from scimind.nn import evaluation_mode
 from scimind.train.average import MovingAverage
 from scimind.train.clip import clip_factor, global_norm
@@ -77,6 +78,7 @@ class _StepGraph(nn.Cell):
         self.share = 1.0 / accumulate
         self.clip_norm = clip_norm
         self.accumulates = accumulate > 1
+        self.scaled_loss = _ScaledLoss(loss_cell)
         self.buffers = ParameterTuple(
             [
                 Parameter(Tensor(np.zeros(p.shape, np.float32)), f"sum/{n}", requires_grad=False)
@@ -84,9 +86,7 @@ class _StepGraph(nn.Cell):
                 if accumulate > 1
             ]
         )
-        self.gradient = ms.value_and_grad(
-            _ScaledLoss(loss_cell), None, optimizer.trained, has_aux=True
-        )
+        self.gradient = ms.value_and_grad(self.scaled_loss, None, optimizer.trained, has_aux=True)
 
     def scale(self) -> Tensor:
         if self.loss_scale is None:
@@ -163,11 +163,10 @@ class TrainStep:
             batch: Arguments of the loss cell: NumPy arrays become tensors, anything else is a
                 constant of the graph.
         """
-        inputs = self._inputs("update", batch)
+        inputs = [Tensor(key), Tensor(learning_rate, ms.float32), *_tensors(batch)]
         before = -1 if self._proven else int(self.optimizer.updates.asnumpy())
-        outcome = Outcome(
-            *self._graph.update(Tensor(key), Tensor(learning_rate, ms.float32), *inputs)
-        )
+        with self._compiling("update", inputs):
+            outcome = Outcome(*self._graph.update(*inputs))
         if not self._proven and bool(outcome.finite.asnumpy()):
             self._prove_update(before)
         return outcome
@@ -180,7 +179,9 @@ class TrainStep:
         """
         if self.accumulate == 1:
             raise ValueError("accumulate is 1: every batch makes its own update")
-        loss, metrics = self._graph.add(Tensor(key), *self._inputs("add", batch))
+        inputs = [Tensor(key), *_tensors(batch)]
+        with self._compiling("add", inputs):
+            loss, metrics = self._graph.add(*inputs)
         return loss, metrics
 
     @contextmanager
@@ -201,20 +202,25 @@ class TrainStep:
         """All parameters of the loss cell by path, those of the network first in their order."""
         return named_parameters(self.loss_cell)
 
-    def _inputs(self, graph: str, batch: Sequence[Any]) -> list[Any]:
-        signature = (graph, *(_signature(value) for value in batch))
-        if signature not in self.signatures:
-            self.signatures.add(signature)
-            self.loss_cell.set_train(True)  # a graph keeps the mode that it was compiled in
-            count = len(self.signatures)
-            _log.info("compiling graph %d of the training step", count)
-            if count == MANY_SHAPES + 1:
-                _log.warning(
-                    "%d different batch shapes so far, each costs a compilation: "
-                    "use fewer or coarser buckets",
-                    count,
-                )
-        return [Tensor(value) if isinstance(value, np.ndarray) else value for value in batch]
+    @contextmanager
+    def _compiling(self, method: str, inputs: Sequence[Any]) -> Iterator[None]:
+        signature = (method, *map(_signature, inputs))
+        if signature in self.signatures:
+            yield
+            return
+        self.signatures.add(signature)
+        self.loss_cell.set_train(True)  # a graph keeps the mode that it was compiled in
+        count = len(self.signatures)
+        if count == MANY_SHAPES + 1:
+            _log.warning(
+                "%d different batch shapes so far, each costs a compilation: "
+                "use fewer or coarser buckets",
+                count,
+            )
+        with kept(self._graph, method, inputs) as found:
+            done = "restoring" if found else "compiling"
+            _log.info("%s graph %d of the training step", done, count)
+            yield
 
     def _prove_update(self, before: int) -> None:
         # A graph captured by tracing keeps parameters as constants and trains nothing, silently.
@@ -291,8 +297,12 @@ def _paths(cell: nn.Cell) -> list[tuple[str, Parameter]]:
     return list(cell.parameters_and_names())
 
 
+def _tensors(batch: Sequence[Any]) -> list[Any]:
+    return [Tensor(value) if isinstance(value, np.ndarray) else value for value in batch]
+
+
 def _signature(value: Any) -> Any:
-    return (value.shape, str(value.dtype)) if isinstance(value, np.ndarray) else value
+    return (tuple(value.shape), str(value.dtype)) if isinstance(value, Tensor) else value
 
 
 __all__ = ["Outcome", "Reduction", "TrainStep", "make_train_step", "named_parameters"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import mindspore as ms
 import numpy as np
@@ -15,6 +16,7 @@ from biomol.data.features import BUCKETS, bucket_of
 from biomol.data.noise import Levels, corrupt
 from biomol.data.scaling import PropertyScale
 from biomol.model.network import BioMol
+from scimind.graphs import kept
 from scimind.nn import evaluation_mode
 
 MAX_PAIRS = 32_768
@@ -73,6 +75,7 @@ class Inference:
         self._forward = {
             tracks: _Forward(network, tracks) for tracks in ("sequence", "geometry", "structure")
         }
+        self._compiled: set[tuple[Any, ...]] = set()
 
     def features(self, record: Complex) -> dict[str, np.ndarray]:
         """Padded arrays of one record in its own bucket."""
@@ -115,10 +118,18 @@ class Inference:
                 ).arrays()
                 forward = self._forward[tracks]
                 with evaluation_mode(self.network):
-                    outputs = forward(*(Tensor(array) for array in arrays))
+                    outputs = self._run(forward, [Tensor(array) for array in arrays])
                 numbers = {
                     name: output.asnumpy()
                     for name, output in zip(forward.names, outputs, strict=True)
                 }
                 for place, index in enumerate(chosen):
                     yield index, {name: array[place].copy() for name, array in numbers.items()}
+
+    def _run(self, forward: _Forward, inputs: list[Tensor]) -> tuple[Tensor, ...]:
+        shapes = (forward.tracks, *(tuple(value.shape) for value in inputs))
+        if shapes in self._compiled:
+            return tuple(forward(*inputs))
+        self._compiled.add(shapes)
+        with kept(forward, "construct", inputs):
+            return tuple(forward(*inputs))

@@ -1,0 +1,161 @@
+"""Graphs restored in another process: the same numbers without compiling, or a compilation."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scimind.device.compile_cache import cache_root
+
+SCRIPT = """
+import json, logging, sys
+import numpy as np
+import mindspore as ms
+from mindspore import Parameter, Tensor, nn
+from mindspore.ops import constexpr
+from scimind import device, ops
+from scimind.config.training import OptimizerConfig
+from scimind.nn import Linear
+from scimind.train import make_train_step
+
+logging.basicConfig(level=logging.INFO)
+device.setup(threads=1)
+_traced = []
+
+@constexpr
+def note(name):
+    _traced.append(name)
+    return 1.0
+
+class Net(nn.Cell):
+    def __init__(self, width):
+        super().__init__()
+        rng = np.random.default_rng(0)
+        self.first = Linear(3, width, activation="gelu", rng=rng)
+        self.second = Linear(width, 1, rng=rng)
+        self.frozen = Parameter(Tensor(np.full(1, 0.25, np.float32)), "frozen", requires_grad=False)
+    def construct(self, x):
+        return self.second(self.first(x)) * note("net") + self.frozen
+
+class Loss(nn.Cell):
+    metric_names = ()
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+    def construct(self, key, x, y):
+        loss = ((self.network(x) - y) ** 2).mean()
+        return loss, ms.ops.stack((loss,))
+
+width, shapes = int(sys.argv[1]), [int(n) for n in sys.argv[2].split(",")]
+network = Net(width)
+step = make_train_step(Loss(network), OptimizerConfig(learning_rate=0.05))
+rng = np.random.default_rng(1)
+losses = []
+for i in range(2 * len(shapes)):
+    x = rng.normal(size=(shapes[i % len(shapes)], 3)).astype(np.float32)
+    outcome = step(np.array([1, i], np.int32), 0.05, x, x.sum(1, keepdims=True))
+    losses.append(outcome.loss.asnumpy().tobytes().hex())
+
+@ms.jit
+def outside(x):
+    return x + note("outside")
+
+outside(Tensor(np.ones(2, np.float32)))
+weights = {n: p.asnumpy().tobytes().hex() for n, p in step.named_parameters().items()}
+print(json.dumps({"losses": losses, "weights": weights, "traced": _traced, "chosen": ops.chosen()}))
+"""
+
+
+class _Runs:
+    def __init__(self, folder: Path) -> None:
+        self.cache = folder / "cache"
+        self.script = folder / "train_small.py"
+        self.script.write_text(SCRIPT)
+        self.cache.mkdir()
+        if (cache_root() / "kernels").is_dir():  # compiling them takes half a minute
+            shutil.copytree(cache_root() / "kernels", self.cache / "kernels")
+
+    def __call__(self, width: int = 8, shapes: str = "4,5", **variables: str) -> dict[str, Any]:
+        done = subprocess.run(
+            [sys.executable, str(self.script), str(width), shapes],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=self.cache.parent,
+            env={**os.environ, "SCIMIND_CACHE": str(self.cache), **variables},
+        )
+        assert done.returncode == 0, done.stderr
+        result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        result["log"] = done.stderr
+        return result
+
+    def entries(self) -> list[Path]:
+        return sorted(self.cache.glob("graphs/*/graph.mindir"))
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> _Runs:
+    return _Runs(tmp_path)
+
+
+def _numbers(run: dict[str, Any]) -> tuple[Any, ...]:
+    return run["losses"], run["weights"], run["chosen"]
+
+
+def test_a_second_process_restores_and_computes_the_same_bits(runs: _Runs) -> None:
+    first = runs()
+    assert first["traced"].count("net") >= 2
+    assert len(runs.entries()) == 2
+    assert "compiling graph 2" in first["log"]
+    second = runs()
+    assert second["traced"] == ["outside"]  # only what is not kept was read by the compiler
+    for number in (1, 2):
+        assert f"restoring graph {number}" in second["log"]
+    assert _numbers(second) == _numbers(first)
+    # of another order, MindSpore's own numbers of the graphs say nothing
+    turned = runs(shapes="5,4")
+    assert turned["traced"] == ["outside"]
+    off = runs(shapes="5,4", SCIMIND_COMPILE_CACHE="0")
+    assert "net" in off["traced"]
+    assert _numbers(turned) == _numbers(off)
+    assert not list(runs.cache.glob("graphs/process-*"))
+
+
+def test_another_setting_is_compiled(runs: _Runs) -> None:
+    runs(width=8, shapes="4")
+    other = runs(width=6, shapes="4")
+    assert "net" in other["traced"]
+    assert _numbers(other) == _numbers(runs(width=6, shapes="4", SCIMIND_COMPILE_CACHE="0"))
+
+
+def test_a_changed_script_is_compiled(runs: _Runs) -> None:
+    before = runs(shapes="4")
+    runs.script.write_text(SCRIPT.replace("+ self.frozen", "- self.frozen"))
+    after = runs(shapes="4")
+    assert "net" in after["traced"]
+    assert after["losses"] != before["losses"]
+
+
+def test_a_damaged_entry_is_said_and_compiled(runs: _Runs) -> None:
+    before = runs(shapes="4")
+    (entry,) = runs.entries()
+    entry.write_bytes(entry.read_bytes()[:-1])
+    after = runs(shapes="4")
+    assert "is damaged" in after["log"]
+    assert "net" in after["traced"]
+    assert _numbers(after) == _numbers(before)
+    assert runs(shapes="4")["traced"] == ["outside"]  # and was kept again
+
+
+def test_a_store_that_cannot_be_written_is_said(runs: _Runs) -> None:
+    (runs.cache / "graphs").write_text("not a folder")
+    run = runs(shapes="4")
+    assert "graphs are not kept" in run["log"]
+    assert "net" in run["traced"]
