@@ -194,3 +194,10 @@ def test_parameters_that_mindspore_would_not_restore_are_not_keyed() -> None:
 
     with pytest.raises(Unkeyable, match="weight is not one of the cell's own"):
         graph_key(_Closed(reaches), "construct", (np.zeros(2, np.float32),))
+
+
+def test_two_parameters_of_one_name_are_not_keyed() -> None:
+    cell = _Closed(Parameter(Tensor(np.ones(2, np.float32)), "other"))
+    cell.held.name = "weight"
+    with pytest.raises(Unkeyable, match="one name"):
+        graph_key(cell, "construct", (np.zeros(2, np.float32),))

@@ -1,10 +1,10 @@
-"""Where compiled things are kept between processes, and why graphs are not among them.
+"""Where compiled things are kept between processes, and why MindSpore's own cache is switched off.
 
 MindSpore 2.10 finds a cached graph by its number within the process and a hash of the entry script
 and of what it imports outside installed packages. Neither the shapes of the inputs, nor the
 constants of a Cell, nor installed code are part of that key: another shape or another setting is
 silently answered with the old graph, and a jitted function that closes over a Cell returns NaN,
-because its parameters are not restored. Our kernels are kept, under a key that holds everything.
+because its parameters are not restored. `scimind.graphs` keeps graphs under a key of our own.
 """
 
 from __future__ import annotations
@@ -30,6 +30,6 @@ def switch_off_graph_cache() -> None:
     if os.environ.get("MS_COMPILER_CACHE_ENABLE", "0") not in ("", "0"):
         _log.warning(
             "MS_COMPILER_CACHE_ENABLE is ignored: MindSpore's cache does not look at shapes and "
-            "settings and would return wrong results"
+            "settings and would return wrong results; scimind.graphs keeps graphs by both"
         )
     os.environ["MS_COMPILER_CACHE_ENABLE"] = "0"

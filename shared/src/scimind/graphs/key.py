@@ -93,7 +93,11 @@ def graph_key(cell: nn.Cell, method: str, inputs: Sequence[Any]) -> str:
         else:
             digest.add(value)
     digest.add(cell)
-    listed = {id(parameter) for parameter in cell.get_parameters()}
+    own = list(cell.get_parameters())
+    names = {parameter.name for parameter in own}
+    if len(names) < len(own):  # MindSpore restores them by name
+        raise Unkeyable("parameters of which two have one name")
+    listed = {id(parameter) for parameter in own}
     for parameter in digest.parameters:
         if id(parameter) not in listed:
             raise Unkeyable(f"parameter {parameter.name} is not one of the cell's own")
