@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -73,6 +75,10 @@ print(json.dumps({"losses": losses, "weights": weights, "traced": _traced, "chos
 """
 
 
+def _limit(file_bytes: int) -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
+
+
 class _Runs:
     def __init__(self, folder: Path) -> None:
         self.cache = folder / "cache"
@@ -82,7 +88,9 @@ class _Runs:
         if (cache_root() / "kernels").is_dir():  # compiling them takes half a minute
             shutil.copytree(cache_root() / "kernels", self.cache / "kernels")
 
-    def __call__(self, width: int = 8, shapes: str = "4,5", **variables: str) -> dict[str, Any]:
+    def __call__(
+        self, width: int = 8, shapes: str = "4,5", file_bytes: int = 0, **variables: str
+    ) -> dict[str, Any]:
         done = subprocess.run(
             [sys.executable, str(self.script), str(width), shapes],
             capture_output=True,
@@ -90,6 +98,7 @@ class _Runs:
             check=False,
             cwd=self.cache.parent,
             env={**os.environ, "SCIMIND_CACHE": str(self.cache), **variables},
+            preexec_fn=functools.partial(_limit, file_bytes) if file_bytes else None,
         )
         assert done.returncode == 0, done.stderr
         result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -159,3 +168,16 @@ def test_a_store_that_cannot_be_written_is_said(runs: _Runs) -> None:
     run = runs(shapes="4")
     assert "graphs are not kept" in run["log"]
     assert "net" in run["traced"]
+
+
+def test_a_full_disk_costs_the_graph_but_not_the_run(runs: _Runs) -> None:
+    whole = runs(shapes="4")
+    (entry,) = runs.entries()
+    fits_not = entry.stat().st_size - 1
+    read_only = runs(shapes="4", file_bytes=fits_not)
+    assert "a kept graph is not used" in read_only["log"]
+    shutil.rmtree(runs.cache / "graphs")
+    part = runs(shapes="4", file_bytes=fits_not)
+    assert "a graph is not kept" in part["log"]
+    assert not runs.entries()
+    assert _numbers(part) == _numbers(read_only) == _numbers(whole)

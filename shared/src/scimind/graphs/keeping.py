@@ -25,8 +25,10 @@ from pathlib import Path
 from typing import Any
 
 import mindspore
+from google.protobuf.message import DecodeError
 from mindspore import nn
 from mindspore.graph import api
+from mindspore.train.mind_ir_pb2 import ModelProto
 
 from scimind.device.compile_cache import cache_root
 from scimind.graphs.key import Unkeyable, graph_key
@@ -141,8 +143,14 @@ class _Process:
             _log.warning("the kept graph %s is damaged (%s): compiling it again", entry, error)
             shutil.rmtree(entry, ignore_errors=True)
             return None
-        self._offered = self._sees / f"compile_cache_{self._next}.mindir"
-        self._offered.write_bytes(graph)
+        shown = self._sees / f"compile_cache_{self._next}.mindir"
+        try:
+            shown.write_bytes(graph)
+        except OSError as error:
+            _log.warning("a kept graph is not used: %s: %s", error.strerror, shown)
+            shown.unlink(missing_ok=True)
+            return None
+        self._offered = shown
         return about
 
     @contextlib.contextmanager
@@ -164,9 +172,13 @@ class _Process:
             if written != self._offered:
                 self._next = int(written.stem.rpartition("_")[2]) + 1
                 try:
-                    self._store_graph(key, written.read_bytes())
+                    graph = written.read_bytes()
+                    ModelProto().ParseFromString(graph)  # a full disk leaves a part of it
+                    self._store_graph(key, graph)
                 except OSError as error:
                     _log.warning("a graph is not kept: %s: %s", error.strerror, error.filename)
+                except DecodeError:
+                    _log.warning("a graph is not kept: MindSpore wrote only a part of it")
 
     def _store_graph(self, key: str, graph: bytes) -> None:
         new = Path(tempfile.mkdtemp(prefix="new-", dir=self._folder))
