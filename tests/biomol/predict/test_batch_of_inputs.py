@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import gemmi
 import numpy as np
@@ -158,6 +159,44 @@ def test_side_chains_leave_the_backbone_where_it_was(
     after = read_structure(output / str(_rows(output)[0]["files"][0])).complexes[0]  # type: ignore[index]
     np.testing.assert_allclose(after.coords[:, :4], before.coords[:, :4], atol=2e-3)
     assert after.coord_mask.sum() == before.atom_mask.sum()
+
+
+@pytest.mark.parametrize(
+    ("task", "settings", "noise"),
+    [
+        ("fold", {}, 1.0),
+        ("fold", {"noise": 0.25}, 0.25),
+        ("side_chains", {}, 0.0),
+        ("side_chains", {"num_samples": 2}, 1.0),
+        ("side_chains", {"num_samples": 2, "noise": 0.5}, 0.5),
+    ],
+)
+def test_the_noise_of_the_sampler_is_a_setting(
+    tmp_path: Path,
+    engine: AverageEngine,
+    good_inputs: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    task: str,
+    settings: dict[str, float],
+    noise: float,
+) -> None:
+    seen = []
+    sample = AverageEngine.structures
+
+    def record_noise(self: AverageEngine, *arguments: Any, **named: Any) -> Any:
+        seen.append(named["noise"])
+        return sample(self, *arguments, **named)
+
+    monkeypatch.setattr(AverageEngine, "structures", record_noise)
+    config = PredictConfig(
+        checkpoint="none",
+        input=good_inputs[1],
+        task=task,
+        output=str(tmp_path / "out"),
+        **settings,
+    )
+    assert predict_with(engine, config) == 0
+    assert seen == [noise]
 
 
 def test_a_task_that_an_input_does_not_allow_is_a_failure_with_its_reason(

@@ -102,7 +102,8 @@ def predict_with(engine: Engine, config: PredictConfig) -> int:
 def _settings(engine: Engine, config: PredictConfig) -> dict[str, Any]:
     """What an earlier prediction must agree in to be taken over."""
     names = (
-        "task properties temperature num_designs design_steps num_samples num_steps seed precision"
+        "task properties temperature num_designs design_steps num_samples num_steps noise seed "
+        "precision"
     )
     facts = engine.describe()
     return {

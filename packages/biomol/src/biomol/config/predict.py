@@ -27,6 +27,8 @@ class PredictConfig(RunConfig):
         design_steps: Rounds of unmasking per sequence.
         num_samples: Structures per input.
         num_steps: Steps of the structure sampler.
+        noise: Scale of its initial noise: 1 samples, 0 gives the central answer. By default a fold
+            is sampled, and a single answer of side chains is the central one.
         resume: Skip the inputs that are done in the output folder.
     """
 
@@ -39,6 +41,7 @@ class PredictConfig(RunConfig):
     design_steps: int = 16
     num_samples: int = 1
     num_steps: int = 20
+    noise: float | None = None
     resume: bool = False
 
     def __post_init__(self) -> None:
@@ -47,5 +50,7 @@ class PredictConfig(RunConfig):
         for name in ("num_designs", "design_steps", "num_samples", "num_steps"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
+        if self.noise is not None and self.noise < 0:
+            raise ValueError(f"noise={self.noise} must be 0 (the central answer) or positive")
         if self.temperature < 0:
             raise ValueError(f"temperature={self.temperature} must not be negative")

@@ -215,7 +215,7 @@ def _sample(
         seed=config.seed,
         num_steps=config.num_steps,
         num_samples=config.num_samples,
-        noise=noise,
+        noise=noise if config.noise is None else config.noise,
     )[0]
     for index, coords in enumerate(samples):
         suffix = f"-{index}" if len(samples) > 1 else ""
