@@ -1,5 +1,6 @@
 """Training as a process: kills, signals, a full disk, two runs in one folder."""
 
+import json
 import resource
 import signal
 import subprocess
@@ -9,6 +10,8 @@ import time
 import pytest
 
 from kill_proof import JOB, fingerprint, kill_until_done, record, start, wait_for_steps
+from outcomes import RESULTS
+from scimind.provenance import commit_state
 from scimind.train import find, load, read_metrics
 from scimind.train.history import list_steps
 
@@ -127,6 +130,13 @@ def test_five_kills_leave_the_losses_as_they_would_have_been(tmp_path):
 @pytest.mark.timeout(7200)
 def test_a_hundred_kills_leave_the_losses_as_they_would_have_been(tmp_path):
     code = JOB.with_name("kill_proof.py")
-    subprocess.run(
-        [sys.executable, str(code), "--kills", "100", "--folder", str(tmp_path)], check=True
-    )
+    done = subprocess.run(
+        [sys.executable, str(code), "--kills", "100", "--folder", str(tmp_path)],
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    result = json.loads(done.stdout)
+    commit, dirty = commit_state() or ("", False)  # as it was before results were written
+    result |= {"commit": commit, "dirty": dirty}
+    text = json.dumps(result, indent=2) + "\n"
+    (RESULTS / "reliability_kill.json").write_text(text, encoding="utf-8")
+    assert done.returncode == 0, result
