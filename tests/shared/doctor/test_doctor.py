@@ -126,6 +126,10 @@ MISCONFIGURED = {
         with_variable(MS_SIMULATION_LEVEL="1"), "environment.MS_SIMULATION_LEVEL", "error", "unset"
     ),
     "log level": (with_variable(GLOG_v="info"), "environment.GLOG_v", "warning", "GLOG_v=2"),
+    "graphs not kept": (
+        with_variable(SCIMIND_COMPILE_CACHE="0"), "environment.SCIMIND_COMPILE_CACHE", "warning",
+        "unset",
+    ),
     "shadowed": (
         replace(HEALTHY, shadowing=("numpy.py",)), "shadowing", "error", "rename numpy.py"
     ),

@@ -330,6 +330,12 @@ def check_environment(facts: Facts) -> Findings:
             f"GLOG_v={variables['GLOG_v']!r} is no log level (0 debug … 4 critical)",
             "export GLOG_v=2",
         )
+    if variables.get("SCIMIND_COMPILE_CACHE", "1") == "0":
+        yield warning(
+            "environment.SCIMIND_COMPILE_CACHE",
+            "SCIMIND_COMPILE_CACHE=0 is set: every run compiles its graphs anew",
+            "unset SCIMIND_COMPILE_CACHE",
+        )
 
 
 def check_shadowing(facts: Facts) -> Findings:
