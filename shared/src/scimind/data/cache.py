@@ -19,12 +19,7 @@ def cache_folder() -> Path:
     Raises:
         EnvironmentProblem: There is no home folder, or the folder cannot be written.
     """
-    try:
-        folder = cache_root()
-    except RuntimeError as error:
-        raise EnvironmentProblem(
-            "no home folder to keep downloads in; set SCIMIND_CACHE to a writable folder"
-        ) from error
+    folder = cache_root()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not os.access(folder, os.W_OK | os.X_OK):

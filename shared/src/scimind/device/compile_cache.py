@@ -13,16 +13,28 @@ import logging
 import os
 from pathlib import Path
 
+from scimind.errors import EnvironmentProblem
+
 _log = logging.getLogger("scimind.device")
 
 
 def cache_root() -> Path:
-    """``$SCIMIND_CACHE``, else ``$XDG_CACHE_HOME/scimind``, else ``~/.cache/scimind``."""
+    """``$SCIMIND_CACHE``, else ``$XDG_CACHE_HOME/scimind``, else ``~/.cache/scimind``.
+
+    Raises:
+        EnvironmentProblem: None of them is known: this user has no home folder.
+    """
     explicit = os.environ.get("SCIMIND_CACHE")
     if explicit:
         return Path(explicit)
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "scimind"
+    try:
+        return (Path(base) if base else Path.home() / ".cache") / "scimind"
+    except RuntimeError as error:
+        raise EnvironmentProblem(
+            "this user has no home folder, so there is nowhere to keep what is compiled; set "
+            "SCIMIND_CACHE to a folder"
+        ) from error
 
 
 def switch_off_graph_cache() -> None:
