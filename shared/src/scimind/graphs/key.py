@@ -19,11 +19,11 @@ import os
 import platform
 import sys
 import sysconfig
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path, PurePath
 from types import CodeType, FunctionType, MethodType, ModuleType
-from typing import Any, cast
+from typing import Any
 
 import mindspore
 import numpy as np
@@ -204,7 +204,7 @@ class _Digest:
             self._write(value)
         elif isinstance(value, MethodType):
             self.add(value.__self__)
-            self._add_code(cast(FunctionType, value.__func__))
+            self._add_code(value.__func__)
         elif isinstance(value, FunctionType):
             self._add_code(value)
             self.add(value.__defaults__)
@@ -248,7 +248,7 @@ class _Digest:
                 elif isinstance(member, _PLAIN) and not name.startswith("__"):
                     self._write(name, repr(member))
 
-    def _add_code(self, function: FunctionType) -> None:
+    def _add_code(self, function: Callable[..., Any]) -> None:
         """A function by its name, the source of its module and the globals that it refers to.
 
         Private lists and dictionaries are left out: they hold what was found before, not settings.
