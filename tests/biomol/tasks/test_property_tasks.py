@@ -10,6 +10,7 @@ import pytest
 
 from biomol.data.splits import murcko_scaffold
 from biomol.tasks.baselines.engine import AverageEngine
+from biomol.tasks.baselines.fingerprints import descriptors
 from biomol.tasks.baselines.ridge import Ridge
 from biomol.tasks.baselines.rotamers import Rotamers
 from biomol.tasks.bbbp import Bbbp
@@ -230,3 +231,11 @@ def test_a_refused_record_is_a_failure_and_the_rest_is_answered() -> None:
     assert outcome[4:] == [8, 10]
     assert isinstance(outcome[3], Failure)
     assert outcome[3].rule == "test.three"
+
+
+def test_descriptors_of_a_salt_are_computed_without_a_word(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    values = descriptors(["[H+].CCO", "CCO"])
+    assert np.isfinite(values).all()
+    assert "WARNING" not in capfd.readouterr().err

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from rdkit import rdBase
 from rdkit.Chem import Descriptors, rdFingerprintGenerator
 
 from biomol.io.ligand import parse_smiles
@@ -41,7 +42,8 @@ def descriptors(
     rows = []
     for text in smiles:
         mol = parse_smiles(text)
-        rows.append([float(function(mol)) for function in functions])
+        with rdBase.BlockLogs():  # a salt's lone [H+] is warned about once per descriptor
+            rows.append([float(function(mol)) for function in functions])
     values = np.asarray(rows, np.float64).reshape(len(smiles), len(functions))
     return np.clip(np.nan_to_num(values), -_LARGEST, _LARGEST)
 
