@@ -170,6 +170,46 @@ def test_a_store_that_cannot_be_written_is_said(runs: _Runs) -> None:
     assert "net" in run["traced"]
 
 
+TWO_GRAPHS = """
+import logging
+import numpy as np
+import mindspore as ms
+from mindspore import Tensor, nn
+from scimind import device
+from scimind.graphs import kept
+
+logging.basicConfig()
+device.setup(threads=1)
+
+class Shift(nn.Cell):
+    def __init__(self, by):
+        super().__init__()
+        self.by = by
+    @ms.jit(capture_mode="ast")
+    def construct(self, x):
+        return x + self.by
+
+one, ten = Shift(1.0), Shift(10.0)
+x = Tensor(np.zeros(2, np.float32))
+with kept(ten, "construct", (x,)) as found:
+    print(found, float(one(x).asnumpy()[0]), float(ten(x).asnumpy()[0]))
+"""
+
+
+def test_two_graphs_in_one_call_are_not_kept(runs: _Runs) -> None:
+    runs.script.write_text(TWO_GRAPHS)
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, str(runs.script)],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, "SCIMIND_CACHE": str(runs.cache)},
+        )
+        assert done.stdout.split() == ["False", "1.0", "10.0"]
+        assert "2 graphs were compiled in one call" in done.stderr
+
+
 def test_a_full_disk_costs_the_graph_but_not_the_run(runs: _Runs) -> None:
     whole = runs(shapes="4")
     (entry,) = runs.entries()

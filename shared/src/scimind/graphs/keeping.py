@@ -55,6 +55,7 @@ def kept(cell: nn.Cell, method: str, inputs: Sequence[Any]) -> Iterator[bool]:
         cell: The cell whose method is jitted; every parameter that the graph uses is its own.
         method: Name of the method.
         inputs: Arguments of the call: arrays and tensors by shape and dtype, others by value.
+            The call compiles one graph and no other.
 
     Yields:
         Whether the store has the graph.
@@ -168,17 +169,20 @@ class _Process:
 
     def keep(self, key: str) -> None:
         """Move the graph that MindSpore has compiled, if it has, to the store."""
-        for written in self._sees.glob("*.mindir"):
-            if written != self._offered:
-                self._next = int(written.stem.rpartition("_")[2]) + 1
-                try:
-                    graph = written.read_bytes()
-                    ModelProto().ParseFromString(graph)  # a full disk leaves a part of it
-                    self._store_graph(key, graph)
-                except OSError as error:
-                    _log.warning("a graph is not kept: %s: %s", error.strerror, error.filename)
-                except DecodeError:
-                    _log.warning("a graph is not kept: MindSpore wrote only a part of it")
+        written = [path for path in self._sees.glob("*.mindir") if path != self._offered]
+        if written:
+            self._next = 1 + max(int(path.stem.rpartition("_")[2]) for path in written)
+        if len(written) > 1:  # restoring would give the first of them this one's graph
+            _log.warning("a graph is not kept: %d graphs were compiled in one call", len(written))
+        elif written:
+            try:
+                graph = written[0].read_bytes()
+                ModelProto().ParseFromString(graph)  # a full disk leaves a part of it
+                self._store_graph(key, graph)
+            except OSError as error:
+                _log.warning("a graph is not kept: %s: %s", error.strerror, error.filename)
+            except DecodeError:
+                _log.warning("a graph is not kept: MindSpore wrote only a part of it")
 
     def _store_graph(self, key: str, graph: bytes) -> None:
         new = Path(tempfile.mkdtemp(prefix="new-", dir=self._folder))
