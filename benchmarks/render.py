@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from statistics import median
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parent / "docs" / "ops.md"
@@ -52,11 +53,58 @@ def operators() -> list[str]:
     return [*lines, ""]
 
 
+def parts() -> list[str]:
+    path = HERE / "step_parts.json"
+    if not path.exists():
+        return []
+    report = json.loads(path.read_text())
+    shapes = report["shapes"]
+    lines = [
+        f"`{report['command']}`, commit {report['commit'][:7]}, load average "
+        f"{report['load_average']:.1f}: process CPU ms of the same steps, one thread, with all "
+        "kernels and with one operator plain (minima; in brackets the loss).",
+        "",
+        f"| plain | {' | '.join(shapes)} |",
+        f"| --- |{' --- |' * len(shapes)}",
+    ]
+    for variant in next(iter(shapes.values())):
+        cells = []
+        for found in shapes.values():
+            lost = found[variant]["min"] - found["kernels"]["min"]
+            cells.append(f"{found[variant]['min']:.0f} ({lost:+.0f})")
+        name = {"kernels": "none", "all plain": "all"}.get(variant, variant)
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return [*lines, ""]
+
+
+def first_step() -> list[str]:
+    path = HERE / "first_step.json"
+    if not path.exists():
+        return []
+    report = json.loads(path.read_text())
+    cold, warm = (
+        median(row[kind]["cpu_s"] for row in report["rounds"]) for kind in ("cold", "warm")
+    )
+    return [
+        f"`{report['command']}`, commit {report['commit'][:7]}: the smoke run from start to report "
+        f"takes {cold:.0f} s of CPU time when it compiles its graphs and {warm:.0f} s when they "
+        f"are kept (ratio {report['warm_by_cold_cpu']:.2f}; its training part "
+        f"{report['warm_by_cold_training_cpu']:.2f}), with the same losses.",
+        "",
+    ]
+
+
 def main() -> None:
     text = PAGE.read_text()
     head, rest = text.split(BEGIN)
     tail = rest.split(END)[1]
-    body = [*steps("train_step.json"), *steps("train_step_one_thread.json"), *operators()]
+    body = [
+        *steps("train_step.json"),
+        *steps("train_step_one_thread.json"),
+        *parts(),
+        *operators(),
+        *first_step(),
+    ]
     PAGE.write_text("\n".join([head + BEGIN, "", *body, END]) + tail)
 
 
