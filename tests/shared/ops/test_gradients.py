@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from scipy.special import erf
 
 from scimind import ops
+from scimind.ops.plain.norms import fused_layer_norm
 
 # Few examples: each new shape builds MindSpore kernels.
 few = settings(
@@ -99,6 +100,25 @@ def test_layer_norm_gradient(compare, kernels, rows, width, seed):
         [x],
         kernels=kernels,
     )
+
+
+@few
+@given(rows=size, width=st.integers(2, 70), seed=seed, jit=st.booleans())
+def test_layer_norm_of_mindspore_gradient(compare, rows, width, seed, jit):
+    x, weight, bias = normal(seed, 2, rows, width), normal(seed + 1, width), normal(seed + 2, width)
+
+    def reference(x, weight, bias):
+        centred = x - x.mean(-1, keepdims=True)
+        return centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-2) * weight + bias
+
+    def affine(x, weight, bias):
+        return fused_layer_norm(x, weight, bias, 1e-2)
+
+    def bare(x):
+        return fused_layer_norm(x, None, None, 1e-2)
+
+    compare(affine, reference, [x, weight, bias], jit=jit)
+    compare(bare, lambda x: reference(x, 1.0, 0.0), [x + 30.0], jit=jit, rtol=2e-4)
 
 
 @few

@@ -24,6 +24,19 @@ def layer_norm(x: Any, weight: Any, bias: Any, eps: float) -> Any:
     return y
 
 
+@register("layer_norm", name="cpu/mindspore", device="cpu", dtypes=("float32",), priority=1)
+def fused_layer_norm(x: Any, weight: Any, bias: Any, eps: float) -> Any:
+    """MindSpore's operator: half the time, but no second derivative and no ``vmap``."""
+    if 0 in x.shape:
+        return layer_norm(x, weight, bias, eps)
+    if weight is None:
+        weight = ops.ones((x.shape[-1],), x.dtype)
+    if bias is None:
+        bias = ops.zeros((x.shape[-1],), x.dtype)
+    fused = ops.LayerNorm(begin_norm_axis=-1, begin_params_axis=-1, epsilon=eps)
+    return fused(x, weight, bias)[0]
+
+
 @register("rms_norm", name="plain")
 def rms_norm(x: Any, weight: Any, eps: float) -> Any:
     """``x / sqrt(mean(x²) + eps) * weight``."""
