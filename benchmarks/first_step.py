@@ -12,7 +12,6 @@ import argparse
 import json
 import os
 import re
-import resource
 import shutil
 import subprocess
 import sys
@@ -22,13 +21,14 @@ from pathlib import Path
 
 import numpy as np
 
+from report import report
 from scimind.device.compile_cache import cache_root
-from scimind.provenance import commit_state, hardware, library_versions
+from scimind.provenance import cpu_seconds
 
 
 def run(cache: Path, folder: Path) -> dict:
     """One smoke run: seconds of wall and process CPU time until the end, and its losses."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    before = cpu_seconds()
     started = time.perf_counter()
     done = subprocess.run(
         [
@@ -40,8 +40,7 @@ def run(cache: Path, folder: Path) -> dict:
         text=True,
         check=True,
     )
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    cpu = cpu_seconds() - before  # this process only waits
     training = re.search(r"training ended .* \(CPU (\d+) s\)", done.stdout + done.stderr)
     lines = (folder / "metrics.jsonl").read_text().splitlines()
     losses = [json.loads(line).get("loss") for line in lines]
@@ -72,24 +71,15 @@ def main() -> None:
             print(rounds[-1], flush=True)
     ratios = [r["warm"]["cpu_s"] / r["cold"]["cpu_s"] for r in rounds]
     training = [r["warm"]["training_cpu_s"] / r["cold"]["training_cpu_s"] for r in rounds]
-    state = commit_state()
-    result = {
-        "what": "smoke run with graphs restored (warm) against compiled (cold)",
-        "command": " ".join(["python", "benchmarks/first_step.py", *sys.argv[1:]]),
-        "commit": state[0] if state else None,
-        "dirty": state[1] if state else None,
-        "hardware": hardware(),
-        "versions": library_versions(),
+    findings = {
         "seed": 0,
         "rounds": rounds,
         "warm_by_cold_cpu": round(float(np.median(ratios)), 3),
         "warm_by_cold_training_cpu": round(float(np.median(training)), 3),
         "losses_equal": all(r["losses_equal"] for r in rounds),
     }
-    text = json.dumps(result, indent=1)
-    print(text)
-    if arguments.output:
-        arguments.output.write_text(text + "\n")
+    what = "smoke run with graphs restored (warm) against compiled (cold)"
+    report(__file__, what, findings, arguments.output)
 
 
 if __name__ == "__main__":

@@ -11,11 +11,7 @@ PAGE = HERE.parent / "docs" / "ops.md"
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
 
-def steps(name: str) -> list[str]:
-    path = HERE / name
-    if not path.exists():
-        return []
-    report = json.loads(path.read_text())
+def steps(report: dict) -> list[str]:
     lines = [
         f"`{report['command']}`, commit {report['commit']}, {report['hardware']}, "
         f"load average {report['load_average']:.1f} (a shared machine: the minima say more).",
@@ -36,11 +32,7 @@ def steps(name: str) -> list[str]:
     return [*lines, ""]
 
 
-def operators() -> list[str]:
-    path = HERE / "ops.json"
-    if not path.exists():
-        return []
-    report = json.loads(path.read_text())
+def operators(report: dict) -> list[str]:
     lines = [
         f"`{report['command']}`, {report['unit']}, commit {report['commit']}.",
         "",
@@ -53,11 +45,7 @@ def operators() -> list[str]:
     return [*lines, ""]
 
 
-def parts() -> list[str]:
-    path = HERE / "step_parts.json"
-    if not path.exists():
-        return []
-    report = json.loads(path.read_text())
+def parts(report: dict) -> list[str]:
     shapes = report["shapes"]
     lines = [
         f"`{report['command']}`, commit {report['commit'][:7]}, load average "
@@ -77,11 +65,7 @@ def parts() -> list[str]:
     return [*lines, ""]
 
 
-def first_step() -> list[str]:
-    path = HERE / "first_step.json"
-    if not path.exists():
-        return []
-    report = json.loads(path.read_text())
+def first_step(report: dict) -> list[str]:
     cold, warm = (
         median(row[kind]["cpu_s"] for row in report["rounds"]) for kind in ("cold", "warm")
     )
@@ -94,17 +78,23 @@ def first_step() -> list[str]:
     ]
 
 
+SECTIONS = {
+    "train_step.json": steps,
+    "train_step_one_thread.json": steps,
+    "step_parts.json": parts,
+    "ops.json": operators,
+    "first_step.json": first_step,
+}
+
+
 def main() -> None:
     text = PAGE.read_text()
     head, rest = text.split(BEGIN)
     tail = rest.split(END)[1]
-    body = [
-        *steps("train_step.json"),
-        *steps("train_step_one_thread.json"),
-        *parts(),
-        *operators(),
-        *first_step(),
-    ]
+    body: list[str] = []
+    for name, section in SECTIONS.items():
+        if (HERE / name).exists():
+            body += section(json.loads((HERE / name).read_text()))
     PAGE.write_text("\n".join([head + BEGIN, "", *body, END]) + tail)
 
 

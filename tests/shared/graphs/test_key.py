@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import importlib
 import itertools
@@ -16,7 +17,6 @@ import numpy as np
 import pytest
 from mindspore import Parameter, Tensor, nn, ops
 
-from scimind import device
 from scimind.graphs import Unkeyable, graph_key
 
 HELPER = """
@@ -140,6 +140,31 @@ def test_a_replaced_global_changes_it(
     assert _key(module) == before
 
 
+@pytest.mark.parametrize("name", ["SCALE", "_SCALE"])
+def test_settings_that_a_script_keeps_in_globals_change_it(
+    modules: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    module = modules(HELPER.replace("SCALE", f'{name}["x"]').replace(f'{name}["x"] =', f"{name} ="))
+    helper = module.helper_of_graph_key
+    keys = set()
+    for value in (2.0, 3.0):
+        monkeypatch.setattr(helper, name, {"x": value})
+        keys.add(_key(module))
+    for value in (2.0, 3.0):
+        monkeypatch.setattr(helper, name, argparse.Namespace(x=value))
+        keys.add(_key(module))
+    assert len(keys) == 4
+
+
+def test_a_global_that_cannot_be_told_is_not_keyed(
+    modules: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = modules()
+    monkeypatch.setattr(module.helper_of_graph_key, "SCALE", itertools.count())
+    with pytest.raises(Unkeyable, match=r"itertools\.count"):
+        _key(module)
+
+
 def test_plain_formulations_change_it(modules: Callable[..., Any]) -> None:
     from scimind.ops.registry import plain_formulations
 
@@ -152,15 +177,6 @@ def test_plain_formulations_change_it(modules: Callable[..., Any]) -> None:
 def test_precision_changes_it(modules: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     of_device = sys.modules["scimind.device.setup"]  # the package has a function of this name
     runtime = of_device._runtime
-    if runtime is None:
-        runtime = device.Runtime(
-            device="cpu",
-            precision=device.Precision(name="fp32"),
-            deterministic=True,
-            threads=1,
-            cache="",
-        )
-    monkeypatch.setattr(of_device, "_runtime", runtime)
     module = modules()
     before = _key(module)
     half = dataclasses.replace(

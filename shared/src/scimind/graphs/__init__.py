@@ -7,6 +7,6 @@ key of our own: sources, attributes, shapes, versions and device settings.
 """
 
 from scimind.graphs.keeping import kept
-from scimind.graphs.key import Unkeyable, graph_key
+from scimind.graphs.key import Unkeyable, graph_key, signature
 
-__all__ = ["Unkeyable", "graph_key", "kept"]
+__all__ = ["Unkeyable", "graph_key", "kept", "signature"]

@@ -5,16 +5,18 @@ attribute, global and argument that is not a tensor or a parameter as a constant
 the values of all attributes below the cell; the functions that its methods may call, the constants
 that these refer to as they are now, and the sources of all their modules; the versions of what is
 installed; the settings of the device; shapes and dtypes of the inputs. An attribute of a kind that
-is not known here makes the graph unkeyable.
+is not known here, or a global of such a kind that the code refers to, makes the graph unkeyable.
 """
 
 from __future__ import annotations
 
+import argparse
 import enum
 import functools
 import hashlib
 import importlib.metadata
 import inspect
+import logging
 import os
 import platform
 import sys
@@ -22,7 +24,16 @@ import sysconfig
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path, PurePath
-from types import CodeType, FunctionType, MethodType, ModuleType
+from types import (
+    BuiltinFunctionType,
+    CodeType,
+    FunctionType,
+    MethodDescriptorType,
+    MethodType,
+    ModuleType,
+    SimpleNamespace,
+    WrapperDescriptorType,
+)
 from typing import Any
 
 import mindspore
@@ -31,6 +42,7 @@ from mindspore import Parameter, Tensor, nn
 from mindspore.ops import Primitive
 
 from scimind.device import capabilities, target
+from scimind.ops import registry
 
 # Names, times and bookkeeping of a cell that no graph depends on.
 _BOOKKEEPING = frozenset(
@@ -70,11 +82,27 @@ _GRADIENT_OPTIONS = (
     "return_ids",
     "sens_param",
 )
+_NAMED = (BuiltinFunctionType, MethodDescriptorType, WrapperDescriptorType, logging.Logger)
+_REMEMBERED = (registry._choices, registry._announced)
+"""What the registry has met so far; what it chooses follows from the rest of the key."""
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), type(...), PurePath)
 
 
 class Unkeyable(Exception):
     """A graph depends on something whose value cannot be told; the message says on what."""
+
+
+def signature(method: str, inputs: Sequence[Any]) -> tuple[Any, ...]:
+    """Which graph a call needs: arrays and tensors by shape and dtype, others by value."""
+    return (
+        method,
+        *(
+            ("tensor", tuple(value.shape), str(value.dtype))
+            if isinstance(value, (np.ndarray, Tensor))
+            else value
+            for value in inputs
+        ),
+    )
 
 
 def graph_key(cell: nn.Cell, method: str, inputs: Sequence[Any]) -> str:
@@ -85,13 +113,8 @@ def graph_key(cell: nn.Cell, method: str, inputs: Sequence[Any]) -> str:
             the cell does not list, which MindSpore cannot restore.
     """
     digest = _Digest()
-    digest.add(method)
     digest.add(_surroundings())
-    for value in inputs:
-        if isinstance(value, (np.ndarray, Tensor)):
-            digest.add(("tensor", tuple(value.shape), str(value.dtype)))
-        else:
-            digest.add(value)
+    digest.add(signature(method, inputs))
     digest.add(cell)
     own = list(cell.get_parameters())
     names = {parameter.name for parameter in own}
@@ -212,6 +235,8 @@ class _Digest:
                 self.add(held.cell_contents)
         elif isinstance(value, functools.partial):
             self.add((value.func, value.args, value.keywords))
+        elif isinstance(value, (argparse.Namespace, SimpleNamespace)):
+            self.add(vars(value))
         elif is_dataclass(value) and not isinstance(value, type):
             self._add_class(type(value))
             for field in fields(value):
@@ -249,10 +274,7 @@ class _Digest:
                     self._write(name, repr(member))
 
     def _add_code(self, function: Callable[..., Any]) -> None:
-        """A function by its name, the source of its module and the globals that it refers to.
-
-        Private lists and dictionaries are left out: they hold what was found before, not settings.
-        """
+        """A function by its name, the source of its module and the globals that it refers to."""
         function = inspect.unwrap(function)
         module = getattr(function, "__module__", None) or ""
         self._write(module, getattr(function, "__qualname__", ""))
@@ -262,10 +284,8 @@ class _Digest:
             self._add_source(module)
             names = frozenset(_names(function.__code__))
             for name in sorted(names & function.__globals__.keys()):
-                value = function.__globals__[name]
                 self._write(name)
-                if not (name.startswith("_") and isinstance(value, (dict, list, set))):
-                    self._add_global(value, names)
+                self._add_global(function.__globals__[name], names)
 
     def _add_primitive(self, primitive: Primitive) -> None:
         self._write(primitive.name)
@@ -277,6 +297,8 @@ class _Digest:
 
     def _add_global(self, value: Any, names: frozenset[str]) -> None:
         """A global by what it is now; of a module, what code that uses these names could reach."""
+        if any(value is state for state in _REMEMBERED):
+            return
         if isinstance(value, ModuleType):
             if self._is_ours(value.__name__):
                 for name in sorted(names & vars(value).keys()):
@@ -290,19 +312,22 @@ class _Digest:
             self._add_class(value)
         elif isinstance(value, FunctionType) or hasattr(value, "__wrapped__"):
             self._add_code(value)
+        elif isinstance(value, functools.partial):
+            for part in (value.func, value.args, value.keywords):
+                self._add_global(part, names)
         elif isinstance(value, (dict, list, tuple, set, frozenset)):
             if self._is_new(value):
                 self._write(type(value).__qualname__, len(value))
                 for item in value.items() if isinstance(value, dict) else value:
                     self._add_global(item, names)
-        elif isinstance(value, (*_PLAIN, np.ndarray, np.generic, Tensor, enum.Enum)):
-            self.add(value)
+        elif isinstance(value, _NAMED) or type(value).__module__ == "typing":
+            self._write(type(value).__qualname__, getattr(value, "__qualname__", ""))
         elif is_dataclass(value):
             self._add_class(type(value))
             for field in fields(value):
                 self._add_global(getattr(value, field.name), names)
         else:
-            self._write(type(value).__module__, type(value).__qualname__)
+            self.add(value)
 
     def _is_ours(self, module: str) -> bool:
         """Not of the standard library, nor installed: of those the versions are known."""

@@ -13,7 +13,7 @@ from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
 
 from scimind.config.training import OptimizerConfig
 from scimind.errors import ConfigError, NumericsError
-from scimind.graphs import kept
+from scimind.graphs import kept, signature
 from scimind.nn import evaluation_mode
 from scimind.train.average import MovingAverage
 from scimind.train.clip import clip_factor, global_norm
@@ -190,13 +190,13 @@ class TrainStep:
         named = self.named_parameters()
         averages = self.average.state() if self.average is not None else {}
         trained = {name: named[name] for name in averages}
-        kept = snapshot(trained)
+        before = snapshot(trained)
         with evaluation_mode(self.loss_cell):
             try:
                 overwrite(trained, snapshot(averages))
                 yield
             finally:
-                overwrite(trained, kept)
+                overwrite(trained, before)
 
     def named_parameters(self) -> dict[str, Parameter]:
         """All parameters of the loss cell by path, those of the network first in their order."""
@@ -204,11 +204,11 @@ class TrainStep:
 
     @contextmanager
     def _compiling(self, method: str, inputs: Sequence[Any]) -> Iterator[None]:
-        signature = (method, *map(_signature, inputs))
-        if signature in self.signatures:
+        wanted = signature(method, inputs)
+        if wanted in self.signatures:
             yield
             return
-        self.signatures.add(signature)
+        self.signatures.add(wanted)
         self.loss_cell.set_train(True)  # a graph keeps the mode that it was compiled in
         count = len(self.signatures)
         if count == MANY_SHAPES + 1:
@@ -299,10 +299,6 @@ def _paths(cell: nn.Cell) -> list[tuple[str, Parameter]]:
 
 def _tensors(batch: Sequence[Any]) -> list[Any]:
     return [Tensor(value) if isinstance(value, np.ndarray) else value for value in batch]
-
-
-def _signature(value: Any) -> Any:
-    return (tuple(value.shape), str(value.dtype)) if isinstance(value, Tensor) else value
 
 
 __all__ = ["Outcome", "Reduction", "TrainStep", "make_train_step", "named_parameters"]

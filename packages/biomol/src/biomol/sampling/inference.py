@@ -16,7 +16,7 @@ from biomol.data.features import BUCKETS, bucket_of
 from biomol.data.noise import Levels, corrupt
 from biomol.data.scaling import PropertyScale
 from biomol.model.network import BioMol
-from scimind.graphs import kept
+from scimind.graphs import kept, signature
 from scimind.nn import evaluation_mode
 
 MAX_PAIRS = 32_768
@@ -127,9 +127,9 @@ class Inference:
                     yield index, {name: array[place].copy() for name, array in numbers.items()}
 
     def _run(self, forward: _Forward, inputs: list[Tensor]) -> tuple[Tensor, ...]:
-        shapes = (forward.tracks, *(tuple(value.shape) for value in inputs))
-        if shapes in self._compiled:
+        wanted = signature(forward.tracks, inputs)
+        if wanted in self._compiled:
             return tuple(forward(*inputs))
-        self._compiled.add(shapes)
+        self._compiled.add(wanted)
         with kept(forward, "construct", inputs):
             return tuple(forward(*inputs))

@@ -1,0 +1,29 @@
+"""The head of every result file of a benchmark made from now on, and its writing."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from scimind.provenance import commit_state, hardware, library_versions
+
+
+def report(script: str, what: str, findings: dict[str, Any], output: Path | None) -> None:
+    """Print findings with what they were made by and on, and keep them if there is a path."""
+    commit, dirty = commit_state() or (None, None)
+    head = {
+        "what": what,
+        "command": " ".join(["python", f"benchmarks/{Path(script).name}", *sys.argv[1:]]),
+        "commit": commit,
+        "dirty": dirty,
+        "hardware": hardware(),
+        "versions": library_versions(),
+        "load_average": round(os.getloadavg()[0], 1),
+    }
+    text = json.dumps({**head, **findings}, indent=1)
+    print(text)
+    if output is not None:
+        output.write_text(text + "\n")
