@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.special import erf
 
 from scimind import ops
-from scimind.ops.plain.norms import fused_layer_norm
+from scimind.ops.norms import fused_layer_norm
 
 # Few examples: each new shape builds MindSpore kernels.
 few = settings(

@@ -43,6 +43,7 @@ from mindspore.ops import Primitive
 
 from scimind.device import capabilities, target
 from scimind.ops import registry
+from scimind.ops.kernels import cpp, native
 
 # Names, times and bookkeeping of a cell that no graph depends on.
 _BOOKKEEPING = frozenset(
@@ -83,8 +84,8 @@ _GRADIENT_OPTIONS = (
     "sens_param",
 )
 _NAMED = (BuiltinFunctionType, MethodDescriptorType, WrapperDescriptorType, logging.Logger)
-_REMEMBERED = (registry._choices, registry._announced)
-"""What the registry has met so far; what it chooses follows from the rest of the key."""
+_REMEMBERED = (registry._choices, registry._announced, cpp.PRIMITIVES, native.STATE)
+"""What the operators have met so far; what is chosen follows from the rest of the key."""
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), type(...), PurePath)
 
 
@@ -231,8 +232,6 @@ class _Digest:
         elif isinstance(value, FunctionType):
             self._add_code(value)
             self.add(value.__defaults__)
-            for held in value.__closure__ or ():
-                self.add(held.cell_contents)
         elif isinstance(value, functools.partial):
             self.add((value.func, value.args, value.keywords))
         elif isinstance(value, (argparse.Namespace, SimpleNamespace)):
@@ -280,9 +279,11 @@ class _Digest:
         self._write(module, getattr(function, "__qualname__", ""))
         if not isinstance(function, FunctionType) or not self._is_ours(module):
             return
+        names = frozenset(_names(function.__code__))
+        for held in function.__closure__ or ():
+            self._add_global(held.cell_contents, names)
         if self._is_new(function.__code__):
             self._add_source(module)
-            names = frozenset(_names(function.__code__))
             for name in sorted(names & function.__globals__.keys()):
                 self._write(name)
                 self._add_global(function.__globals__[name], names)
@@ -320,7 +321,7 @@ class _Digest:
                 self._write(type(value).__qualname__, len(value))
                 for item in value.items() if isinstance(value, dict) else value:
                     self._add_global(item, names)
-        elif isinstance(value, _NAMED) or type(value).__module__ == "typing":
+        elif isinstance(value, _NAMED) or type(value).__module__ in ("typing", "dataclasses"):
             self._write(type(value).__qualname__, getattr(value, "__qualname__", ""))
         elif is_dataclass(value):
             self._add_class(type(value))

@@ -1,8 +1,8 @@
 """Operators as functions; the implementation is chosen per device and dtype, see `registry`."""
 
-from scimind.ops import kernels, plain, random
+from scimind.ops import random
 from scimind.ops.activations import gelu, silu, softmax, swiglu
-from scimind.ops.attention import attention, position_mask
+from scimind.ops.attention import attention
 from scimind.ops.linear import embedding, linear, matmul
 from scimind.ops.losses import (
     bce_with_logits,
@@ -12,15 +12,25 @@ from scimind.ops.losses import (
     mse_loss,
     quantile_loss,
 )
-from scimind.ops.norms import layer_norm, rms_norm
+from scimind.ops.masks import position_mask
+from scimind.ops.norms import add_layer_norm, add_rms_norm, layer_norm, rms_norm
+from scimind.ops.operator import OPERATORS, Cpp, Operator, operator, plain
 from scimind.ops.optimizer import adamw
 from scimind.ops.random import bernoulli, dropout, fold_in, normal, uniform
 from scimind.ops.registry import chosen, plain_formulations, register
 from scimind.ops.rotary import rope, rope_angles
 from scimind.ops.spread import spread
 
+from scimind.ops.kernels import ascend  # isort: skip - adds to the operators above
+
 __all__ = [
+    "OPERATORS",
+    "Cpp",
+    "Operator",
     "adamw",
+    "add_layer_norm",
+    "add_rms_norm",
+    "ascend",
     "attention",
     "bce_with_logits",
     "bernoulli",
@@ -31,13 +41,13 @@ __all__ = [
     "fold_in",
     "gelu",
     "huber_loss",
-    "kernels",
     "layer_norm",
     "linear",
     "masked_mean",
     "matmul",
     "mse_loss",
     "normal",
+    "operator",
     "plain",
     "plain_formulations",
     "position_mask",

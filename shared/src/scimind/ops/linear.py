@@ -2,12 +2,72 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from mindspore import ops
 
-from scimind.ops.registry import FUNCTIONS, choose, compute_dtype
+from scimind.ops.activations import gelu, silu
+from scimind.ops.operator import Cpp, operator, plain
+from scimind.ops.registry import compute_dtype
 from scimind.typing import Float, Int, Tensor
 
 ACTIVATIONS = (None, "gelu", "silu", "relu")
+
+_SIZES = (
+    {"batch": (256,), "in": 256, "out": 256},
+    {"batch": (2048,), "in": 256, "out": 1024},
+    {"batch": (4096,), "in": 1024, "out": 1024},
+)
+_gelu, _silu = plain(gelu), plain(silu)
+
+
+@operator(
+    Cpp("kernels/cpu/linear.cc", backward="x weight bias dout -> dx dweight dbias"),
+    name="linear",
+    half=("x", "weight", "bias"),
+    sizes=_SIZES,
+)
+def _linear(
+    x: Float[Tensor, "*batch in"],
+    weight: Float[Tensor, "out in"],
+    bias: Float[Tensor, " out"] | None = None,
+) -> Float[Tensor, "*batch out"]:
+    """``x weightᵀ + bias``."""
+    rows = x.reshape((-1, x.shape[-1])) if x.ndim != 2 else x
+    y = ops.MatMul(transpose_b=True)(rows, weight)
+    if bias is not None:
+        # A product of rank one: its gradient is a product too, and MindSpore's BiasAddGrad and sum
+        # over rows are scalar loops on the CPU.
+        ones = ops.ones((y.shape[0], 1), y.dtype)
+        y = y + ops.MatMul()(ones, bias.reshape((1, -1)))
+    return y.reshape((*x.shape[:-1], weight.shape[0])) if x.ndim != 2 else y
+
+
+plain_linear = plain(_linear)
+
+
+@operator(
+    Cpp(
+        "kernels/cpu/linear.cc",
+        saved={"z": "*batch out"},
+        backward="x weight bias z dout -> dx dweight dbias",
+    ),
+    half=("x", "weight", "bias"),
+    sizes=_SIZES,
+)
+def linear_activation(
+    x: Float[Tensor, "*batch in"],
+    weight: Float[Tensor, "out in"],
+    bias: Float[Tensor, " out"] | None = None,
+    activation: Literal["gelu", "silu", "relu"] = "gelu",
+) -> Float[Tensor, "*batch out"]:
+    """``activation(x weightᵀ + bias)``; GELU in its tanh form."""
+    y = plain_linear(x, weight, bias)
+    if activation == "gelu":
+        return _gelu(y)
+    if activation == "silu":
+        return _silu(y)
+    return ops.relu(y)
 
 
 def linear(
@@ -26,14 +86,9 @@ def linear(
 
     With mixed precision the product is computed in half precision; the result has the dtype of x.
     """
-    dtype = compute_dtype(x.dtype)
-    if dtype == x.dtype:
-        return FUNCTIONS["linear"][choose("linear", dtype)](x, weight, bias, activation)
-    half_bias = None if bias is None else bias.astype(dtype)
-    y = FUNCTIONS["linear"][choose("linear", dtype)](
-        x.astype(dtype), weight.astype(dtype), half_bias, activation
-    )
-    return y.astype(x.dtype)
+    if activation is None:
+        return _linear(x, weight, bias)
+    return linear_activation(x, weight, bias, activation)  # type: ignore[arg-type]
 
 
 def matmul(
@@ -47,8 +102,17 @@ def matmul(
     return ops.matmul(left.astype(dtype), right.astype(dtype)).astype(left.dtype)
 
 
+@operator(
+    Cpp("kernels/cpu/embedding.cc", backward="indices table dout -> dtable"),
+    below={"indices": "entry"},
+    sizes=(
+        {"batch": (16, 128), "entry": 1024, "dim": 256},
+        {"batch": (16384,), "entry": 1024, "dim": 256},
+        {"batch": (16384,), "entry": 50257, "dim": 256},
+    ),
+)
 def embedding(
     indices: Int[Tensor, "*batch"], table: Float[Tensor, "entry dim"]
 ) -> Float[Tensor, "*batch dim"]:
     """Rows of ``table``; an index outside it gives zeros on the CPU and is undefined on Ascend."""
-    return FUNCTIONS["embedding"][choose("embedding", table.dtype)](indices, table)
+    return ops.gather(table, indices, 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from mindspore import dtype as mstype
 from mindspore import ops
 
+from scimind.ops.operator import Cpp, operator
 from scimind.typing import Float, Int, Tensor
 
 
@@ -18,6 +19,42 @@ def masked_mean(
     # A masked element may be NaN; multiplying it by 0 would keep it.
     kept = ops.select(weight != 0, values * weight, ops.zeros_like(values))
     return ops.sum(kept) / ops.maximum(ops.sum(weight), 1e-12)
+
+
+@operator(
+    Cpp(
+        "kernels/cpu/losses.cc",
+        saved={"log_sum": "*batch 1"},
+        backward="logits labels log_sum dout -> dlogits",
+    ),
+    name="cross_entropy",
+    below={"labels": "category"},
+    sizes=(
+        {"batch": (16, 128), "category": 1024},
+        {"batch": (4096,), "category": 8192},
+        {"batch": (1024,), "category": 50257},
+    ),
+)
+def _cross_entropy(
+    logits: Float[Tensor, "*batch category"],
+    labels: Int[Tensor, "*batch"],
+    ignore_index: int = -100,
+    label_smoothing: float = 0.0,
+) -> Float[Tensor, "*batch"]:
+    """Negative log-likelihood of each label; 0 for ignored ones.
+
+    A label that is neither ignored nor a category gives NaN on the CPU and is undefined elsewhere.
+    """
+    counted = labels != ignore_index
+    known = ops.select(counted, labels, ops.zeros_like(labels))
+    shifted = logits - ops.stop_gradient(ops.max(logits, -1, True)[0])
+    normaliser = ops.log(ops.sum(ops.exp(shifted), -1))
+    picked = ops.gather_elements(shifted, -1, known.expand_dims(-1)).squeeze(-1)
+    loss = normaliser - picked
+    if label_smoothing > 0.0:
+        uniform = normaliser - ops.mean(shifted, -1)
+        loss = loss * (1.0 - label_smoothing) + uniform * label_smoothing
+    return ops.select(counted, loss, ops.zeros_like(loss))
 
 
 def cross_entropy(
@@ -41,25 +78,15 @@ def cross_entropy(
     Returns:
         A scalar, or one value per element, in float32.
     """
-    categories = logits.shape[-1]
-    flat = logits.reshape((-1, categories)).astype(mstype.float32)
-    target = labels.reshape((-1,)).astype(mstype.int32)
-    counted = target != ignore_index
-    weight = counted.astype(mstype.float32)
+    labels = labels.astype(mstype.int32)
+    loss = _cross_entropy(logits.astype(mstype.float32), labels, ignore_index, label_smoothing)
+    weight = (labels != ignore_index).astype(mstype.float32)
     if mask is not None:
-        weight = weight * mask.reshape((-1,)).astype(mstype.float32)
-    target = ops.select(counted, target, ops.zeros_like(target))
-    shifted = flat - ops.stop_gradient(ops.max(flat, -1, True)[0])
-    normaliser = ops.log(ops.sum(ops.exp(shifted), -1))
-    picked = ops.gather_elements(shifted, 1, target.expand_dims(1)).squeeze(1)
-    loss = normaliser - picked
-    if label_smoothing > 0.0:
-        uniform = normaliser - ops.mean(shifted, -1)
-        loss = loss * (1.0 - label_smoothing) + uniform * label_smoothing
+        weight = weight * mask.astype(mstype.float32)
     if reduction == "mean":
         return masked_mean(loss, weight)
     loss = ops.select(weight != 0, loss * weight, ops.zeros_like(loss))
-    return ops.sum(loss) if reduction == "sum" else loss.reshape(labels.shape)
+    return ops.sum(loss) if reduction == "sum" else loss
 
 
 def quantile_loss(

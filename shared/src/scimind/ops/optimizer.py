@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from scimind.ops.registry import FUNCTIONS, choose
+from mindspore import ops
+
+from scimind.ops.operator import Cpp, operator
 from scimind.typing import Float, Tensor
 
 
+@operator(
+    Cpp("kernels/cpu/update.cc"),
+    in_place=True,
+    sizes=({"shape": (256, 256)}, {"shape": (1024, 1024)}, {"shape": (4096, 4096)}),
+)
 def adamw(
     parameter: Float[Tensor, "*shape"],
     first: Float[Tensor, "*shape"],
@@ -18,7 +25,7 @@ def adamw(
     beta2: float,
     eps: float,
     decay: float,
-) -> Tensor:
+) -> Float[Tensor, "1"]:
     """Update ``parameter`` and its two moments in place.
 
     ``m = β₁m + (1-β₁)g``, ``v = β₂v + (1-β₂)g²``, ``p = (1 - lr·decay) p - lr m̂ / (√v̂ + eps)``
@@ -42,6 +49,11 @@ def adamw(
 
     Source: Loshchilov and Hutter, arXiv 1711.05101.
     """
-    return FUNCTIONS["adamw"][choose("adamw", parameter.dtype)](
-        parameter, first, second, gradient, learning_rate, power1, power2, beta1, beta2, eps, decay
+    # MindSpore's Adam puts ``eps`` before the correction.
+    if decay != 0.0:
+        shrunk = ops.assign(parameter, parameter * (1.0 - learning_rate * decay))
+        gradient = ops.depend(gradient, shrunk)
+    scaled = ops.sqrt(1.0 - power2) * eps
+    return ops.Adam()(
+        parameter, first, second, power1, power2, learning_rate, beta1, beta2, scaled, gradient
     )

@@ -14,13 +14,30 @@ import math
 from mindspore import dtype as mstype
 from mindspore import ops
 
-from scimind.ops.registry import FUNCTIONS, choose
+from scimind.ops.operator import Cpp, operator
+from scimind.ops.threefry import threefry
 from scimind.typing import Float, Int, Tensor
+
+
+@operator(
+    Cpp("kernels/cpu/update.cc", dtypes=()),
+    name="random_bits",
+    sizes=({"count": 1 << 14}, {"count": 1 << 18}, {"count": 1 << 22}),
+)
+def _random_bits(
+    key: Int[Tensor, "2"], stream: Int[Tensor, "1"], count: int
+) -> Int[Tensor, " count"]:
+    """``count`` words of Threefry-2x32-20: both words of counters (0, stream), (1, stream), …."""
+    half = (count + 1) // 2
+    index = ops.arange(0, half).astype(mstype.int32)
+    first, second = threefry(key[0], key[1], index, ops.zeros_like(index) + stream)
+    return ops.cat((first, second))[:count]
 
 
 def random_bits(key: Int[Tensor, "2"], count: int, stream: int | Tensor) -> Int[Tensor, " count"]:
     """``count`` random words of stream number ``stream`` of ``key``, as int32."""
-    return FUNCTIONS["random_bits"][choose("random_bits", key.dtype)](key, count, stream)
+    number = Tensor([stream], mstype.int32) if isinstance(stream, int) else stream.reshape((1,))
+    return _random_bits(key, number, count)
 
 
 def fold_in(key: Int[Tensor, "2"], data: int | Tensor) -> Int[Tensor, "2"]:

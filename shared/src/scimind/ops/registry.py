@@ -17,6 +17,7 @@ import mindspore
 from mindspore.ops import constexpr
 
 from scimind.device import active_precision, capabilities, target
+from scimind.ops.rule import Rule
 
 _log = logging.getLogger("scimind.ops")
 
@@ -36,6 +37,8 @@ class Implementation:
         priority: The highest available wins; the plain formulation has 0.
         requires: Capability that has to be present, see `scimind.device.capabilities`.
         verified: False marks an implementation that was never run on its device.
+        ready: Whether what it is made of is there; asked when it would be chosen.
+        when: Whether it can do a call, from the sizes of its named axes and its scalars.
     """
 
     op: str
@@ -45,16 +48,26 @@ class Implementation:
     priority: int = 0
     requires: str | None = None
     verified: bool = True
+    ready: Callable[[], bool] | None = None
+    when: Callable[[Mapping[str, Any]], bool] | None = None
 
-    def available(self, device: str, dtype: str) -> bool:
-        """Whether this implementation can be used for ``dtype`` on ``device``."""
-        if self.device not in ("any", device) or (self.dtypes and dtype not in self.dtypes):
+    def available(self, device: str, dtypes: tuple[str, ...], call: Mapping[str, Any]) -> bool:
+        """Whether this implementation can do ``call`` with ``dtypes`` on ``device``."""
+        if self.device not in ("any", device):
             return False
-        return self.requires is None or self.requires in capabilities()
+        if self.dtypes and not all(dtype in self.dtypes for dtype in dtypes):
+            return False
+        if self.requires is not None and self.requires not in capabilities():
+            return False
+        if self.when is not None and not self.when(call):
+            return False
+        return self.ready is None or self.ready()
 
 
 _implementations: dict[str, list[Implementation]] = {}
-_choices: dict[tuple[str, str, str, bool], int] = {}
+_rules: dict[str, Rule] = {}
+_choices: dict[tuple[Any, ...], int] = {}
+_MOST_CHOICES = 1 << 14
 _announced: dict[tuple[str, str], str] = {}
 _plain_only = False
 
@@ -68,8 +81,13 @@ def register(
     priority: int = 0,
     requires: str | None = None,
     verified: bool = True,
+    ready: Callable[[], bool] | None = None,
+    when: Callable[[Mapping[str, Any]], bool] | None = None,
+    rule: Rule | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register the decorated function as an implementation of ``op``, see `Implementation`.
+
+    ``rule`` comes with the first implementation of an operator that has one.
 
     Raises:
         ValueError: ``op`` already has an implementation called ``name``.
@@ -82,7 +100,11 @@ def register(
         priority=priority,
         requires=requires,
         verified=verified,
+        ready=ready,
+        when=when,
     )
+    if rule is not None:
+        _rules[op] = rule
 
     def add(function: Callable[..., Any]) -> Callable[..., Any]:
         known = _implementations.setdefault(op, [])
@@ -99,11 +121,50 @@ def register(
 @constexpr  # type: ignore[untyped-decorator]
 def choose(op: str, dtype: Any) -> int:
     """Index into ``FUNCTIONS[op]`` of the implementation for ``dtype`` on the current device."""
-    key = (op, target(), str(dtype).lower(), _plain_only)
+    key = (op, target(), _plain_only, dtype)
     index = _choices.get(key)
     if index is None:
-        index = _choices[key] = _select(*key)
+        index = _choices[key] = _select(op, (str(dtype).lower(),), {})
     return index
+
+
+@constexpr  # type: ignore[untyped-decorator]
+def choose_for(op: str, *arguments: Any) -> int:
+    """Check a call against the rule of ``op`` and choose as `choose` does.
+
+    Args:
+        op: A declared operator.
+        arguments: Shape and dtype of each tensor (None for an absent one), then the scalars.
+
+    Raises:
+        RuleError: The call breaks the rule.
+    """
+    key = (op, target(), _plain_only, arguments)
+    index = _choices.get(key)
+    if index is None:
+        index = _check_and_select(op, arguments)
+        if len(_choices) >= _MOST_CHOICES:  # new shapes all the time, as in generation
+            _choices.clear()
+        _choices[key] = index
+    return index
+
+
+def _check_and_select(op: str, arguments: tuple[Any, ...]) -> int:
+    rule = _rules[op]
+    count = len(rule.tensors)
+    given = tuple(
+        None if entry is None else (tuple(entry[0]), str(entry[1]).lower())
+        for entry in arguments[:count]
+    )
+    sizes = rule.check(given, arguments[count:])
+    call = {**sizes, **dict(zip((o.name for o in rule.options), arguments[count:], strict=True))}
+    call |= {t.name: e is not None for t, e in zip(rule.tensors, given, strict=True) if t.optional}
+    dtypes = tuple(
+        entry[1]
+        for tensor, entry in zip(rule.tensors, given, strict=True)
+        if entry is not None and tensor.family == "float"
+    )
+    return _select(op, dtypes, call)
 
 
 @constexpr  # type: ignore[untyped-decorator]
@@ -118,17 +179,17 @@ def compute_dtype(dtype: Any) -> Any:
     return active_precision().dtype("compute")
 
 
-def _select(op: str, device: str, dtype: str, plain_only: bool) -> int:
+def _select(op: str, dtypes: tuple[str, ...], call: Mapping[str, Any]) -> int:
     entries = _implementations[op]
-    usable = [
-        index
-        for index, entry in enumerate(entries)
-        if (entry.priority == 0 if plain_only else entry.available(device, dtype))
-    ]
-    best = max(usable, key=lambda index: entries[index].priority)
-    if not plain_only:
-        _say(entries[best], dtype)
-    return best
+    device = target()
+    order = sorted(range(len(entries)), key=lambda index: -entries[index].priority)
+    for index in order:
+        entry = entries[index]
+        if entry.priority == 0 if _plain_only else entry.available(device, dtypes, call):
+            break
+    if not _plain_only:
+        _say(entry, dtypes[0] if dtypes else "")
+    return index
 
 
 def _say(entry: Implementation, dtype: str) -> None:
@@ -139,12 +200,14 @@ def _say(entry: Implementation, dtype: str) -> None:
 
 
 def announce(choices: Mapping[str, str]) -> None:
-    """Say and remember the choices of a graph that was compiled earlier; see `chosen`."""
+    """Say, remember and load the choices of a graph that was compiled earlier; see `chosen`."""
     for key, name in choices.items():
         op, _, dtype = key.rpartition(" ")
         for entry in _implementations.get(op, ()):
             if entry.name == name:
                 _say(entry, dtype)
+                if entry.ready is not None:  # loads what a restored graph refers to
+                    entry.ready()
 
 
 def chosen() -> dict[str, str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from scimind.ops.registry import FUNCTIONS, choose
+from mindspore import ops
+
+from scimind.ops.registry import FUNCTIONS, choose, register
 from scimind.typing import Shaped, Tensor
 
 
@@ -18,3 +20,18 @@ def spread(x: Shaped[Tensor, "..."], shape: tuple[int, ...]) -> Shaped[Tensor, "
         shape: The shape to reach.
     """
     return FUNCTIONS["spread"][choose("spread", x.dtype)](x, shape)
+
+
+@register("spread", name="plain")
+def plain_spread(x: Shaped[Tensor, "..."], shape: tuple[int, ...]) -> Shaped[Tensor, "..."]:
+    """``x`` broadcast to ``shape``."""
+    return ops.broadcast_to(x, shape)
+
+
+@register("spread", name="cpu/tile", device="cpu", priority=1)
+def _tile(x: Shaped[Tensor, "..."], shape: tuple[int, ...]) -> Shaped[Tensor, "..."]:
+    """The same by copying; faster than ``broadcast_to`` on the CPU for a trailing axis."""
+    counts: tuple[int, ...] = ()
+    for axis in range(len(shape)):
+        counts = (*counts, shape[axis] if x.shape[axis] == 1 else 1)
+    return ops.tile(x, counts)

@@ -6,18 +6,24 @@ when one is chosen, and ``tests/shared/ops/test_kernels.py`` checks the signatur
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from mindspore import mint
 from mindspore import ops as ms_ops
 
-from scimind.ops import plain
+from scimind.ops.masks import position_mask
 from scimind.ops.registry import register
 
 _HALF = ("float16", "bfloat16")
 _ALL = ("float16", "bfloat16", "float32")
 LARGEST_HALF = 6e4
 """Masks are written as huge negative biases, which must stay finite in half precision."""
+
+
+def _flash_fits(call: Mapping[str, Any]) -> bool:
+    dim = int(call["dim"])
+    return dim % 16 == 0 and dim <= 512 and call["width"] == dim
 
 
 @register(
@@ -27,13 +33,24 @@ LARGEST_HALF = 6e4
     dtypes=_HALF,
     priority=10,
     verified=False,
+    when=_flash_fits,
 )
-def attention(query: Any, key: Any, value: Any, mask: Any, bias: Any, scale: float) -> Any:
+def attention(
+    query: Any,
+    key: Any,
+    value: Any,
+    mask: Any,
+    bias: Any,
+    causal: bool,
+    window: int | None,
+    scale: float | None,
+) -> Any:
     """``flash_attention_score`` in BNSD layout; it discards where the mask is True."""
     batch, heads, queries, dim = query.shape
     keys = key.shape[2]
-    if dim % 16 != 0 or dim > 512 or value.shape[3] != dim:
-        return plain.attention(query, key, value, mask, bias, scale)
+    if causal or window is not None:
+        near = position_mask(queries, keys, causal, window)
+        mask = near if mask is None else ms_ops.logical_and(mask, near)
     if bias is not None:
         bias = ms_ops.clamp(bias, -LARGEST_HALF, LARGEST_HALF)
         bias = ms_ops.broadcast_to(bias, (batch, heads, queries, keys)).astype(query.dtype)
@@ -48,7 +65,7 @@ def attention(query: Any, key: Any, value: Any, mask: Any, bias: Any, scale: flo
         heads,
         real_shift=bias,
         attn_mask=discard,
-        scalar_value=scale,
+        scalar_value=dim**-0.5 if scale is None else scale,
         input_layout="BNSD",
     )
     if mask is not None:
@@ -79,6 +96,10 @@ def layer_norm(x: Any, weight: Any, bias: Any, eps: float) -> Any:
     return mint.nn.functional.layer_norm(x, (x.shape[-1],), weight, bias, eps)
 
 
+def _rotary_fits(call: Mapping[str, Any]) -> bool:
+    return int(call["dim"]) < 896 and not call["interleaved"]
+
+
 @register(
     "rope",
     name="ascend/RotaryPositionEmbedding",
@@ -86,11 +107,10 @@ def layer_norm(x: Any, weight: Any, bias: Any, eps: float) -> Any:
     dtypes=_ALL,
     priority=10,
     verified=False,
+    when=_rotary_fits,
 )
-def rope(x: Any, cos: Any, sin: Any) -> Any:
+def rope(x: Any, cos: Any, sin: Any, interleaved: bool) -> Any:
     """``rotary_position_embedding`` in mode 0, which takes angles of full width in four axes."""
-    if cos.ndim != 4 or cos.shape[1] != 1 or x.shape[-1] >= 896:
-        return plain.rope(x, cos, sin)
     both = ms_ops.cat((cos, cos), -1).astype(x.dtype), ms_ops.cat((sin, sin), -1).astype(x.dtype)
     return ms_ops.rotary_position_embedding(x, both[0], both[1], 0)
 

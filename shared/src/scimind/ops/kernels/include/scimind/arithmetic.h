@@ -66,15 +66,4 @@ struct Relu {
   SCIMIND_INLINE float slope(float x) { return x > 0.0f ? 1.0f : x != x ? x : 0.0f; }
 };
 
-SCIMIND_INLINE int64_t elements(int ndim, const int64_t* shape) {
-  int64_t count = 1;
-  for (int axis = 0; axis < ndim; ++axis) count *= shape[axis];
-  return count;
-}
-
 }  // namespace scimind
-
-// The signature of an operator that MindSpore launches: inputs first, then outputs.
-#define SCIMIND_OPERATOR(name)                                                             \
-  extern "C" int name([[maybe_unused]] int count, void** data, [[maybe_unused]] int* ndims, \
-                      int64_t** shapes, const char**, void*, void*)

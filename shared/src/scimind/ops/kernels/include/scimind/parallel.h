@@ -8,6 +8,7 @@
 #include <functional>
 #include <mutex>
 #include <thread>
+#include <vector>
 
 namespace scimind {
 
@@ -88,6 +89,15 @@ void over(int64_t count, int64_t grain, Body body) {
     const int64_t begin = chunk * grain;
     body(begin, begin + grain < count ? begin + grain : count);
   });
+}
+
+// Memory of this thread that is kept for the next call; `slot` tells apart what one kernel needs at
+// the same time. The contents are undefined.
+template <int slot>
+inline float* scratch(int64_t count) {
+  thread_local std::vector<float> kept;
+  if (static_cast<int64_t>(kept.size()) < count) kept.resize(count);
+  return kept.data();
 }
 
 }  // namespace scimind

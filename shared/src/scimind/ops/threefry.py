@@ -1,13 +1,13 @@
-"""Threefry-2x32-20 in int32 operators."""
+"""Threefry-2x32-20 in int32 operators.
+
+Source: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC'11.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-from mindspore import dtype as mstype
 from mindspore import ops
-
-from scimind.ops.registry import register
 
 _ROTATIONS = (13, 15, 26, 6, 17, 29, 16, 24)
 _PARITY = 0x1BD11BDA
@@ -31,12 +31,3 @@ def threefry(key0: Any, key1: Any, x0: Any, x1: Any) -> tuple[Any, Any]:
         x0 = x0 + schedule[(block + 1) % 3]
         x1 = x1 + schedule[(block + 2) % 3] + (block + 1)
     return x0, x1
-
-
-@register("random_bits", name="plain")
-def random_bits(key: Any, count: int, stream: int) -> Any:
-    """``count`` random int32 words: both words of counters (0, stream), (1, stream), …."""
-    half = (count + 1) // 2
-    index = ops.arange(0, half).astype(mstype.int32)
-    first, second = threefry(key[0], key[1], index, ops.zeros_like(index) + stream)
-    return ops.cat((first, second))[:count]

@@ -1,0 +1,155 @@
+"""Compile C++ kernels on first use and keep each library, by what it was made of.
+
+The name of a library contains a hash of its source, our headers, the compiler, its flags and the
+instruction set, so a changed source or another machine never meets a stale one. Several processes
+may build at once: each compiles to a temporary name of its own, and the rename is atomic. A wheel
+may bring libraries along (folder ``prebuilt`` beside this file), under a hash without the compiler.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import logging
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from scimind.device.compile_cache import cache_root
+
+_log = logging.getLogger("scimind.ops")
+
+INCLUDE = Path(__file__).resolve().parent / "include"
+PREBUILT = Path(__file__).resolve().parent / "prebuilt"
+# No -ffast-math: NaN and infinity have to reach the finite check of the training step.
+FLAGS = (
+    "-std=c++17",
+    "-O3",
+    "-fPIC",
+    "-shared",
+    "-pthread",
+    "-fopenmp-simd",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+)
+# Feature levels of the x86-64 psABI, each with flags that /proc/cpuinfo shows only from there.
+LEVELS = {
+    "x86-64-v4": ("avx512f", "avx512bw", "avx512vl", "avx512dq"),
+    "x86-64-v3": ("avx2", "fma", "bmi2"),
+}
+
+
+class BuildError(Exception):
+    """The kernels could not be compiled; the message says why."""
+
+
+@functools.cache
+def instruction_set() -> str | None:
+    """The highest of `LEVELS` that this processor has."""
+    if platform.machine() != "x86_64":
+        return None
+    flags: set[str] = set()
+    with Path("/proc/cpuinfo").open() as lines:
+        for line in lines:
+            if line.startswith("flags"):
+                flags = set(line.split(":", 1)[1].split())
+                break
+    return next((level for level, needed in LEVELS.items() if flags.issuperset(needed)), None)
+
+
+def flags(level: str | None) -> list[str]:
+    """Compiler flags for one of `LEVELS`, or for any processor of this kind."""
+    wide = ["-mprefer-vector-width=512"] if level == "x86-64-v4" else []
+    return [*FLAGS, f"-I{INCLUDE}", *([f"-march={level}"] if level else []), *wide]
+
+
+@functools.cache
+def digest(source: Path) -> str:
+    """Hash of a source file and of our headers, 16 hex digits."""
+    total = hashlib.sha256()
+    for path in (source, *sorted(INCLUDE.rglob("*.h"))):
+        total.update(path.name.encode() + b"\0" + path.read_bytes())
+    return total.hexdigest()[:16]
+
+
+def prebuilt(source: Path, level: str | None) -> Path:
+    """Where a wheel keeps the library of ``source``."""
+    return PREBUILT / f"{source.stem}-{level or platform.machine()}-{digest(source)}.so"
+
+
+def libraries(sources: Iterable[Path]) -> list[Path]:
+    """The libraries of ``sources``; those that are missing are compiled, side by side.
+
+    Raises:
+        BuildError: No compiler, a compiler error, or no folder that can be written.
+    """
+    listed = list(sources)
+    level = instruction_set()
+    found = {source: prebuilt(source, level) for source in listed}
+    absent = [source for source in listed if not found[source].exists()]
+    if absent:
+        compiler = shutil.which(os.environ.get("CXX", "g++"))
+        if compiler is None:
+            raise BuildError("no C++ compiler (g++) is installed")
+        command = [compiler, *flags(level)]
+        made = _identity(tuple(command))
+        folder = cache_root() / "kernels"
+        for source in absent:
+            found[source] = folder / f"{source.stem}-{digest(source)}-{made}.so"
+        missing = [source for source in absent if not found[source].exists()]
+        if missing:
+            _compile_all(command, {source: found[source] for source in missing})
+    return [found[source] for source in listed]
+
+
+@functools.cache
+def _identity(command: tuple[str, ...]) -> str:
+    version = subprocess.run([command[0], "--version"], capture_output=True, text=True, check=False)
+    parts = (*command[1:], version.stdout, platform.machine())
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:8]
+
+
+def _compile_all(command: list[str], targets: dict[Path, Path]) -> None:
+    started = time.perf_counter()
+    try:
+        for folder in {target.parent for target in targets.values()}:
+            folder.mkdir(parents=True, exist_ok=True)
+        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+            jobs = [pool.submit(compile_one, command, *pair) for pair in targets.items()]
+            for job in jobs:
+                job.result()
+    except OSError as error:
+        raise BuildError(f"{error.strerror}: {error.filename}") from error
+    seconds = time.perf_counter() - started
+    names = ", ".join(sorted(source.stem for source in targets))
+    folder = next(iter(targets.values())).parent
+    _log.info("scimind.ops: compiled %s in %.0f s to %s", names, seconds, folder)
+
+
+def compile_one(command: list[str], source: Path, target: Path) -> None:
+    """Compile ``source`` to ``target``, which appears whole or not at all.
+
+    Raises:
+        BuildError: The compiler refuses it.
+    """
+    handle, temporary = tempfile.mkstemp(suffix=".so", prefix=".building-", dir=target.parent)
+    os.close(handle)
+    try:
+        done = subprocess.run(
+            [*command, str(source), "-o", temporary, "-ldl"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise BuildError(f"{command[0]} failed on {source}: {done.stderr.strip()[-2000:]}")
+        Path(temporary).chmod(0o755)
+        os.replace(temporary, target)  # noqa: PTH105 - the atomic rename is the point
+    finally:
+        Path(temporary).unlink(missing_ok=True)

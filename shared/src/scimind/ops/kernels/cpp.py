@@ -1,0 +1,254 @@
+"""A C++ kernel and its gradient as a MindSpore custom operator."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import mindspore
+import numpy as np
+from mindspore import Tensor
+from mindspore import dtype as mstype
+from mindspore import ops as ms_ops
+from mindspore.ops import constexpr
+
+from scimind.ops.generated import define
+from scimind.ops.kernels import native
+from scimind.ops.kernels.build import digest
+from scimind.ops.rule import Rule, Scalar, Shape, Tensors, shape_of
+
+ABSENT = Tensor(np.zeros(1, np.int8))
+"""Stands for an optional tensor that is None."""
+
+PRIMITIVES: dict[tuple[Any, ...], Any] = {}
+"""The custom operators made so far."""
+
+_DTYPES = {"float": mstype.float32, "int": mstype.int32, "bool": mstype.bool_}
+
+
+def _settle(argument: Any, slope: Any) -> Any:
+    """The gradient of an optional argument, zero when it was None."""
+    if argument.dtype == mstype.int8:
+        return ms_ops.zeros_like(argument)
+    return slope
+
+
+@dataclass(frozen=True)
+class Cpp:
+    """C++ functions for the CPU, see ``kernels/include/scimind/operator.h``.
+
+    The forward function has the name of the operator and gets its tensors, its scalars (if any)
+    and its outputs; the backward one is called ``<name>_grad``.
+
+    Args:
+        source: The file, relative to the one of the declaration.
+        saved: Further outputs that the gradient needs: name and axes.
+        backward: What the gradient takes and gives, such as ``"x weight dout -> dx dweight"``; None
+            when there is none. It may take arguments, saved outputs, results (``out``, or ``out0``
+            and on) and their gradients (``dout``). Arguments without a gradient get zeros.
+        dtypes: Dtypes of the first tensor.
+        when: Whether the kernel can be used, from the sizes of the named axes and the scalars.
+    """
+
+    source: str | Path
+    saved: Mapping[str, str] = field(default_factory=dict)
+    backward: str | None = None
+    dtypes: tuple[str, ...] = ("float32",)
+    when: Callable[[Mapping[str, Any]], bool] | None = None
+    made_of: str = ""
+
+    def beside(self, file: str) -> Cpp:
+        """The same with the source found beside ``file``.
+
+        Raises:
+            FileNotFoundError: There is no such source.
+        """
+        path = (Path(file).resolve().parent / self.source).resolve()
+        native.announce(path)
+        return replace(self, source=path, made_of=digest(path))
+
+    def ready(self) -> bool:
+        """Whether the library is there; compiles it if need be."""
+        return native.load(Path(self.source)) is not None
+
+    def implementation(self, rule: Rule) -> Callable[..., Any]:
+        """The function that calls the kernel, with the arguments of the plain formulation.
+
+        Raises:
+            TypeError: ``backward`` names something that the operator does not have.
+        """
+        _Plan(self, rule)  # a mistake shows when the operator is declared
+
+        @constexpr  # type: ignore[untyped-decorator]
+        def primitive(*scalars: Scalar) -> Any:
+            key = (rule.op, self.source, scalars)
+            if key not in PRIMITIVES:
+                PRIMITIVES[key] = _Plan(self, rule).primitive(scalars)
+            return PRIMITIVES[key]
+
+        @constexpr  # type: ignore[untyped-decorator]
+        def options(*scalars: Scalar) -> Any:
+            return _options(rule, scalars)
+
+        names = [tensor.name for tensor in rule.tensors]
+        scalars = ", ".join(option.name for option in rule.options)
+        lines = [f"def {rule.op}_kernel({', '.join([*names, *_option_names(rule)])}):"]
+        for tensor in rule.tensors:
+            if tensor.optional:
+                lines += [f"    if {tensor.name} is None:", f"        {tensor.name} = absent"]
+            if tensor.family == "int":
+                lines += [f"    {tensor.name} = {tensor.name}.astype(int32)"]
+        inputs = [*names, f"options({scalars})"] if rule.options else names
+        lines += [f"    out = primitive({scalars})({', '.join(inputs)})"]
+        if rule.several:
+            wanted = ", ".join(f"out[{index}]" for index in range(len(rule.results)))
+            lines += [f"    return ({wanted},)"]
+        else:
+            lines += ["    return out[0]" if self.saved else "    return out"]
+        return define(
+            f"{rule.op}_kernel",
+            "\n".join(lines),
+            __name__,
+            primitive=primitive,
+            options=options,
+            absent=ABSENT,
+            int32=mstype.int32,
+        )
+
+
+def _option_names(rule: Rule) -> list[str]:
+    return [option.name for option in rule.options]
+
+
+@functools.lru_cache(maxsize=4096)
+def _options(rule: Rule, scalars: tuple[Scalar, ...]) -> Tensor:
+    values = [o.number(rule.op, v) for o, v in zip(rule.options, scalars, strict=True)]
+    return Tensor(np.array(values), mindspore.float64)
+
+
+class _Plan:
+    """The custom operators of one kernel: what each gets and gives, and with which shapes."""
+
+    def __init__(self, kernel: Cpp, rule: Rule) -> None:
+        self.kernel, self.rule = kernel, rule
+        self.arguments = [tensor.name for tensor in rule.tensors]
+        self.saved = [
+            Tensors(name, "float", tuple(axes.split())) for name, axes in kernel.saved.items()
+        ]
+        self.outputs = [*rule.results, *self.saved]
+        if kernel.backward is None:
+            return
+        takes, arrow, gives = kernel.backward.partition("->")
+        self.takes, self.gives = takes.split(), gives.split()
+        known = {tensor.name: tensor for tensor in [*rule.tensors, *self.outputs]}
+        known |= {f"d{tensor.name}": tensor for tensor in rule.results}
+        unknown = [name for name in self.takes if name not in known]
+        unknown += [name for name in self.gives if name[1:] not in self.arguments]
+        if unknown or not arrow or not self.gives:
+            raise TypeError(
+                f"operator {rule.op}: backward is {kernel.backward!r}; it has to be 'inputs -> "
+                f"gradients' of {sorted(known)} and {[f'd{name}' for name in self.arguments]}"
+            )
+        self.taken = tuple(known[name] for name in self.takes)
+        self.given = tuple(known[name[1:]] for name in self.gives)
+
+    def primitive(self, scalars: tuple[Scalar, ...]) -> Any:
+        """The operator with its gradient, for these scalars."""
+        rule, outputs = self.rule, self.outputs
+        gradient = None if self.kernel.backward is None else self._bprop(scalars)
+
+        def shapes(*given: Sequence[int]) -> Any:
+            sizes = rule.bind(_present(rule.tensors, given), scalars)
+            return _one_or_all([shape_of(output.axes, sizes) for output in outputs])
+
+        return self._custom(rule.op, shapes, outputs, gradient, scalars)
+
+    def _bprop(self, scalars: tuple[Scalar, ...]) -> Any:
+        """``bprop(*inputs, out, dout)``, which calls the gradient's kernel."""
+        op, options = self.rule.op, ["options"] if self.rule.options else []
+        several = len(self.outputs) > 1
+        source = {name: name for name in self.arguments}
+        for index, output in enumerate(self.outputs):
+            source[output.name] = f"out[{index}]" if several else "out"
+            source[f"d{output.name}"] = f"dout[{index}]" if several else "dout"
+        slopes = {
+            name: f"slopes[{index}]" if len(self.gives) > 1 else "slopes"
+            for index, name in enumerate(self.gives)
+        }
+        back = []
+        for tensor in self.rule.tensors:
+            slope = slopes.get(f"d{tensor.name}")
+            if slope is None:
+                back.append(f"zeros_like({tensor.name})")
+            else:
+                back.append(f"settle({tensor.name}, {slope})" if tensor.optional else slope)
+        back += ["zeros_like(options)"] if options else []
+        taken = [source[name] for name in self.takes]
+        text = (
+            f"def {op}_bprop({', '.join([*self.arguments, *options, 'out', 'dout'])}):\n"
+            f"    slopes = gradient({', '.join([*taken, *options])})\n"
+            f"    return ({', '.join(back)},)"
+        )
+        return define(
+            f"{op}_bprop",
+            text,
+            __name__,
+            gradient=self._gradient(scalars),
+            settle=_settle,
+            zeros_like=ms_ops.zeros_like,
+        )
+
+    def _gradient(self, scalars: tuple[Scalar, ...]) -> Any:
+        taken, given = self.taken, self.given
+        rule = replace(self.rule, op=f"{self.rule.op}_grad", tensors=taken)
+
+        def shapes(*found: Sequence[int]) -> Any:
+            sizes = rule.bind(_present(taken, found), scalars)
+            # An argument that is passed tells the shape, also when it is absent or of size 1.
+            passed = {
+                tensor.name: tuple(shape) for tensor, shape in zip(taken, found, strict=False)
+            }
+            return _one_or_all(
+                [
+                    passed[tensor.name] if tensor.name in passed else shape_of(tensor.axes, sizes)
+                    for tensor in given
+                ]
+            )
+
+        return self._custom(rule.op, shapes, given, None, scalars)
+
+    def _custom(
+        self,
+        symbol: str,
+        shapes: Any,
+        outputs: Sequence[Tensors],
+        bprop: Any,
+        scalars: tuple[Scalar, ...],
+    ) -> Any:
+        dtypes = _one_or_all([_DTYPES[output.family] for output in outputs])
+
+        def kinds(*_: Any) -> Any:
+            return dtypes
+
+        path = native.load(Path(self.kernel.source))
+        custom = ms_ops.Custom(f"{path}:{symbol}", shapes, kinds, "aot", bprop)
+        # MindSpore remembers shapes by attributes and inputs, and the shapes may follow a scalar.
+        custom.add_prim_attr("scalars", repr(scalars))
+        return custom
+
+
+def _present(
+    tensors: Sequence[Tensors], shapes: Sequence[Sequence[int]]
+) -> tuple[Shape | None, ...]:
+    """The shapes; None for optional tensors that look like `ABSENT`, which decide no size."""
+    return tuple(
+        None if tensor.optional and tuple(shape) == (1,) else tuple(shape)
+        for tensor, shape in zip(tensors, shapes, strict=False)
+    )
+
+
+def _one_or_all(values: list[Any]) -> Any:
+    return values[0] if len(values) == 1 else tuple(values)

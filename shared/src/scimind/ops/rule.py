@@ -1,0 +1,299 @@
+"""The shape and dtype rule of an operator, read from the annotations of its plain formulation.
+
+``Float[Tensor, "*batch dim"]`` names axes as jaxtyping does: a name is the same size everywhere, a
+``*name`` any number of axes, ``...`` any axes without a name, ``#name`` that size or 1, and
+``dim//2`` a size computed from others. Nothing here needs MindSpore.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import math
+import types
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Shape = tuple[int, ...]
+Scalar = bool | int | float | str | None
+_FAMILIES = {"float": ("float", "bfloat"), "int": ("int",), "bool": ("bool",)}
+
+
+class RuleError(ValueError):
+    """A call breaks the rule of an operator; the message names operator, argument and rule."""
+
+
+@dataclass(frozen=True)
+class Tensors:
+    """The rule of one tensor: ``family`` is float, int, bool or any, ``axes`` as written."""
+
+    name: str
+    family: str
+    axes: tuple[str, ...]
+    optional: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.family}[{' '.join(self.axes)}]"
+
+
+@dataclass(frozen=True)
+class Option:
+    """A scalar argument.
+
+    Args:
+        name: Its name.
+        default: Its default, `inspect.Parameter.empty` without one.
+        kind: ``bool``, ``int``, ``float`` or ``Literal``.
+        optional: Whether it may be None.
+        choices: The strings of a Literal.
+    """
+
+    name: str
+    default: Any
+    kind: str
+    optional: bool = False
+    choices: tuple[str, ...] = ()
+
+    def number(self, op: str, value: Scalar) -> float:
+        """What the kernel gets: NaN for None, the index of a choice.
+
+        Raises:
+            RuleError: ``value`` is a string that is no choice, or no scalar.
+        """
+        if value is None:
+            return math.nan
+        if self.choices:
+            if value not in self.choices:
+                raise RuleError(f"{op}: {self.name} is {value!r}; use one of {self.choices}")
+            return float(self.choices.index(str(value)))
+        if not isinstance(value, (bool, int, float)):
+            raise RuleError(f"{op}: {self.name} is {value!r}; it has to be a number")
+        return float(value)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What an operator takes and returns.
+
+    Args:
+        op: Name of the operator.
+        tensors: Its tensor arguments, in order.
+        options: Its scalar arguments, in order; they follow the tensors.
+        results: What it returns.
+        several: Whether it returns a tuple, be it of one.
+        multiples: Pairs of an axis and a size (another axis or a number) that divides it.
+    """
+
+    op: str
+    tensors: tuple[Tensors, ...]
+    options: tuple[Option, ...]
+    results: tuple[Tensors, ...]
+    several: bool
+    multiples: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        function: Callable[..., Any],
+        name: str | None = None,
+        multiples: Mapping[str, str] | None = None,
+    ) -> Rule:
+        """Read the rule of operator ``name`` from a signature.
+
+        Raises:
+            TypeError: An annotation is missing, or a tensor follows a scalar.
+        """
+        plain = inspect.unwrap(function)
+        hints = typing.get_type_hints(plain)
+        op = name or plain.__name__
+        tensors: list[Tensors] = []
+        options: list[Option] = []
+        for argument, parameter in inspect.signature(plain).parameters.items():
+            if argument not in hints:
+                raise TypeError(f"operator {op}: argument {argument} has no annotation")
+            annotation, optional = _without_none(hints[argument])
+            if not hasattr(annotation, "dim_str"):
+                options.append(_option(op, argument, parameter.default, annotation, optional))
+            elif options:
+                raise TypeError(f"operator {op}: tensor {argument} has to come before the scalars")
+            else:
+                tensors.append(_tensors(argument, annotation, optional))
+        returned = hints.get("return")
+        several = typing.get_origin(returned) is tuple
+        parts = typing.get_args(returned) if several else (returned,)
+        if not all(hasattr(part, "dim_str") for part in parts):
+            raise TypeError(f"operator {op}: the result has no shape annotation")
+        names = [f"out{index}" for index in range(len(parts))] if several else ["out"]
+        results = [_tensors(name, part, False) for name, part in zip(names, parts, strict=True)]
+        pairs = tuple((multiples or {}).items())
+        return cls(op, tuple(tensors), tuple(options), tuple(results), several, pairs)
+
+    def check(
+        self,
+        given: tuple[tuple[Shape, str] | None, ...],
+        options: tuple[Scalar, ...],
+    ) -> dict[str, Any]:
+        """Sizes of the named axes of a call.
+
+        Args:
+            given: Shape and dtype of each tensor argument, None for an absent one.
+            options: The scalars.
+
+        Raises:
+            RuleError: The call breaks the rule.
+        """
+        for tensor, entry in zip(self.tensors, given, strict=True):
+            if entry is None:
+                if not tensor.optional:
+                    raise RuleError(f"{self.op}: {tensor.name} is None; the rule is {tensor}")
+                continue
+            allowed = _FAMILIES.get(tensor.family)
+            if allowed and not entry[1].startswith(allowed):
+                raise RuleError(
+                    f"{self.op}: {tensor.name} has dtype {entry[1]}; the rule is {tensor}"
+                )
+        for option, value in zip(self.options, options, strict=True):
+            option.number(self.op, value)
+        return self.bind(tuple(None if entry is None else entry[0] for entry in given), options)
+
+    def bind(
+        self, shapes: tuple[Shape | None, ...], options: tuple[Scalar, ...] = ()
+    ) -> dict[str, Any]:
+        """Sizes of the named axes (a tuple for ``*name``) and the integer scalars, by name.
+
+        Raises:
+            RuleError: A shape breaks the rule.
+        """
+        sizes: dict[str, Any] = {
+            option.name: value
+            for option, value in zip(self.options, options, strict=False)
+            if isinstance(value, int) and not isinstance(value, bool)
+        }
+        origin: dict[str, str] = dict.fromkeys(sizes, "the call")
+        loose: dict[str, str] = {}
+        later: list[tuple[Tensors, Shape, str, int]] = []
+        for tensor, shape in zip(self.tensors, shapes, strict=True):
+            if shape is None:
+                continue
+            for axis, size in _matched(self.op, tensor, shape):
+                name = axis.lstrip("#*")
+                if axis == "..." or (axis.startswith("#") and size == 1):
+                    if axis != "...":
+                        loose.setdefault(name, tensor.name)
+                elif not name.isidentifier():
+                    later.append((tensor, shape, axis, typing.cast(int, size)))
+                elif name not in sizes:
+                    sizes[name], origin[name] = size, tensor.name
+                elif sizes[name] != size:
+                    raise self._broken(tensor, shape, name, sizes[name], origin[name])
+        for name in loose:
+            sizes.setdefault(name, 1)
+        for tensor, shape, axis, size in later:
+            expected = evaluate(axis, sizes)
+            if expected != size:
+                raise self._broken(tensor, shape, axis, expected, "the other sizes")
+        for whole, part in self.multiples:
+            divisor = evaluate(part, sizes)
+            if divisor and sizes[whole] % divisor:
+                raise RuleError(
+                    f"{self.op}: {whole} = {sizes[whole]} from {origin[whole]} has to be a "
+                    f"multiple of {part}" + ("" if part.isdigit() else f" = {divisor}")
+                )
+        return sizes
+
+    def _broken(
+        self, tensor: Tensors, shape: Shape, axis: str, expected: object, source: str
+    ) -> RuleError:
+        return RuleError(
+            f"{self.op}: {tensor.name} has shape {shape}; the rule is {tensor} with "
+            f"{axis} = {expected} from {source}"
+        )
+
+    def __str__(self) -> str:
+        arguments = [f"{t.name}{'?' if t.optional else ''}: {t}" for t in self.tensors]
+        arguments += [option.name for option in self.options]
+        return f"{self.op}({', '.join(arguments)}) -> {', '.join(map(str, self.results))}"
+
+
+def shape_of(axes: tuple[str, ...], sizes: Mapping[str, Any]) -> Shape:
+    """The shape of ``axes`` when the named ones have ``sizes``."""
+    shape: list[int] = []
+    for axis in axes:
+        if axis.startswith("*"):
+            shape.extend(sizes[axis[1:]])
+        else:
+            shape.append(evaluate(axis.lstrip("#"), sizes))
+    return tuple(shape)
+
+
+def evaluate(text: str, sizes: Mapping[str, Any]) -> int:
+    """Value of an arithmetic expression of sizes, such as ``dim//2``."""
+    if text in sizes:  # also what Python would read as a word of its own, such as ``in``
+        return int(sizes[text])
+    return _value(ast.parse(text, mode="eval").body, sizes)
+
+
+def _value(node: ast.AST, sizes: Mapping[str, Any]) -> int:
+    match node:
+        case ast.Constant(value=int(number)):
+            return number
+        case ast.Name(id=name):
+            return int(sizes[name])
+        case ast.BinOp(left=left, op=ast.Add(), right=right):
+            return _value(left, sizes) + _value(right, sizes)
+        case ast.BinOp(left=left, op=ast.Sub(), right=right):
+            return _value(left, sizes) - _value(right, sizes)
+        case ast.BinOp(left=left, op=ast.Mult(), right=right):
+            return _value(left, sizes) * _value(right, sizes)
+        case ast.BinOp(left=left, op=ast.FloorDiv(), right=right):
+            return _value(left, sizes) // _value(right, sizes)
+    raise TypeError(f"a size has to be a sum, product or quotient of sizes, not {ast.dump(node)}")
+
+
+def _matched(op: str, tensor: Tensors, shape: Shape) -> list[tuple[str, int | Shape]]:
+    """Pairs of axis and size; of axis and sizes for the variadic one."""
+    axes = tensor.axes
+    variadic = [index for index, axis in enumerate(axes) if axis == "..." or axis.startswith("*")]
+    if not variadic:
+        if len(shape) != len(axes):
+            raise RuleError(f"{op}: {tensor.name} has shape {shape}; the rule is {tensor}")
+        return list(zip(axes, shape, strict=True))
+    split = variadic[0]
+    after = len(axes) - split - 1
+    if len(shape) < split + after:
+        raise RuleError(f"{op}: {tensor.name} has shape {shape}; the rule is {tensor}")
+    end = len(shape) - after
+    return [
+        *zip(axes[:split], shape[:split], strict=True),
+        (axes[split], shape[split:end]),
+        *zip(axes[split + 1 :], shape[end:], strict=True),
+    ]
+
+
+def _without_none(annotation: Any) -> tuple[Any, bool]:
+    if typing.get_origin(annotation) not in (typing.Union, types.UnionType):
+        return annotation, False
+    parts = [part for part in typing.get_args(annotation) if part is not type(None)]
+    return (parts[0], True) if len(parts) == 1 else (annotation, True)
+
+
+def _option(op: str, name: str, default: Any, annotation: Any, optional: bool) -> Option:
+    if typing.get_origin(annotation) is Literal:
+        return Option(name, default, "Literal", optional, typing.get_args(annotation))
+    if annotation not in (bool, int, float):
+        raise TypeError(
+            f"operator {op}: argument {name} is annotated {annotation}; it has to be a tensor with "
+            "a shape, bool, int, float or Literal"
+        )
+    return Option(name, default, annotation.__name__, optional)
+
+
+def _tensors(name: str, annotation: Any, optional: bool) -> Tensors:
+    dtypes = annotation.dtypes
+    family = "any"
+    if isinstance(dtypes, (list, tuple)):
+        known = {"float32": "float", "int32": "int", "bool": "bool", "bool_": "bool"}
+        family = next((known[dtype] for dtype in dtypes if dtype in known), "any")
+    return Tensors(name, family, tuple(annotation.dim_str.split()), optional)

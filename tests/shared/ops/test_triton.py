@@ -1,0 +1,526 @@
+"""Triton kernels: in the interpreter against float64 references, and lowered for Ascend.
+
+Both need triton-ascend (the extra ``triton`` of scimind), and no device.
+"""
+
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+
+from scimind.ops.kernels import triton as kernels
+from scimind.ops.kernels.triton import arrays, interpreter
+
+DTYPES = ("float32", "float16", "bfloat16")
+# Relative to the largest entry: rounding of float32 sums; for the others that of the
+# probabilities, of the result, and in gradients of their products.
+TOLERANCE = {"float32": 4e-6, "float16": 4e-3, "bfloat16": 3e-2}
+SEEDS = range(50)
+
+
+for name in ("triton", "pybind11"):
+    if importlib.util.find_spec(name) is None:
+        pytest.skip(
+            f"{name} is not installed; the extra `triton` of scimind brings it",
+            allow_module_level=True,
+        )
+
+
+@pytest.fixture
+def rng(request):
+    return np.random.default_rng(request.node.callspec.params.get("seed", 0))
+
+
+def rounded(x, dtype):
+    if dtype == "bfloat16":
+        return interpreter.to_bfloat16(x).view(arrays.BFLOAT16)
+    return np.asarray(x, dtype)
+
+
+def exact(x):
+    if arrays.NumPy().dtype(x) == "bfloat16":
+        x = interpreter.from_bfloat16(x)
+    return np.asarray(x, np.float64)
+
+
+def normal(rng, dtype, *shape):
+    return rounded(rng.standard_normal(shape), dtype)
+
+
+def dtype_of(seed):
+    return DTYPES[seed % len(DTYPES)]
+
+
+def close(got, expected, dtype, tolerance=None):
+    got = exact(got)
+    assert got.shape == expected.shape
+    size = np.abs(expected).max(initial=0.0) + 1e-3
+    atol = (tolerance or TOLERANCE[dtype]) * size
+    np.testing.assert_allclose(got, expected, rtol=0, atol=atol)
+
+
+def close_logsum(got, expected):
+    assert got.dtype == np.float32
+    np.testing.assert_array_equal(np.isneginf(got), np.isneginf(expected))
+    seen = np.isfinite(expected)
+    # The logarithm of a sum of float32 exponentials of sums of float32 products.
+    np.testing.assert_allclose(got[seen], expected[seen], rtol=0, atol=5e-6)
+
+
+def softmax(scores, seen):
+    """Probabilities and log-sum-exp over the last axis; zero and -inf where nothing is seen."""
+    top = np.where(seen, scores, -np.inf).max(-1, keepdims=True, initial=-np.inf)
+    top = np.where(np.isfinite(top), top, 0.0)
+    weight = np.where(seen, np.exp(scores - top), 0.0)
+    total = weight.sum(-1, keepdims=True)
+    with np.errstate(divide="ignore"):
+        logsum = (top + np.log(total))[..., 0]
+    return weight / np.where(total == 0.0, 1.0, total), logsum
+
+
+def attention(query, key, value, seen, scale):
+    """Result, log-sum-exp and probabilities; ``seen`` [... query key]."""
+    probability, logsum = softmax(query @ np.swapaxes(key, -1, -2) * scale, seen)
+    return probability @ value, logsum, probability
+
+
+def per_head(x, share):
+    return np.repeat(x, share, axis=1)
+
+
+# --- a cache in pages (arXiv 2309.06180, 2405.04434) --------------------------------------------
+
+
+def cache(rng):
+    """Pages, slots, block table and lengths, with lengths and pages that do not exist."""
+    pages, slots, blocks = (int(rng.integers(1, most)) for most in (9, 40, 6))
+    batch = int(rng.integers(1, 3))
+    table = rng.integers(-1, pages + 1, (batch, blocks)).astype(np.int32)
+    length = rng.integers(-2, slots * blocks + 3, batch).astype(np.int32)
+    return pages, slots, table, length
+
+
+def tokens(cached, table, length):
+    """The rows of a cache [page slot ...] that one sequence has, and which of them exist."""
+    pages, slots = cached.shape[:2]
+    position = np.arange(max(0, min(int(length), table.size * slots)))
+    page = table[position // slots]
+    there = (page >= 0) & (page < pages)
+    return cached[np.where(there, page, 0), position % slots], there
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_paged_attention(rng, seed):
+    dtype = dtype_of(seed)
+    pages, slots, table, length = cache(rng)
+    groups, share, dim, width = (int(rng.integers(1, most)) for most in (4, 5, 30, 30))
+    query = normal(rng, dtype, table.shape[0], groups * share, dim)
+    key, value = (normal(rng, dtype, pages, slots, groups, size) for size in (dim, width))
+    scale = None if seed % 2 else 0.3
+    out = kernels.paged_attention(query, key, value, table, length, scale)
+    expected = np.zeros((table.shape[0], groups * share, width))
+    for batch in range(table.shape[0]):
+        keys, there = tokens(exact(key), table[batch], length[batch])
+        values, _ = tokens(exact(value), table[batch], length[batch])
+        expected[batch] = attention(
+            exact(query)[batch, :, None],
+            np.repeat(keys.swapaxes(0, 1), share, 0),
+            np.repeat(values.swapaxes(0, 1), share, 0),
+            there,
+            dim**-0.5 if scale is None else scale,
+        )[0][:, 0]
+    close(out, expected, dtype)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_latent_attention(rng, seed):
+    dtype = dtype_of(seed)
+    pages, slots, table, length = cache(rng)
+    heads, queries, rank, rope = (int(rng.integers(1, most)) for most in (9, 4, 40, 20))
+    batch = table.shape[0]
+    query = normal(rng, dtype, batch, heads, queries, rank)
+    query_rope = normal(rng, dtype, batch, heads, queries, rope)
+    latent, turned = (normal(rng, dtype, pages, slots, size) for size in (rank, rope))
+    out = kernels.latent_attention(query, query_rope, latent, turned, table, length, 0.2)
+    expected = np.zeros(query.shape)
+    for index in range(batch):
+        keys, there = tokens(exact(latent), table[index], length[index])
+        ropes, _ = tokens(exact(turned), table[index], length[index])
+        last = len(keys) - queries + np.arange(queries)
+        seen = there & (np.arange(len(keys)) <= last[:, None])
+        scores = exact(query)[index] @ keys.T + exact(query_rope)[index] @ ropes.T
+        expected[index] = softmax(scores * 0.2, seen)[0] @ keys
+    close(out, expected, dtype)
+
+
+def test_the_number_of_splits_and_programs_does_not_matter(monkeypatch):
+    rng = np.random.default_rng(0)
+    query, key, value = (normal(rng, "float32", *shape) for shape in ((1, 4, 8), *[(9, 16, 2, 8)] * 2))
+    table, length = rng.permutation(9)[None].astype(np.int32), np.array([140], np.int32)
+    whole = kernels.paged_attention(query, key, value, table, length)
+    monkeypatch.setattr(arrays.NumPy, "processors", lambda self: 1)
+    few = kernels.paged_attention(query, key, value, table, length)
+    close(few, exact(whole), "float32")
+
+
+def test_what_no_sequence_uses_is_not_read():
+    rng = np.random.default_rng(0)
+    query, key, value = (normal(rng, "float32", *shape) for shape in ((2, 2, 8), *[(4, 8, 1, 8)] * 2))
+    table = np.array([[0, 1, 7], [2, -1, 9]], np.int32)
+    length = np.array([11, 8], np.int32)
+    clean = kernels.paged_attention(query, key, value, table, length)
+    for cached in (key, value):
+        cached[3], cached[1, 3:] = np.nan, np.nan
+    np.testing.assert_array_equal(kernels.paged_attention(query, key, value, table, length), clean)
+    value[2, 7] = np.nan
+    out = kernels.paged_attention(query, key, value, table, length)
+    assert np.isnan(out[1]).all()
+    assert np.isfinite(out[0]).all()
+
+
+def test_views_of_a_cache_are_read_in_place():
+    rng = np.random.default_rng(0)
+    both = normal(rng, "float32", 4, 8, 2, 2, 16)
+    key, value = both[:, :, 0], both[:, :, 1]
+    query = normal(rng, "float32", 2, 4, 16)
+    table, length = np.array([[0, 2], [3, 1]], np.int32), np.array([16, 9], np.int32)
+    out = kernels.paged_attention(query, key, value, table, length)
+    copies = kernels.paged_attention(query, key.copy(), value.copy(), table, length)
+    np.testing.assert_array_equal(out, copies)
+
+
+# --- native sparse attention (arXiv 2502.11089) -------------------------------------------------
+
+
+def sparse(rng):
+    """Sizes: batch, groups, heads of each, dim, width, tokens, position of the first query."""
+    batch, groups, share, dim, width = (int(rng.integers(1, most)) for most in (3, 3, 4, 24, 24))
+    queries = int(rng.integers(1, 24))
+    return batch, groups, share, dim, width, queries, int(rng.integers(0, 30) * rng.integers(0, 2))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_compress_blocks(rng, seed):
+    dtype = dtype_of(seed)
+    batch, groups, _, dim, _, count, _ = sparse(rng)
+    stride = int(rng.integers(1, 6))
+    length = int(rng.integers(1, 12))
+    x, weight = normal(rng, dtype, batch, groups, count, dim), normal(rng, dtype, groups, length)
+    given = None if seed % 2 else weight
+    out = kernels.compress_blocks(x, given, length, stride)
+    factor = np.full((groups, length), 1 / length) if given is None else exact(weight)
+    blocks = max(0, (count - length) // stride + 1)
+    expected = np.zeros((batch, groups, blocks, dim))
+    for block in range(blocks):
+        part = exact(x)[:, :, block * stride : block * stride + length]
+        expected[:, :, block] = (part * factor[:, :, None]).sum(2)
+    close(out, expected, dtype)
+
+
+def compressed(rng, dtype):
+    """Arguments of the coarse branch, and its results as the paper defines them."""
+    batch, groups, share, dim, width, queries, position = sparse(rng)
+    stride = int(rng.choice([1, 2, 4]))
+    length, block_size = (stride * int(rng.integers(1, 5)) for _ in range(2))
+    blocks = max(1, (position + queries - length) // stride + 1) + int(rng.integers(0, 2))
+    query = normal(rng, dtype, batch, groups * share, queries, dim)
+    key, value = (normal(rng, dtype, batch, groups, blocks, size) for size in (dim, width))
+    last = np.arange(blocks) * stride + length - 1
+    seen = last <= position + np.arange(queries)[:, None]
+    results = attention(
+        exact(query), per_head(exact(key), share), per_head(exact(value), share), seen, dim**-0.5
+    )
+    return (query, key, value), (length, stride), block_size, position, share, results
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_compressed_attention(rng, seed):
+    dtype = dtype_of(seed)
+    tensors, sizes, _, position, _, (expected, logsum, _) = compressed(rng, dtype)
+    out, logs = kernels.compressed_attention(*tensors, *sizes, position=position)
+    close(out, expected, dtype)
+    close_logsum(logs, logsum)
+
+
+def important(probability, share, blocks, length, stride, block_size):
+    """Equations 9 and 10 with indices from 0; what lies outside the compressed blocks is 0."""
+    batch, heads, queries, compressed_blocks = probability.shape
+    summed = probability.reshape(batch, heads // share, share, queries, -1).sum(2)
+    score = np.zeros((batch, heads // share, queries, blocks))
+    for j in range(blocks):
+        for m in range(block_size // stride):
+            for n in range(length // stride):
+                i = block_size // stride * j + m - n
+                if 0 <= i < compressed_blocks:
+                    score[..., j] += summed[..., i]
+    return score
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_select_blocks(rng, seed, monkeypatch):
+    dtype = dtype_of(seed)
+    (query, key, _), sizes, block_size, position, share, results = compressed(rng, dtype)
+    queries = query.shape[2]
+    blocks = -(-(position + queries) // block_size)
+    expected = important(results[2], share, blocks, *sizes, block_size)
+    logsum = results[1].astype(np.float32)
+    score = kernels.block_scores(query, key, logsum, *sizes, block_size, position=position)
+    # Products of float32 numbers and sums over heads and blocks, of exponentials near 1.
+    np.testing.assert_allclose(score, expected, rtol=0, atol=2e-5)
+
+    count = int(rng.integers(3, 7))
+    if seed % 3 == 0:
+        monkeypatch.setattr("scimind.ops.kernels.triton.selection.SCORES", 60)  # in many parts
+    chosen = kernels.select_blocks(
+        query,
+        key,
+        *sizes,
+        block_size,
+        count,
+        logsum=None if seed % 2 else logsum,
+        position=position,
+    )
+    index = np.arange(blocks)
+    for place in np.ndindex(chosen.shape[:3]):
+        current = (position + place[2]) // block_size
+        forced = (index < 1) | (index > current - 2)
+        # What is always selected, then by importance, then by index; what lies ahead is left out.
+        order = sorted(index[: current + 1], key=lambda j: (not forced[j], -expected[place][j], j))
+        found = [j for j in chosen[place] if j >= 0]
+        assert len(set(found)) == len(found) == min(count, current + 1)
+        assert list(chosen[place][len(found) :]) == [-1] * (count - len(found))
+        assert forced[found].sum() == min(forced[: current + 1].sum(), count)
+        free = [expected[place][j] for j in found if not forced[j]]
+        best = [expected[place][j] for j in order[: len(found)] if not forced[j]]
+        np.testing.assert_allclose(free, best, rtol=0, atol=4e-5)  # equal up to rounding
+
+
+def selected(rng, dtype):
+    batch, groups, share, dim, width, queries, before = sparse(rng)
+    keys, block_size, count = before + queries, int(rng.integers(1, 24)), int(rng.integers(1, 5))
+    blocks = np.full((batch, groups, queries, count), -1, np.int32)
+    for place in np.ndindex(batch, groups, queries):
+        # Also blocks that lie ahead and blocks that are none.
+        drawn = rng.permutation(np.arange(-1, -(-keys // block_size) + 1))[:count]
+        blocks[place][: len(drawn)] = drawn
+    query = normal(rng, dtype, batch, groups * share, queries, dim)
+    key, value = (normal(rng, dtype, batch, groups, keys, size) for size in (dim, width))
+    token, position = np.arange(keys), before + np.arange(queries)
+    seen = (token // block_size == blocks[..., None]).any(3) & (token <= position[:, None])
+    return (query, key, value, blocks), block_size, share, per_head(seen, share)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_selected_attention(rng, seed):
+    dtype = dtype_of(seed)
+    tensors, block_size, share, seen = selected(rng, dtype)
+    query, key, value = (exact(x) for x in tensors[:3])
+    scale = query.shape[-1] ** -0.5
+    wide_key, wide_value = per_head(key, share), per_head(value, share)
+    expected, logsum, probability = attention(query, wide_key, wide_value, seen, scale)
+    out, logs = kernels.selected_attention(*tensors, block_size)
+    close(out, expected, dtype)
+    close_logsum(logs, logsum)
+
+    dout = normal(rng, dtype, *out.shape)
+    along = exact(dout) @ np.swapaxes(wide_value, -1, -2)
+    product = (exact(dout) * expected).sum(-1, keepdims=True)
+    dscores = probability * (along - product) * scale
+    gradients = kernels.selected_attention_grad(*tensors, out, logs, dout, block_size)
+
+    def by_group(x):
+        return x.reshape(x.shape[0], -1, share, *x.shape[2:]).sum(2)
+
+    close(gradients[0], dscores @ wide_key, dtype)
+    close(gradients[1], by_group(np.swapaxes(dscores, -1, -2) @ query), dtype)
+    close(gradients[2], by_group(np.swapaxes(probability, -1, -2) @ exact(dout)), dtype)
+
+
+def test_a_block_of_many_queries_is_summed_in_chunks():
+    rng = np.random.default_rng(0)
+    query, key = normal(rng, "float32", 1, 1, 100, 16), normal(rng, "float32", 1, 1, 100, 16)
+    blocks = np.zeros((1, 1, 100, 2), np.int32)
+    blocks[..., 1] = np.where(np.arange(100) < 50, -1, 3)
+    out, logs = kernels.selected_attention(query, key, key, blocks, 16)
+    dout = normal(rng, "float32", *out.shape)
+    got = kernels.selected_attention_grad(query, key, key, blocks, out, logs, dout, 16)[2]
+    token = np.arange(100)
+    seen = (token // 16 == blocks[..., None]).any(3) & (token <= token[:, None])
+    probability = attention(exact(query), exact(key), exact(key), seen, 0.25)[2]
+    close(got, np.swapaxes(probability, -1, -2) @ exact(dout), "float32")
+
+
+# --- MindSpore tensors, errors ------------------------------------------------------------------
+
+
+def test_mindspore_tensors():
+    from mindspore import Tensor
+
+    rng = np.random.default_rng(0)
+    tensors, block_size, _, _ = selected(np.random.default_rng(3), "float32")
+    out, logs = kernels.selected_attention(*tensors, block_size)
+    dout = normal(rng, "float32", *out.shape)
+    expected = kernels.selected_attention_grad(*tensors, out, logs, dout, block_size)
+    given = [Tensor(x) for x in tensors]
+    found, sums = kernels.selected_attention(*given, block_size)
+    gradients = kernels.selected_attention_grad(*given, found, sums, Tensor(dout), block_size)
+    np.testing.assert_array_equal(found.asnumpy(), out)
+    for gradient, reference in zip(gradients, expected, strict=True):
+        np.testing.assert_array_equal(gradient.asnumpy(), reference)
+
+
+def test_mindspore_bfloat16():
+    import mindspore
+    from mindspore import Tensor
+
+    rng = np.random.default_rng(0)
+    bits = [normal(rng, "bfloat16", *shape) for shape in ((2, 2, 8), (4, 8, 1, 8), (4, 8, 1, 8))]
+    table, length = np.array([[0, 1], [2, 3]], np.int32), np.array([11, 16], np.int32)
+    expected = exact(kernels.paged_attention(*bits, table, length))
+    given = [Tensor(exact(x).astype(np.float32)).astype(mindspore.bfloat16) for x in bits]
+    out = kernels.paged_attention(*given, Tensor(table), Tensor(length))
+    assert out.dtype == mindspore.bfloat16
+    np.testing.assert_array_equal(out.astype(mindspore.float32).asnumpy(), expected)
+
+
+def wrong_calls():
+    def zeros(*shape, dtype=np.float32):
+        return np.zeros(shape, dtype)
+
+    def paged(**changed):
+        given = {
+            "query": zeros(2, 4, 8),
+            "key_cache": zeros(3, 4, 2, 8),
+            "value_cache": zeros(3, 4, 2, 8),
+            "block_table": zeros(2, 5, dtype=np.int32),
+            "length": zeros(2, dtype=np.int32),
+        }
+        return lambda: kernels.paged_attention(**{**given, **changed})
+
+    def chosen(**changed):
+        given = {
+            "query": zeros(1, 4, 6, 8),
+            "key": zeros(1, 2, 6, 8),
+            "value": zeros(1, 2, 6, 8),
+            "blocks": zeros(1, 2, 6, 3, dtype=np.int32),
+            "block_size": 2,
+        }
+        return lambda: kernels.selected_attention(**{**given, **changed})
+
+    def choice(**changed):
+        given = {"length": 4, "stride": 2, "block_size": 4, "count": 3}
+        return lambda: kernels.select_blocks(
+            zeros(1, 2, 6, 8), zeros(1, 1, 2, 8), **{**given, **changed}
+        )
+
+    crossed = zeros(3, 4, 8, 2).swapaxes(2, 3)
+    return {
+        "axes": (paged(query=zeros(2, 4)), r"paged_attention: query .* float\[batch head dim\]"),
+        "size": (paged(key_cache=zeros(3, 4, 2, 7)), "paged_attention: key_cache .* dim is 8 in q"),
+        "dtype": (paged(length=zeros(2)), r"paged_attention: length .* int\[batch\]: int32"),
+        "double": (paged(query=zeros(2, 4, 8, dtype=float)), "query has dtype float64; .* bfloat16"),
+        "mixed": (paged(value_cache=zeros(3, 4, 2, 8, dtype=np.float16)), "value_cache .* query has"),
+        "heads": (paged(query=zeros(2, 3, 8)), "3 heads and key 2 groups; .* multiple of group"),
+        "strides": (paged(key_cache=crossed), "key_cache .* last axis has to be contiguous"),
+        "kind": (paged(length=[1, 2]), r"length is a list; the rule is int\[batch\]"),
+        "queries": (chosen(key=zeros(1, 2, 5, 8), value=zeros(1, 2, 5, 8)), "are the last keys"),
+        "block": (chosen(block_size=0), "selected_attention: block_size is 0; .* positive"),
+        "stride": (choice(length=5), "block_scores: length is 5 and stride 2; .* multiple"),
+        "count": (choice(count=2), "select_blocks: initial is 1 and local 2; .* count, 2"),
+        "latent": (
+            lambda: kernels.latent_attention(
+                *[zeros(2, 4, 1, 8), zeros(2, 4, 2, 3), zeros(3, 4, 8), zeros(3, 4, 3)],
+                *[zeros(2, 5, dtype=np.int32), zeros(2, dtype=np.int32), 1.0],
+            ),
+            "latent_attention: query_rope .* query is 1 in query",
+        ),
+        "compress": (
+            lambda: kernels.compress_blocks(zeros(1, 2, 9, 4), zeros(2, 3), 4, 2),
+            "compress_blocks: weight .* length is 4",
+        ),
+        "coarse": (
+            lambda: kernels.compressed_attention(
+                zeros(1, 2, 9, 4), zeros(1, 2, 3, 4), zeros(1, 2, 2, 4), 4, 2
+            ),
+            "compressed_attention: value .* block is 3 in key",
+        ),
+        "cotangent": (
+            lambda: kernels.selected_attention_grad(
+                *[zeros(1, 2, 6, 4)] * 3,
+                zeros(1, 2, 6, 1, dtype=np.int32),
+                zeros(1, 2, 6, 4),
+                zeros(1, 2, 6),
+                zeros(1, 2, 6, 5),
+                2,
+            ),
+            "selected_attention_grad: dout .* width is 4 in value",
+        ),
+    }
+
+
+@pytest.mark.parametrize("case", wrong_calls())
+def test_errors_name_operator_argument_and_rule(case):
+    call, message = wrong_calls()[case]
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_other_objects_are_no_arrays():
+    with pytest.raises(TypeError, match="paged_attention: query is a list"):
+        kernels.paged_attention([1.0], None, None, None, None)
+
+
+# --- what triton-ascend makes of the kernels ----------------------------------------------------
+
+
+def compiling(script, **variables):
+    """Run Python with a Triton that compiles."""
+    environment = {**os.environ, **variables}
+    return subprocess.run(
+        [sys.executable, *script], env=environment, capture_output=True, text=True, timeout=600
+    )
+
+
+@pytest.fixture(scope="module")
+def lowered(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("lowered")
+    done = compiling(["-m", "scimind.ops.kernels.triton.lowering", str(folder)])
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def device_kernels():
+    """All kernels: the functions that take tasks; the others are parts of them."""
+    folder = os.path.join(os.path.dirname(kernels.__file__), "kernels")
+    for name in sorted(os.listdir(folder)):
+        with open(os.path.join(folder, name)) as source:
+            for function, arguments in re.findall(r"^def (\w+)\((.*?)\):$", source.read(), re.M | re.S):
+                if "tasks," in arguments:
+                    yield f"{name.removesuffix('.py')}.{function}"
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("kernel", list(device_kernels()))
+def test_lowered_for_ascend(lowered, kernel, dtype):
+    text = (lowered / f"{kernel}.{dtype}.ttadapter").read_text()
+    source = (lowered / f"{kernel}.{dtype}.ttir").read_text()
+    name = kernel.split(".")[1]
+    assert f"func.func @{name}(" in text
+    assert f"tt.func public @{name}(" in source
+    for ir in (text, source):
+        assert not re.search(r"\bf64\b|xf64\b", ir)
+    # Every access moves a tile; the loops over single rows or elements bear these marks.
+    assert "DiscreteMemAccess" not in text
+    assert "ExtractedLoadOrStore" not in text
+    if kernel != "selection.best_blocks":
+        element = {"float32": "f32", "float16": "f16", "bfloat16": "bf16"}[dtype]
+        assert f"memref<?x{element}>" in text
+    matrices = kernel.split(".")[1] not in ("compress_blocks", "best_blocks", "combine", "sum_chunks")
+    assert ("linalg.matmul" in text) == matrices
+    assert f'mix_mode = "{"mix" if matrices else "aiv"}"' in text
