@@ -28,9 +28,11 @@ SHAPES = {
 
 
 class Worker:
-    def __init__(self, python: str, script: str, shape: dict, threads: int, env: dict) -> None:
+    def __init__(
+        self, python: str, script: str, shape: dict, threads: int, env: dict, *more: str
+    ) -> None:
         self.process = subprocess.Popen(
-            [python, str(HERE / "transformer" / script), json.dumps(shape), str(threads)],
+            [python, str(HERE / "transformer" / script), json.dumps(shape), str(threads), *more],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

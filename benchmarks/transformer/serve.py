@@ -65,6 +65,28 @@ def initial(shape: Shape) -> dict[str, np.ndarray]:
     return weights
 
 
+def generation(shape: Shape, call, decoding: bool, capacity: int):
+    """A step: the prompt at once, or one more token of each sequence after it."""
+    tokens = data(shape)[0]
+    position = shape.length
+
+    def step() -> float:
+        nonlocal position
+        if not decoding:
+            return float(abs(call(tokens, 0)).mean())
+        if position == capacity:
+            position = shape.length
+        column = position % shape.length
+        out = call(tokens[:, column : column + 1].copy(), position)
+        position += 1
+        return float(abs(out).mean())
+
+    if decoding:
+        for start in range(shape.length):  # the cache of the prompt
+            call(tokens[:, start : start + 1].copy(), start)
+    return step
+
+
 def serve(build) -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # libraries print to stdout

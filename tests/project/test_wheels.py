@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from outcomes import RESULTS, keep
+from scimind.ops.kernels import build
 
 COMMAND = "python -m pytest -m nightly tests/project/test_wheels.py"
 MINUTES = 60
@@ -85,6 +88,83 @@ def test_wheels_hold_the_configurations_and_nothing_from_outside_their_package(d
         tops = {name.partition("/")[0] for name in names}
         assert {top for top in tops if not top.endswith(".dist-info")} == {package}
         assert any(name.endswith("licenses/LICENSE") for name in names)
+
+
+KERNELS = """
+import logging, sys
+import mindspore, numpy
+logging.basicConfig(level="INFO")
+from scimind import ops
+from scimind.ops.kernels import build
+build.instruction_set = lambda: sys.argv[1]
+missing = [name for name, entry in ops.OPERATORS.items() for k in entry.kernels if not k.ready()]
+ops.gelu(mindspore.Tensor(numpy.ones(3, numpy.float32)))
+print(build.__file__, missing, ops.chosen()["gelu float32"], sep="\\n")
+"""
+needs_compiler = pytest.mark.skipif(
+    shutil.which("g++") is None or platform.machine() != "x86_64",
+    reason="the kernels of a wheel are compiled by g++ for x86-64",
+)
+
+
+def unpacked(dist: Path, folder: Path) -> Path:
+    """The wheel of scimind, unpacked; its tag names the machines that can load its kernels."""
+    (wheel,) = dist.glob("scimind-*.whl")
+    assert re.fullmatch(r"scimind-.*-py3-none-manylinux_2_\d+_x86_64\.whl", wheel.name)
+    zipfile.ZipFile(wheel).extractall(folder)
+    return folder / "scimind" / "ops" / "kernels"
+
+
+def loaded(folder: Path, level: str) -> tuple[list[str], str]:
+    """What the kernels of an unpacked wheel say without a compiler, and the log."""
+    own = {"PYTHONPATH": str(folder), "CXX": "no-such-compiler", "SCIMIND_CACHE": str(folder / "c")}
+    answer = subprocess.run(
+        [sys.executable, "-c", KERNELS, level],
+        cwd=folder,
+        env={**environment(), **own},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return answer.stdout.splitlines(), answer.stderr
+
+
+@needs_compiler
+@pytest.mark.slow
+@pytest.mark.parametrize("level", build.LEVELS)
+def test_kernels_of_a_wheel_need_no_compiler(dist: Path, level: str, tmp_path: Path) -> None:
+    kernels = unpacked(dist, tmp_path)
+    sources = sorted(path.stem for path in kernels.glob("cpu/*.cc"))
+    libraries = sorted(path.name for path in kernels.glob(f"prebuilt/*-{level}-*.so"))
+    assert [name.partition(f"-{level}-")[0] for name in libraries] == sources
+    needed = subprocess.run(
+        ["objdump", "-p", *kernels.glob("prebuilt/*.so")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "libstdc++" not in needed.stdout
+    if list(build.LEVELS).index(level) < list(build.LEVELS).index(build.instruction_set() or ""):
+        pytest.skip(f"this machine is no {level}")
+    (file, missing, choice), log = loaded(tmp_path, level)
+    assert Path(file).is_relative_to(tmp_path)
+    assert missing == "[]", log
+    assert choice == "cpu/kernel"
+    assert "compiled" not in log
+
+
+@needs_compiler
+@pytest.mark.slow
+def test_a_changed_header_is_not_answered_with_a_prebuilt_kernel(
+    dist: Path, tmp_path: Path
+) -> None:
+    kernels = unpacked(dist, tmp_path)
+    header = kernels / "include" / "scimind" / "arithmetic.h"
+    header.write_text(header.read_text() + "// changed\n")
+    (_, missing, choice), log = loaded(tmp_path, "x86-64-v3")
+    assert "'gelu'" in missing
+    assert choice == "plain"
+    assert "no C++ compiler" in log
 
 
 def install_by_pip(python: str, dist: Path, folder: Path) -> None:

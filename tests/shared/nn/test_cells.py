@@ -74,7 +74,8 @@ def test_cached_decoding_equals_one_causal_pass(groups, window):
     cache = cell.empty_cache(2, 9)
     parts, start = [], 0
     for length in (3, 1, 1, 2):
-        out, cache = cell.extend(x[:, start : start + length], cache, Tensor(start, ms.int32))
+        filled = Tensor([start, start], ms.int32)
+        out = cell.extend(x[:, start : start + length], cache, filled)
         parts.append(out.asnumpy().copy())
         start += length
     np.testing.assert_allclose(np.concatenate(parts, 1), whole, atol=1e-6)

@@ -444,3 +444,31 @@ def test_sizes_of_blocks_have_to_be_positive(kernels):
     for call in calls:
         with pytest.raises(ValueError, match="at least 1"):
             with_kernels(kernels, call)
+
+
+def test_plain_formulations_can_be_differentiated_twice():
+    rng = np.random.default_rng(0)
+    values = [Tensor(rng.standard_normal((1, heads, 9, 3))) for heads in (2, 1, 1)]
+    along = [rng.standard_normal(value.shape) for value in values]
+    table = Tensor(rng.integers(0, 3, (1, 1, 9, 2)).astype(np.int32))
+    coarse, fine = ops.plain(sparse.compressed_attention), ops.plain(sparse.selected_attention)
+
+    def function(q, k, v):
+        out = coarse(q, k, v, 1, 1, None, 0) + fine(q, k, v, table, 4, None)
+        return (out * out).sum()
+
+    gradient = ms.grad(function, (0, 1, 2))
+
+    def slope(q, k, v, a, b, c):
+        dq, dk, dv = gradient(q, k, v)
+        return (dq * a).sum() + (dk * b).sum() + (dv * c).sum()
+
+    first, second = ms.jit(gradient), ms.jit(ms.grad(slope, (0, 1, 2)))
+    found = second(*values, *(Tensor(direction) for direction in along))
+    ends = [
+        first(*(Tensor(v.asnumpy() + step * d) for v, d in zip(values, along, strict=True)))
+        for step in (1e-5, -1e-5)
+    ]
+    for hessian, above, below in zip(found, *ends, strict=True):
+        finite = (above.asnumpy() - below.asnumpy()) / 2e-5
+        np.testing.assert_allclose(hessian.asnumpy(), finite, atol=1e-6)

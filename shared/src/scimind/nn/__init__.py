@@ -8,16 +8,19 @@ from scimind.nn.mlp import MLP, SwiGLU
 from scimind.nn.mode import evaluation_mode
 from scimind.nn.norms import LayerNorm, RMSNorm
 from scimind.nn.parameters import parameter_writer
+from scimind.nn.sparse_attention import BlockCompression, NativeSparseAttention
 
 __all__ = [
     "MLP",
     "AdaLN",
     "Attention",
+    "BlockCompression",
     "Dropout",
     "Embedding",
     "KVCache",
     "LayerNorm",
     "Linear",
+    "NativeSparseAttention",
     "RMSNorm",
     "SwiGLU",
     "TransformerBlock",

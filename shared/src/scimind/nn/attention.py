@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-from mindspore import dtype as mstype
-from mindspore import nn
+from mindspore import Parameter, ParameterTuple, nn
 from mindspore import ops as ms_ops
 
 from scimind import ops
@@ -12,8 +13,8 @@ from scimind.nn.linear import Linear
 from scimind.nn.norms import RMSNorm
 from scimind.typing import Bool, Float, Int, Tensor
 
-KVCache = tuple[Tensor, Tensor]
-"""Keys and values so far, each (batch, group, capacity, dim); the unused end holds zeros."""
+KVCache = tuple[Parameter, ...]
+"""Keys and values so far, each (batch, group, capacity, dim), which `Attention.extend` fills."""
 
 
 class Attention(nn.Cell):
@@ -119,41 +120,44 @@ class Attention(nn.Cell):
         batch, _, length, _ = mixed.shape
         return mixed.transpose((0, 2, 1, 3)).reshape((batch, length, self.heads * self.head_dim))
 
-    def empty_cache(self, batch: int, capacity: int) -> KVCache:
-        """A cache for ``capacity`` positions."""
-        shape = (batch, self.groups, capacity, self.head_dim)
-        return ms_ops.zeros(shape, mstype.float32), ms_ops.zeros(shape, mstype.float32)
+    def empty_cache(self, batch: int, capacity: int, name: str = "cache") -> KVCache:
+        """A cache for ``capacity`` positions.
+
+        Args:
+            batch: Sequences.
+            capacity: Most positions of a sequence.
+            name: Start of the names of its parameters, which have to be unique in a network.
+        """
+        zeros: Any = np.zeros((batch, self.groups, capacity, self.head_dim), np.float32)
+        cache: KVCache = ParameterTuple(
+            [
+                Parameter(Tensor(zeros), f"{name}.{part}", requires_grad=False)
+                for part in ("key", "value")
+            ]
+        )
+        return cache
 
     def extend(
         self,
         x: Float[Tensor, "batch new dim"],
         cache: KVCache,
-        start: Int[Tensor, ""],
-    ) -> tuple[Float[Tensor, "batch new dim"], KVCache]:
+        start: Int[Tensor, " batch"],
+    ) -> Float[Tensor, "batch new dim"]:
         """Attend from new tokens to the cached ones and themselves; causal whatever the setting.
 
-        Args:
-            x: New tokens, at positions ``start``, ``start + 1``, …; static shapes, so one compiled
-                graph serves every step.
-            cache: From `empty_cache` or the previous call.
-            start: Number of tokens in the cache; ``start + new`` must not exceed its capacity.
+        The keys and values of the new tokens are written into ``cache``. Shapes are static, so one
+        compiled graph serves every step; a graph uses a cache that is an attribute of its cell.
 
-        Returns:
-            The outputs, and the cache with the new keys and values.
+        Args:
+            x: New tokens, of row b at positions ``start[b]``, ``start[b] + 1``, ….
+            cache: From `empty_cache`, changed in place.
+            start: Tokens in the cache so far; ``start + new`` must not exceed its capacity.
         """
         batch, new, _ = x.shape
-        capacity = cache[0].shape[2]
-        row = ms_ops.arange(0, new).reshape((new, 1)) + start
-        column = ms_ops.arange(0, capacity).reshape((1, capacity))
-        positions = ms_ops.tile(row.reshape((1, new)), (batch, 1))
+        positions = start.reshape((batch, 1)) + ms_ops.arange(0, new).reshape((1, new))
         query, key, value = self.project(x, x, positions, positions)
-        # A product with a selection matrix writes at a position that is not known to the compiler.
-        place = (row == column).astype(key.dtype).T
-        keep = 1.0 - place.sum(axis=1).reshape((1, 1, capacity, 1))
-        keys = cache[0] * keep + ms_ops.matmul(place, key)
-        values = cache[1] * keep + ms_ops.matmul(place, value)
-        mask = column <= row
-        if self.window is not None:
-            mask = ms_ops.logical_and(mask, row - column < self.window)
-        mixed = ops.attention(query, keys, values, mask.reshape((1, 1, new, capacity)))
-        return self.output(self.merge(mixed)), (keys, values)
+        # The order is that of the dependencies: first the cache is written, then it is read.
+        query = ms_ops.depend(query, ops.cache_update(cache[0], key, start))
+        query = ms_ops.depend(query, ops.cache_update(cache[1], value, start))
+        mixed = ops.decode_attention(query, cache[0], cache[1], start + new, self.window)
+        return self.output(self.merge(mixed))

@@ -89,8 +89,8 @@ class TransformerBlock(nn.Cell):
         update = self.attention(self.attention_norm(x), None, mask, bias)
         if self.training and self.rate > 0.0:
             update = ops.dropout(update, ops.fold_in(key, 0), self.rate)
-        x = x + update
-        update = self.mlp(self.mlp_norm(x))
+        normal, x = self.mlp_norm.add(update, x)
+        update = self.mlp(normal)
         if self.training and self.rate > 0.0:
             update = ops.dropout(update, ops.fold_in(key, 1), self.rate)
         return x + update

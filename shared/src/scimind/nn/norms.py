@@ -28,6 +28,12 @@ class LayerNorm(nn.Cell):
         """Normalise the last axis."""
         return ops.layer_norm(x, self.weight, self.bias, self.eps)
 
+    def add(
+        self, x: Float[Tensor, "*batch dim"], residual: Float[Tensor, "*batch dim"]
+    ) -> tuple[Float[Tensor, "*batch dim"], Float[Tensor, "*batch dim"]]:
+        """The normalised sum of ``x`` and ``residual``, and the sum."""
+        return ops.add_layer_norm(x, residual, self.weight, self.bias, self.eps)
+
 
 class RMSNorm(nn.Cell):
     """Unit root mean square over the last axis.
@@ -46,3 +52,9 @@ class RMSNorm(nn.Cell):
     def construct(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
         """Normalise the last axis."""
         return ops.rms_norm(x, self.weight, self.eps)
+
+    def add(
+        self, x: Float[Tensor, "*batch dim"], residual: Float[Tensor, "*batch dim"]
+    ) -> tuple[Float[Tensor, "*batch dim"], Float[Tensor, "*batch dim"]]:
+        """The normalised sum of ``x`` and ``residual``, and the sum."""
+        return ops.add_rms_norm(x, residual, self.weight, self.eps)

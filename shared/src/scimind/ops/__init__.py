@@ -2,7 +2,8 @@
 
 from scimind.ops import random
 from scimind.ops.activations import gelu, silu, softmax, swiglu
-from scimind.ops.attention import attention
+from scimind.ops.attention import attention, cache_update, decode_attention
+from scimind.ops.joined import adamw_all, square_sum
 from scimind.ops.linear import embedding, linear, matmul
 from scimind.ops.losses import (
     bce_with_logits,
@@ -16,9 +17,11 @@ from scimind.ops.masks import position_mask
 from scimind.ops.norms import add_layer_norm, add_rms_norm, layer_norm, rms_norm
 from scimind.ops.operator import OPERATORS, Cpp, Operator, operator, plain
 from scimind.ops.optimizer import adamw
+from scimind.ops.paged import latent_attention, paged_attention
 from scimind.ops.random import bernoulli, dropout, fold_in, normal, uniform
 from scimind.ops.registry import chosen, plain_formulations, register
 from scimind.ops.rotary import rope, rope_angles
+from scimind.ops.sparse import compressed_attention, select_blocks, selected_attention
 from scimind.ops.spread import spread
 
 from scimind.ops.kernels import ascend  # isort: skip - adds to the operators above
@@ -28,19 +31,24 @@ __all__ = [
     "Cpp",
     "Operator",
     "adamw",
+    "adamw_all",
     "add_layer_norm",
     "add_rms_norm",
     "ascend",
     "attention",
     "bce_with_logits",
     "bernoulli",
+    "cache_update",
     "chosen",
+    "compressed_attention",
     "cross_entropy",
+    "decode_attention",
     "dropout",
     "embedding",
     "fold_in",
     "gelu",
     "huber_loss",
+    "latent_attention",
     "layer_norm",
     "linear",
     "masked_mean",
@@ -48,6 +56,7 @@ __all__ = [
     "mse_loss",
     "normal",
     "operator",
+    "paged_attention",
     "plain",
     "plain_formulations",
     "position_mask",
@@ -57,9 +66,12 @@ __all__ = [
     "rms_norm",
     "rope",
     "rope_angles",
+    "select_blocks",
+    "selected_attention",
     "silu",
     "softmax",
     "spread",
+    "square_sum",
     "swiglu",
     "uniform",
 ]

@@ -51,18 +51,18 @@ def paged_attention(
 
     Source: Kwon et al., arXiv 2309.06180; the pieces of the CPU kernel are those of Flash-Decoding.
     """
-    batch, _, dim = query.shape
+    batch, heads, dim = query.shape
     pages, slot, groups, _ = key_cache.shape
     width = value_cache.shape[3]
     tokens = block_table.shape[1] * slot
     if pages * tokens == 0:
-        return ops.zeros((batch, query.shape[1], width), query.dtype)
+        return ops.zeros((batch, heads, width), query.dtype)
     present = _present(block_table, length, pages, slot)
     key = _gathered(key_cache, block_table).reshape((batch, tokens, groups, dim))
     value = _gathered(value_cache, block_table).reshape((batch, tokens, groups, width))
     value = ops.where(present.reshape((batch, tokens, 1, 1)), value, ops.zeros_like(value))
     out = _attention(
-        query.expand_dims(2),
+        query.reshape((batch, groups, heads // groups, dim)),
         key.transpose((0, 2, 1, 3)),
         value.transpose((0, 2, 1, 3)),
         present.reshape((batch, 1, 1, tokens)),
@@ -71,7 +71,7 @@ def paged_attention(
         None,
         scale,
     )
-    return out.squeeze(2)
+    return out.reshape((batch, heads, width))
 
 
 @operator(

@@ -36,8 +36,7 @@ def _random_bits(
 
 def random_bits(key: Int[Tensor, "2"], count: int, stream: int | Tensor) -> Int[Tensor, " count"]:
     """``count`` random words of stream number ``stream`` of ``key``, as int32."""
-    number = Tensor([stream], mstype.int32) if isinstance(stream, int) else stream.reshape((1,))
-    return _random_bits(key, number, count)
+    return _random_bits(key, ops.zeros((1,), mstype.int32) + stream, count)
 
 
 def fold_in(key: Int[Tensor, "2"], data: int | Tensor) -> Int[Tensor, "2"]:

@@ -94,7 +94,7 @@ def compressed_attention(
     if blocks == 0:
         return ops.zeros((batch, heads, queries, value.shape[3]), query.dtype)
     ended = _ended(queries, blocks, length, stride, start).reshape((1, 1, queries, blocks))
-    return _attention(query, key, value, ended, None, False, None, scale)
+    return _shared(query, key, value, ended, scale)
 
 
 @operator(Cpp(_SOURCE, when=_is_positive), multiples={"head": "group"}, sizes=_COMPRESSED)
@@ -139,14 +139,15 @@ def select_blocks(
     batch, heads, queries, dim = query.shape
     groups, blocks = key.shape[1], key.shape[2]
     available = (start + queries - 1) // block_size + 1
+    dtype = mstype.float64 if query.dtype == mstype.float64 else mstype.float32
     if blocks == 0:
-        score = ops.zeros((batch, groups, queries, available), query.dtype)
+        score = ops.zeros((batch, groups, queries, available), dtype)
     else:
         if scale is None:
             scale = float(dim) ** -0.5
         ended = _ended(queries, blocks, length, stride, start)
         rows = (query * scale).reshape((batch, groups, -1, dim))
-        logits = ops.BatchMatMul(transpose_b=True)(rows, key)
+        logits = ops.BatchMatMul(transpose_b=True)(rows, key).astype(dtype)
         logits = logits.reshape((batch, groups, heads // groups, queries, blocks))
         logits = ops.where(ended, logits, ops.full_like(logits, _MASKED))
         probability = ops.where(ended, _softmax(logits), ops.zeros_like(logits)).sum(axis=2)
@@ -211,8 +212,7 @@ def selected_attention(
     """
     _require_positive("selected_attention", block_size)
     batch, heads, queries, _ = query.shape
-    groups, keys = key.shape[1], key.shape[2]
-    count = blocks.shape[3]
+    keys, count = key.shape[2], blocks.shape[3]
     if keys * count == 0:
         return ops.zeros((batch, heads, queries, value.shape[3]), query.dtype)
     position = ops.arange(0, keys)
@@ -222,9 +222,25 @@ def selected_attention(
     for index in range(1, count):
         listed = ops.logical_or(listed, block_of == blocks[..., index : index + 1])
     allowed = ops.logical_and(listed, position.reshape((1, 1, 1, keys)) <= row)
-    allowed = allowed.expand_dims(2).broadcast_to((batch, groups, heads // groups, queries, keys))
-    mask = allowed.reshape((batch, heads, queries, keys))
-    return _attention(query, key, value, mask, None, False, None, scale)
+    return _shared(query, key, value, allowed, scale)
+
+
+def _shared(
+    query: Float[Tensor, "batch head query dim"],
+    key: Float[Tensor, "batch group key dim"],
+    value: Float[Tensor, "batch group key width"],
+    mask: Bool[Tensor, "#batch #group query key"],
+    scale: float | None,
+) -> Float[Tensor, "batch head query width"]:
+    """Attention with one mask for all heads of a group, whose queries become those of one head."""
+    batch, heads, queries, dim = query.shape
+    groups, keys = key.shape[1], key.shape[2]
+    share = heads // groups
+    rows = query.reshape((batch, groups, share * queries, dim))
+    mask = mask.expand_dims(2).broadcast_to((*mask.shape[:2], share, queries, keys))
+    mask = mask.reshape((*mask.shape[:2], share * queries, keys))
+    out = _attention(rows, key, value, mask, None, False, None, scale)
+    return out.reshape((batch, heads, queries, value.shape[3]))
 
 
 def _ended(

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from mindspore import Tensor, ops
-from mindspore.ops import constexpr
+from mindspore import Tensor
+from mindspore import ops as ms_ops
 
-from scimind.device import target
+from scimind import ops
 from scimind.typing import Float
 
 TINY = 1e-30
-
-
-@constexpr  # type: ignore[untyped-decorator]
-def _on_cpu() -> bool:
-    return target() == "cpu"
 
 
 def global_norm(gradients: tuple[Tensor, ...]) -> Float[Tensor, ""]:
@@ -22,15 +17,7 @@ def global_norm(gradients: tuple[Tensor, ...]) -> Float[Tensor, ""]:
     It is finite exactly when every element is (and below 1e19, where squares overflow), so it
     serves as the test for NaN and infinity as well.
     """
-    total = ops.zeros((), gradients[0].dtype)
-    for gradient in gradients:
-        if _on_cpu():
-            # MindSpore's CPU reduction is a scalar loop: the matrix product is three times faster.
-            row = gradient.reshape((1, -1))
-            total = total + ops.matmul(row, row.reshape((-1, 1))).reshape(())
-        else:
-            total = total + ops.square(gradient).sum()
-    return ops.sqrt(total)
+    return ms_ops.sqrt(ops.square_sum(gradients)).reshape(())
 
 
 def clip_factor(norm: Float[Tensor, ""], largest: float) -> Float[Tensor, ""]:
@@ -39,5 +26,5 @@ def clip_factor(norm: Float[Tensor, ""], largest: float) -> Float[Tensor, ""]:
     Source: Pascanu et al., "On the difficulty of training recurrent neural networks", ICML 2013.
     """
     if largest <= 0:
-        return ops.ones_like(norm)
-    return ops.minimum(ops.ones_like(norm), largest / (norm + TINY))
+        return ms_ops.ones_like(norm)
+    return ms_ops.minimum(ms_ops.ones_like(norm), largest / (norm + TINY))

@@ -8,9 +8,11 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
-from mindspore import Parameter, ParameterTuple, Tensor, nn, ops
+from mindspore import Parameter, ParameterTuple, Tensor, nn
 from mindspore import dtype as mstype
+from mindspore import ops as ms_ops
 
+from scimind import ops
 from scimind.config.training import OptimizerConfig
 from scimind.errors import ConfigError
 
@@ -114,29 +116,21 @@ class AdamW(Optimizer):
         self.log_beta1 = float(np.log(np.float64(self.beta1))) if config.beta1 else -1e3
         self.log_beta2 = float(np.log(np.float64(self.beta2))) if config.beta2 else -1e3
         self.epsilon = config.epsilon
-        self.kernel = ops.Adam()
+        self.rates = tuple(config.weight_decay if decays else 0.0 for decays in self.decays)
 
     def construct(self, learning_rate: Tensor, factor: Tensor, *gradients: Tensor) -> Tensor:
         """Update the parameters in place with ``factor * gradients``."""
         updates = self.updates + 1
         t = updates.astype(mstype.float32)
-        correction1 = -ops.expm1(t * self.log_beta1)
-        root2 = ops.sqrt(-ops.expm1(t * self.log_beta2))
-        # η m̂ / (√v̂ + ε) = (η root2 / correction1) m / (√v + ε root2): the kernel does the bias
-        # correction itself only with powers in float32; with zero powers it leaves it to us.
-        rate = learning_rate * root2 / correction1
-        epsilon = self.epsilon * root2
-        keep = 1.0 - learning_rate * self.weight_decay
-        zero = ops.zeros_like(t)
-        for i in range(len(self.trained)):
-            parameter = self.trained[i]
-            if self.decays[i] and self.weight_decay > 0:
-                ops.assign(parameter, parameter * keep)
-            self.kernel(
-                parameter, self.first[i], self.second[i], zero, zero, rate,
-                self.beta1, self.beta2, epsilon, gradients[i] * factor,
-            )  # fmt: skip
-        ops.assign(self.updates, updates)
+        correction1 = -ms_ops.expm1(t * self.log_beta1)
+        correction2 = -ms_ops.expm1(t * self.log_beta2)
+        done = ops.adamw_all(
+            self.trained, self.first, self.second, gradients,
+            learning_rate, factor, correction1, correction2,
+            self.beta1, self.beta2, self.epsilon, self.rates,
+        )  # fmt: skip
+        updates = ms_ops.depend(updates, done)
+        ms_ops.assign(self.updates, updates)
         return updates
 
 
@@ -161,12 +155,12 @@ class SGD(Optimizer):
         for i in range(len(self.trained)):
             parameter = self.trained[i]
             mean = self.first[i] * self.momentum + gradients[i] * factor
-            ops.assign(self.first[i], mean)
+            ms_ops.assign(self.first[i], mean)
             if self.decays[i] and self.weight_decay > 0:
-                ops.assign(parameter, parameter * keep - learning_rate * mean)
+                ms_ops.assign(parameter, parameter * keep - learning_rate * mean)
             else:
-                ops.assign(parameter, parameter - learning_rate * mean)
-        ops.assign(self.updates, updates)
+                ms_ops.assign(parameter, parameter - learning_rate * mean)
+        ms_ops.assign(self.updates, updates)
         return updates
 
 

@@ -3,7 +3,8 @@
 The name of a library contains a hash of its source, our headers, the compiler, its flags and the
 instruction set, so a changed source or another machine never meets a stale one. Several processes
 may build at once: each compiles to a temporary name of its own, and the rename is atomic. A wheel
-may bring libraries along (folder ``prebuilt`` beside this file), under a hash without the compiler.
+may bring libraries along (folder ``prebuilt`` beside this file), under a hash without the compiler;
+the hook that builds it loads this file alone.
 """
 
 from __future__ import annotations
@@ -17,11 +18,9 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-
-from scimind.device.compile_cache import cache_root
 
 _log = logging.getLogger("scimind.ops")
 
@@ -83,21 +82,31 @@ def prebuilt(source: Path, level: str | None) -> Path:
     return PREBUILT / f"{source.stem}-{level or platform.machine()}-{digest(source)}.so"
 
 
-def libraries(sources: Iterable[Path]) -> list[Path]:
+def libraries(sources: Iterable[Path], options: Sequence[str] | None = None) -> list[Path]:
     """The libraries of ``sources``; those that are missing are compiled, side by side.
+
+    Args:
+        sources: The files.
+        options: Compiler flags; None for those of this processor, where prebuilt ones serve too.
 
     Raises:
         BuildError: No compiler, a compiler error, or no folder that can be written.
     """
+    from scimind.device.compile_cache import cache_root
+
     listed = list(sources)
-    level = instruction_set()
-    found = {source: prebuilt(source, level) for source in listed}
-    absent = [source for source in listed if not found[source].exists()]
+    found: dict[Path, Path] = {}
+    if options is None:
+        level = instruction_set()
+        options = flags(level)
+        ready = {source: prebuilt(source, level) for source in listed}
+        found = {source: path for source, path in ready.items() if path.exists()}
+    absent = [source for source in listed if source not in found]
     if absent:
         compiler = shutil.which(os.environ.get("CXX", "g++"))
         if compiler is None:
             raise BuildError("no C++ compiler (g++) is installed")
-        command = [compiler, *flags(level)]
+        command = [compiler, *options]
         made = _identity(tuple(command))
         folder = cache_root() / "kernels"
         for source in absent:

@@ -119,6 +119,24 @@ class Cpp:
         )
 
 
+def variadic(source: Path, symbol: str, shape: Shape) -> Any:
+    """The primitive ``symbol`` of ``source``, which takes any number of tensors.
+
+    It has no gradient and gives float32 numbers of ``shape``.
+    """
+    key = (symbol, source, shape)
+    if key not in PRIMITIVES:
+
+        def shapes(*_: Any) -> Shape:
+            return shape
+
+        def kind(*_: Any) -> Any:
+            return mstype.float32
+
+        PRIMITIVES[key] = ms_ops.Custom(f"{native.load(source)}:{symbol}", shapes, kind, "aot")
+    return PRIMITIVES[key]
+
+
 def _option_names(rule: Rule) -> list[str]:
     return [option.name for option in rule.options]
 

@@ -6,27 +6,16 @@ using namespace scimind;
 
 namespace {
 
-Attention attention_of(const In& query, const In& key, const In& value, const Mask& mask,
-                       const In& bias, const Options& options) {
-  const double dim = std::max<double>(query.shape[3], 1.0);
-  const double scale = options.given(2) ? options[2] : 1.0 / std::sqrt(dim);
-  return {Shape(query, key, value),
-          query.data,
-          key.data,
-          value.data,
-          Terms{Broadcast<bool>(mask), Broadcast<float>(bias)},
-          static_cast<float>(scale)};
-}
-
 Sight sight_of(const In& query, const In& key, const Options& options) {
   return {query.shape[2], key.shape[2], options.whole(1, kUnlimited), options[0] != 0.0};
 }
 
 float scalar_product(const float* a, const float* b, int64_t count) {
-  float total = 0.0f;
-#pragma omp simd reduction(+ : total)
-  for (int64_t i = 0; i < count; ++i) total += a[i] * b[i];
-  return total;
+  Lanes total{};
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) total += load(a + i) * load(b + i);
+  if (i < count) total += load(a + i, count - i) * load(b + i, count - i);
+  return sum(total);
 }
 
 // Sums `parts` arrays that follow each other.
@@ -58,7 +47,8 @@ struct Split {
         owners((own_batch ? batch : 1) * (own_head ? groups : 1)),
         lanes(batch * groups / owners),
         slices(std::clamp<int64_t>(kUnits / owners, 1, std::max<int64_t>(lanes / 4, 1))),
-        chunks(std::clamp<int64_t>(keys / 512, 1, std::max<int64_t>(kUnits / (owners * slices), 1))),
+        chunks(
+            std::clamp<int64_t>(keys / 512, 1, std::max<int64_t>(kUnits / (owners * slices), 1))),
         bias_parts(bias.present ? slices * (key_sum ? chunks : 1) : 1) {}
 
   int64_t units() const { return owners * slices * chunks; }
@@ -82,137 +72,178 @@ struct Split {
   }
 };
 
+// A block of keys of one lane.
+struct Keys {
+  int64_t batch, group, first, size;
+  Right across, values_across, along;
+  Range range() const { return {first, first + size}; }
+};
+
+// Gradients of one unit. dbias is null without a bias; when `exclusive`, no other unit or lane
+// contributes to the same entries of dbias and all of them are written, else they are added to.
 struct Gradient {
   const Attention& forward;
   const Sight& sight;
   const float *lse, *out, *dout;
-  float *dkey, *dvalue;
+  float *dquery, *dkey, *dvalue, *dbias;
+  bool exclusive;
 
-  // One lane and the keys in `span`; dquery and dbias are those of the unit. When `exclusive`, no
-  // other lane contributes to these entries of dbias, and all of them are written; else they are
-  // added to.
-  void lane(int64_t batch, int64_t group, Range span, float* dquery, Broadcast<float> bias,
-            float* dbias, bool exclusive) const {
+  static constexpr int64_t kQueries = 64, kKeys = 256;
+
+  void lane(int64_t batch, int64_t group, Range span) const {
     const Shape& s = forward.shape;
-    const int64_t block = std::min<int64_t>(s.block(), 256), row_size = block + kLanes;
-    const int64_t sizes[] = {kBlock * row_size,   kBlock * row_size,
-                             block * s.dim,       block * s.width,
-                             block * whole_lanes(s.dim), kBlock * whole_lanes(s.dim),
-                             kBlock * whole_lanes(s.width)};
-    int64_t floats = 0;
-    for (const int64_t size : sizes) floats += Pieces::size(size);
-    Pieces pieces(floats);
-    float* probability = pieces.take(sizes[0]);
-    float* slope = pieces.take(sizes[1]);
-    float* kept_across = pieces.take(sizes[2]);
-    float* kept_values = pieces.take(sizes[3]);
-    float* kept_keys = pieces.take(sizes[4]);
-    float* kept_queries = pieces.take(sizes[5]);
-    float* kept_dout = pieces.take(sizes[6]);
-    const int64_t key_row = (batch * s.groups + group) * s.capacity;
-
-    for (int64_t first = span.first; first < span.second; first += block) {
-      const int64_t size = std::min(block, span.second - first), padded = whole_lanes(size);
-      const float* keys = forward.key + (key_row + first) * s.dim;
-      const float* values = forward.value + (key_row + first) * s.width;
-      const Right keys_across = right_transposed(keys, size, s.dim, kept_across);
-      const Right values_across = right_transposed(values, size, s.width, kept_values);
-      const Right keys_along = right(keys, size, s.dim, kept_keys);
-      float* dk = dkey + (key_row + first) * s.dim;
-      float* dv = dvalue + (key_row + first) * s.width;
+    const int64_t most = std::min(s.block(), kKeys), row_size = most + kLanes;
+    const auto [probability, slope, across, values_across, along, kept_queries, kept_dout] =
+        pieces({kQueries * row_size, kQueries * row_size, most * s.dim, most * s.width,
+                most * whole_lanes(s.dim), kQueries * whole_lanes(s.dim),
+                kQueries * whole_lanes(s.width)});
+    for (int64_t first = span.first; first < span.second; first += most) {
+      const int64_t size = std::min(most, span.second - first);
+      const int64_t row = (batch * s.groups + group) * s.capacity + first;
+      const float* key_rows = forward.key + row * s.dim;
+      const float* value_rows = forward.value + row * s.width;
+      const Keys keys{batch,
+                      group,
+                      first,
+                      size,
+                      right_transposed(key_rows, size, s.dim, across),
+                      right_transposed(value_rows, size, s.width, values_across),
+                      right(key_rows, size, s.dim, along)};
       bool started = false;
-      for (int64_t member = 0; member < s.share; ++member) {
-        const int64_t head = group * s.share + member;
-        for (int64_t begin = 0; begin < s.queries; begin += kBlock) {
-          const Range queries(begin, std::min(begin + kBlock, s.queries));
-          const int64_t count = queries.second - begin;
-          const int64_t row = (batch * s.heads + head) * s.queries + begin;
-          float* dq = dquery + row * s.dim;
-          const Range near = forward.terms.permitted(
-              batch, head, queries, common(sight.of(queries), {first, first + size}));
+      for (int64_t head = group * s.share; head < (group + 1) * s.share; ++head)
+        for (int64_t query = 0; query < s.queries; query += kQueries) {
+          const Range queries(query, std::min(query + kQueries, s.queries));
+          const Range near = forward.terms.permitted(batch, head, queries,
+                                                     common(sight.of(queries), keys.range()));
           if (near.first == near.second) {
-            if (first == span.first) std::fill(dq, dq + count * s.dim, 0.0f);
-            for (int64_t r = 0; exclusive && r < count; ++r) {
-              float* cells = dbias + (bias.row(batch, head, begin + r) - bias.data) + first;
-              std::fill(cells, cells + size, 0.0f);
-            }
+            leave(keys, head, queries, first == span.first);
             continue;
           }
-          // Rows that see keys [from, to) of this block, and the other way round.
-          auto seeing = [&](int64_t from, int64_t to) -> Range {
-            const Range keys_seen = common(near, {first + from, first + to});
-            if (keys_seen.first == keys_seen.second) return {0, 0};
-            const Range some = common(sight.onto(keys_seen), queries);
-            return {some.first - begin, some.second - begin};
-          };
-          auto seen = [&](int64_t from, int64_t to) -> Range {
-            const Range some = common(sight.of(Range(begin + from, begin + to)), near);
-            return {some.first - first, some.second - first};
-          };
-          const float* q = forward.query + row * s.dim;
-          const float* d = dout + row * s.width;
-          for (int64_t k = 0; k < size; k += kPanel) {
-            const int64_t columns = std::min<int64_t>(kPanel, size - k);
-            const Range some = seeing(k, k + columns);
-            if (some.first == some.second) continue;
-            auto product = [&](const float* left, int64_t inner, float alpha, Right across,
-                               float* to) {
-              multiply(some.second - some.first, whole_lanes(columns), alpha,
-                       {left + some.first * inner, inner, 1},
-                       {across.data + k / kPanel * across.panel, across.row, 0},
-                       {to + some.first * row_size + k, row_size, false},
-                       [&](int64_t, int64_t) { return Range(0, inner); });
-            };
-            product(q, s.dim, forward.scale, keys_across, probability);
-            product(d, s.width, 1.0f, values_across, slope);
-          }
-          for (int64_t r = 0; r < count; ++r) {
-            const Range visible = common(sight.of(begin + r), near);
-            const int64_t from = visible.first - first, to = visible.second - first;
-            float* p = probability + r * row_size;
-            float* ds = slope + r * row_size;
-            const Range vectors = framed(p, from, to, padded, -INFINITY);
-            framed(ds, from, to, padded, 0.0f);
-            if (from < to) {
-              forward.terms.apply(p, batch, head, begin + r, first, from, to);
-              const float shift = lse[row + r] == -INFINITY ? INFINITY : lse[row + r];
-              const float dot = scalar_product(d + r * s.width, out + (row + r) * s.width, s.width);
-              for (int64_t k = vectors.first; k < vectors.second; k += kLanes) {
-                const Lanes y = exponential(load(p + k) - shift);
-                store(p + k, y);
-                store(ds + k, y * (load(ds + k) - dot));
-              }
-            }
-            if (dbias == nullptr) continue;
-            float* cells = dbias + (bias.row(batch, head, begin + r) - bias.data);
-            if (exclusive) {
-              std::copy(ds, ds + size, cells + first);
-            } else if (bias.stride[3] == 0) {
-              float total = 0.0f;
-#pragma omp simd reduction(+ : total)
-              for (int64_t k = from; k < to; ++k) total += ds[k];
-              cells[0] += total;
-            } else {
-#pragma omp simd
-              for (int64_t k = from; k < to; ++k) cells[first + k] += ds[k];
-            }
-          }
-          multiply(size, s.width, 1.0f, {probability, 1, row_size},
-                   right(d, count, s.width, kept_dout), {dv, s.width, started}, seeing);
-          multiply(size, s.dim, forward.scale, {slope, 1, row_size},
-                   right(q, count, s.dim, kept_queries), {dk, s.dim, started}, seeing);
-          multiply(count, s.dim, forward.scale, {slope, row_size, 1}, keys_along,
-                   {dq, s.dim, first > span.first}, seen);
+          logits(keys, near, head, queries, probability, slope, row_size);
+          for (int64_t q = query; q < queries.second; ++q)
+            soften(keys, common(sight.of(q), near), head, q, probability + (q - query) * row_size,
+                   slope + (q - query) * row_size);
+          products(keys, near, head, queries, probability, slope, row_size, kept_queries, kept_dout,
+                   {dvalue + row * s.width, s.width, started}, {dkey + row * s.dim, s.dim, started},
+                   first > span.first);
           started = true;
         }
-      }
       if (!started) {
-        std::fill(dk, dk + size * s.dim, 0.0f);
-        std::fill(dv, dv + size * s.width, 0.0f);
+        std::fill(dkey + row * s.dim, dkey + (row + size) * s.dim, 0.0f);
+        std::fill(dvalue + row * s.width, dvalue + (row + size) * s.width, 0.0f);
       }
     }
   }
-  static constexpr int64_t kBlock = 128;
+
+ private:
+  int64_t row_of(const Keys& keys, int64_t head, int64_t query) const {
+    return (keys.batch * forward.shape.heads + head) * forward.shape.queries + query;
+  }
+  float* bias_row(const Keys& keys, int64_t head, int64_t query) const {
+    const Broadcast<float>& bias = forward.terms.bias;
+    return dbias + (bias.row(keys.batch, head, query) - bias.data);
+  }
+  // Queries, counted from the first of `queries`, that see some of the keys [from, to), counted
+  // from the first of the block; and the keys that some of these queries see.
+  Range seeing(const Keys& keys, Range near, Range queries, int64_t from, int64_t to) const {
+    const Range some = common(near, {keys.first + from, keys.first + to});
+    if (some.first == some.second) return {0, 0};
+    const Range found = common(sight.onto(some), queries);
+    return {found.first - queries.first, found.second - queries.first};
+  }
+  Range seen(const Keys& keys, Range near, Range queries, int64_t from, int64_t to) const {
+    const Range found = common(sight.of(Range(queries.first + from, queries.first + to)), near);
+    return {found.first - keys.first, found.second - keys.first};
+  }
+
+  // What queries and keys that do not see each other leave behind.
+  void leave(const Keys& keys, int64_t head, Range queries, bool first) const {
+    const int64_t dim = forward.shape.dim;
+    if (first)
+      std::fill(dquery + row_of(keys, head, queries.first) * dim,
+                dquery + row_of(keys, head, queries.second) * dim, 0.0f);
+    for (int64_t q = queries.first; exclusive && q < queries.second; ++q) {
+      float* cells = bias_row(keys, head, q) + keys.first;
+      std::fill(cells, cells + keys.size, 0.0f);
+    }
+  }
+
+  // scale Q K^T and dO V^T, where rows and panels of keys see each other.
+  void logits(const Keys& keys, Range near, int64_t head, Range queries, float* probability,
+              float* slope, int64_t row_size) const {
+    const Shape& s = forward.shape;
+    const int64_t row = row_of(keys, head, queries.first);
+    for (int64_t k = 0; k < keys.size; k += kPanel) {
+      const int64_t columns = std::min<int64_t>(kPanel, keys.size - k);
+      const Range some = seeing(keys, near, queries, k, k + columns);
+      if (some.first == some.second) continue;
+      auto product = [&](const float* left, int64_t inner, float alpha, Right panel, float* to) {
+        panel.data += k / kPanel * panel.panel;
+        multiply(some.second - some.first, whole_lanes(columns), alpha,
+                 {left + (row + some.first) * inner, inner, 1}, panel,
+                 {to + some.first * row_size + k, row_size, false},
+                 [=](int64_t, int64_t) { return Range(0, inner); });
+      };
+      product(forward.query, s.dim, forward.scale, keys.across, probability);
+      product(dout, s.width, 1.0f, keys.values_across, slope);
+    }
+  }
+
+  // One row of logits to probabilities p, and of dp to p (dp - sum of p dp), which is the gradient
+  // of the logits.
+  void soften(const Keys& keys, Range visible, int64_t head, int64_t q, float* probability,
+              float* slope) const {
+    const int64_t from = visible.first - keys.first, to = visible.second - keys.first;
+    const int64_t padded = whole_lanes(keys.size), row = row_of(keys, head, q);
+    const int64_t width = forward.shape.width;
+    const Range vectors = framed(probability, from, to, padded, -INFINITY);
+    framed(slope, from, to, padded, 0.0f);
+    if (from < to) {
+      forward.terms.apply(probability, keys.batch, head, q, keys.first, from, to);
+      const float shift = lse[row] == -INFINITY ? INFINITY : lse[row];
+      Lanes total{};
+      for (int64_t k = vectors.first; k < vectors.second; k += kLanes) {
+        const Lanes p = exponential(load(probability + k) - shift);
+        store(probability + k, p);
+        total += p * load(slope + k);
+      }
+      // The sum of p dp over all keys is also dO O; taken here, it cancels without an error.
+      const float dot = keys.size == forward.shape.capacity
+                            ? sum(total)
+                            : scalar_product(dout + row * width, out + row * width, width);
+      for (int64_t k = vectors.first; k < vectors.second; k += kLanes)
+        store(slope + k, load(probability + k) * (load(slope + k) - dot));
+    }
+    if (dbias == nullptr) return;
+    float* cells = bias_row(keys, head, q);
+    if (exclusive) {
+      std::copy(slope, slope + keys.size, cells + keys.first);
+    } else if (forward.terms.bias.stride[3] == 0) {
+      Lanes total{};
+      for (int64_t k = vectors.first; k < vectors.second; k += kLanes) total += load(slope + k);
+      cells[0] += sum(total);
+    } else {
+      cells += keys.first;
+#pragma omp simd
+      for (int64_t k = from; k < to; ++k) cells[k] += slope[k];
+    }
+  }
+
+  void products(const Keys& keys, Range near, int64_t head, Range queries, const float* probability,
+                const float* slope, int64_t row_size, float* kept_queries, float* kept_dout,
+                const Result& dv, const Result& dk, bool add) const {
+    const Shape& s = forward.shape;
+    const int64_t count = queries.second - queries.first;
+    const int64_t row = row_of(keys, head, queries.first);
+    auto by_key = [&](int64_t from, int64_t to) { return seeing(keys, near, queries, from, to); };
+    auto by_query = [&](int64_t from, int64_t to) { return seen(keys, near, queries, from, to); };
+    multiply(keys.size, s.width, 1.0f, {probability, 1, row_size},
+             right(dout + row * s.width, count, s.width, kept_dout), dv, by_key);
+    multiply(keys.size, s.dim, forward.scale, {slope, 1, row_size},
+             right(forward.query + row * s.dim, count, s.dim, kept_queries), dk, by_key);
+    multiply(count, s.dim, forward.scale, {slope, row_size, 1}, keys.along,
+             {dquery + row * s.dim, s.dim, add}, by_query);
+  }
 };
 
 void clear(const Out& x) { std::fill(x.data, x.data + x.size(), 0.0f); }
@@ -222,7 +253,7 @@ void clear(const Out& x) { std::fill(x.data, x.data + x.size(), 0.0f); }
 // lse is the logarithm of the sum of the exponentials of the logits.
 SCIMIND_OPERATOR(attention, (In query, In key, In value, Mask mask, In bias, Options options,
                              Out out, Out lse)) {
-  const Attention attention = attention_of(query, key, value, mask, bias, options);
+  const Attention attention = attention_of(query, key, value, Terms(mask, bias), options[2]);
   const Sight sight = sight_of(query, key, options);
   attend_all(attention, [&](int64_t) { return sight; }, out.data, lse.data);
 }
@@ -230,10 +261,10 @@ SCIMIND_OPERATOR(attention, (In query, In key, In value, Mask mask, In bias, Opt
 SCIMIND_OPERATOR(attention_grad,
                  (In query, In key, In value, Mask mask, In bias, In lse, In out, In dout,
                   Options options, Out dquery, Out dkey, Out dvalue, Out dbias)) {
-  const Attention attention = attention_of(query, key, value, mask, bias, options);
+  const Attention attention = attention_of(query, key, value, Terms(mask, bias), options[2]);
   const Sight sight = sight_of(query, key, options);
   const Shape& s = attention.shape;
-  if (s.batch * s.heads * s.queries * s.capacity == 0) {
+  if (s.batch * s.share * s.groups * s.queries * s.capacity == 0) {
     clear(dquery);
     clear(dkey);
     clear(dvalue);
@@ -249,25 +280,30 @@ SCIMIND_OPERATOR(attention_grad,
   std::unique_ptr<float[]> kept(
       new float[split.chunks * query_size + split.bias_parts * bias_kept]);
   float* dquery_parts = split.chunks > 1 ? kept.get() : dquery.data;
-  float* dbias_parts =
-      split.bias_parts > 1 ? kept.get() + split.chunks * query_size : dbias.data;
+  float* dbias_parts = split.bias_parts > 1 ? kept.get() + split.chunks * query_size : dbias.data;
   if (bias.present && !exclusive)
     std::fill(dbias_parts, dbias_parts + split.bias_parts * bias_size, 0.0f);
 
-  const Gradient gradient{attention, sight, lse.data, out.data, dout.data, dkey.data, dvalue.data};
-  const Broadcast<float> strides(bias);
   const double work = 10.0 * s.share * s.queries * s.capacity * (s.dim + s.width + 16) *
                       split.lanes / (split.slices * split.chunks);
   const int64_t grain = static_cast<int64_t>(2e6 / (work + 1.0)) + 1;
   over(split.units(), grain, [&](int64_t begin, int64_t end) {
     for (int64_t unit = begin; unit < end; ++unit) {
+      const Gradient gradient{
+          attention,
+          sight,
+          lse.data,
+          out.data,
+          dout.data,
+          dquery_parts + split.chunk(unit) * query_size,
+          dkey.data,
+          dvalue.data,
+          bias.present ? dbias_parts + split.bias_part(unit) * bias_kept : nullptr,
+          exclusive};
       const Range lanes = split.lanes_of(unit);
       for (int64_t lane = lanes.first; lane < lanes.second; ++lane)
         gradient.lane(split.batch_of(split.owner(unit), lane),
-                      split.group_of(split.owner(unit), lane), split.keys_of(unit),
-                      dquery_parts + split.chunk(unit) * query_size, strides,
-                      bias.present ? dbias_parts + split.bias_part(unit) * bias_kept : nullptr,
-                      exclusive);
+                      split.group_of(split.owner(unit), lane), split.keys_of(unit));
     }
   });
   if (split.chunks > 1) sum_parts(dquery_parts, split.chunks, query_size, dquery.data);

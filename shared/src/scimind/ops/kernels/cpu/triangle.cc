@@ -2,29 +2,21 @@
 // is the innermost axis. A vector holds some channels, so nothing has to be transposed.
 #include <algorithm>
 
+#include "scimind/lanes.h"
 #include "scimind/operator.h"
 
 using namespace scimind;
 
 namespace {
 
+// Vectors of sums that fit the registers.
 #if defined(__AVX512F__)
-constexpr int64_t kLanes = 16, kHeight = 4, kWidth = 6;
-#elif defined(__AVX__)
-constexpr int64_t kLanes = 8, kHeight = 4, kWidth = 3;
+constexpr int64_t kHeight = 4, kWidth = 6;
 #else
-constexpr int64_t kLanes = 4, kHeight = 4, kWidth = 3;
+constexpr int64_t kHeight = 4, kWidth = 3;
 #endif
 // Depth and columns of the part of `right` that stays in the second cache.
-constexpr int64_t kDepth = 128, kColumns = 8 * kWidth;
-
-typedef float Lanes __attribute__((vector_size(4 * kLanes)));
-
-SCIMIND_INLINE Lanes load(const float* x) {
-  Lanes lanes;
-  std::memcpy(&lanes, x, sizeof(lanes));
-  return lanes;
-}
+constexpr int64_t kDepth = 64, kColumns = 22 * kWidth;
 
 // Vectors that do not cross cache lines are read twice as fast.
 template <int slot>
@@ -38,34 +30,37 @@ template <typename T>
 struct Matrices {
   T* data;
   int64_t down, across;
+  Matrices from(int64_t offset) const { return {data + offset, down, across}; }
+  Matrices at(int64_t row, int64_t column) const { return from(row * down + column * across); }
 };
 
 struct Sizes {
   int64_t rows, columns, depth, channels;
 };
 
-// `count` rows of `from` with some channels, as (depth, kCount, kLanes), with zeros for what is
-// missing.
+// `count` rows of `from` with `channels` channels, as (depth, kCount, kLanes), with zeros for what
+// is missing.
 template <int64_t kCount>
-void pack(Matrices<const float> from, int64_t first, int64_t count, int64_t start, int64_t depth,
-          int64_t channel, int64_t channels, float* packed) {
+void pack(Matrices<const float> from, int64_t count, int64_t depth, int64_t channels,
+          float* packed) {
+  // Lines far apart are not fetched ahead by the processor.
+  constexpr int64_t kAhead = 8;
   for (int64_t k = 0; k < depth; ++k) {
-    const float* in = from.data + first * from.down + (start + k) * from.across + channel;
-    for (int64_t i = 0; i < kCount; ++i, packed += kLanes) {
-      if (i < count && channels >= kLanes) {
-        std::memcpy(packed, in + i * from.down, sizeof(Lanes));
-        continue;
-      }
-      const int64_t valid = i < count ? channels : 0;
-      for (int64_t lane = 0; lane < kLanes; ++lane)
-        packed[lane] = lane < valid ? in[i * from.down + lane] : 0.0f;
-    }
+    const float* in = from.data + k * from.across;
+    if (k + kAhead < depth)
+      for (int64_t i = 0; i < count; ++i)
+        __builtin_prefetch(in + i * from.down + kAhead * from.across);
+    for (int64_t i = 0; i < kCount; ++i, packed += kLanes)
+      store(packed, i < count ? load(in + i * from.down, channels) : Lanes{});
   }
 }
 
-// out[i, j] (+)= sum over k of left[k, i] right[k, j] for `rows` and `columns` of a full tile.
+// out[i, j] (+)= sum over k of left[k, i] right[k, j], of which only `rows` and `columns` are kept.
 void multiply_tile(const float* left, const float* right, int64_t depth, bool add,
                    Matrices<float> out, int64_t rows, int64_t columns, int64_t channels) {
+  for (int64_t i = 0; i < rows; ++i)
+    for (int64_t j = 0; j < columns; ++j)
+      __builtin_prefetch(out.data + i * out.down + j * out.across, 1);
   Lanes sums[kHeight][kWidth] = {};
   for (int64_t k = 0; k < depth; ++k) {
     Lanes row[kHeight];
@@ -78,13 +73,7 @@ void multiply_tile(const float* left, const float* right, int64_t depth, bool ad
   for (int64_t i = 0; i < rows; ++i) {
     for (int64_t j = 0; j < columns; ++j) {
       float* to = out.data + i * out.down + j * out.across;
-      if (channels >= kLanes) {
-        const Lanes value = add ? load(to) + sums[i][j] : sums[i][j];
-        std::memcpy(to, &value, sizeof(value));
-        continue;
-      }
-      for (int64_t lane = 0; lane < channels; ++lane)
-        to[lane] = add ? to[lane] + sums[i][j][lane] : sums[i][j][lane];
+      store(to, add ? load(to, channels) + sums[i][j] : sums[i][j], channels);
     }
   }
 }
@@ -101,28 +90,23 @@ void multiply(const Sizes& sizes, int64_t batch, const int64_t (&strides)[3],
     for (int64_t task = begin; task < end; ++task) {
       const int64_t element = task / blocks / groups;
       const int64_t channel = task / blocks % groups * kLanes;
-      const int64_t channels = std::min(kLanes, sizes.channels - channel);
+      const int64_t channels = std::min<int64_t>(kLanes, sizes.channels - channel);
       const int64_t first = task % blocks * kColumns;
       const int64_t columns = std::min(kColumns, sizes.columns - first);
-      auto a = left, b = right;
-      auto c = out;
-      a.data += element * strides[0];
-      b.data += element * strides[1];
-      c.data += element * strides[2] + channel;
+      const auto a = left.from(element * strides[0] + channel);
+      const auto b = right.from(element * strides[1] + channel);
+      const auto c = out.from(element * strides[2] + channel);
       for (int64_t start = 0; start < std::max<int64_t>(sizes.depth, 1); start += kDepth) {
         const int64_t depth = std::min(kDepth, sizes.depth - start);
         for (int64_t j = 0; j < columns; j += kWidth)
-          pack<kWidth>(b, first + j, std::min(kWidth, columns - j), start, depth, channel, channels,
+          pack<kWidth>(b.at(first + j, start), std::min(kWidth, columns - j), depth, channels,
                        block + j * depth * kLanes);
         for (int64_t i = 0; i < sizes.rows; i += kHeight) {
           const int64_t rows = std::min(kHeight, sizes.rows - i);
-          pack<kHeight>(a, i, rows, start, depth, channel, channels, panel);
-          for (int64_t j = 0; j < columns; j += kWidth) {
-            const Matrices<float> tile{c.data + i * c.down + (first + j) * c.across, c.down,
-                                       c.across};
-            multiply_tile(panel, block + j * depth * kLanes, depth, start > 0, tile, rows,
-                          std::min(kWidth, columns - j), channels);
-          }
+          pack<kHeight>(a.at(i, start), rows, depth, channels, panel);
+          for (int64_t j = 0; j < columns; j += kWidth)
+            multiply_tile(panel, block + j * depth * kLanes, depth, start > 0,
+                          c.at(i, first + j), rows, std::min(kWidth, columns - j), channels);
         }
       }
     }
@@ -143,21 +127,14 @@ Matrices<T> transposed(Matrices<T> matrices) {
 
 int64_t element(In view) { return view.axis(1) * view.axis(2) * view.axis(3); }
 
-}  // namespace
-
-// incoming: 0 for left (batch, row, inner, channel), right (batch, column, inner, channel);
-// 1 for (batch, inner, row, channel), (batch, inner, column, channel)
-SCIMIND_OPERATOR(triangle_multiply, (In left, In right, Options options, Out y)) {
-  const bool incoming = options.whole(0, 0) != 0;
+void forward(In left, In right, bool incoming, Out y) {
   const Sizes sizes{y.axis(1), y.axis(2), left.axis(incoming ? 1 : 2), y.axis(3)};
   multiply(sizes, y.axis(0), {element(left), element(right), y.axis(1) * y.axis(2) * y.axis(3)},
            outer<const float>(left, incoming), outer<const float>(right, incoming),
            outer<float>(y, false));
 }
 
-SCIMIND_OPERATOR(triangle_multiply_grad,
-                 (In left, In right, In dout, Options options, Out dleft, Out dright)) {
-  const bool incoming = options.whole(0, 0) != 0;
+void backward(In left, In right, In dout, bool incoming, Out dleft, Out dright) {
   const int64_t rows = dout.axis(1), columns = dout.axis(2), inner = left.axis(incoming ? 1 : 2);
   const int64_t channels = dout.axis(3), batch = dout.axis(0);
   const auto a = outer<const float>(left, incoming), b = outer<const float>(right, incoming);
@@ -168,6 +145,22 @@ SCIMIND_OPERATOR(triangle_multiply_grad,
   multiply({columns, inner, rows, channels}, batch,
            {element(dout), element(left), element(right)}, transposed(d), transposed(a),
            outer<float>(dright, incoming));
+}
+
+}  // namespace
+
+// left (batch, row, inner, channel), right (batch, column, inner, channel)
+SCIMIND_OPERATOR(triangle_outgoing, (In left, In right, Out y)) { forward(left, right, false, y); }
+
+SCIMIND_OPERATOR(triangle_outgoing_grad, (In left, In right, In dout, Out dleft, Out dright)) {
+  backward(left, right, dout, false, dleft, dright);
+}
+
+// left (batch, inner, row, channel), right (batch, inner, column, channel)
+SCIMIND_OPERATOR(triangle_incoming, (In left, In right, Out y)) { forward(left, right, true, y); }
+
+SCIMIND_OPERATOR(triangle_incoming_grad, (In left, In right, In dout, Out dleft, Out dright)) {
+  backward(left, right, dout, true, dleft, dright);
 }
 
 // x sigmoid(gate), and 0 where the mask of a row is false

@@ -53,16 +53,18 @@ namespace {
 
 // What one AdamW update is made of, apart from the decay.
 struct Adamw {
-  float beta1, rest1, beta2, rest2, eps, rate, step, correction;
-  Adamw(Options options, In learning_rate, In power1, In power2)
+  float beta1, rest1, beta2, rest2, eps, rate, factor, step, root;
+  // correction1 and correction2 are 1 - beta^t.
+  Adamw(Options options, float learning_rate, float scale, float correction1, float correction2)
       : beta1(options[0]),
         rest1(1.0 - options[0]),
         beta2(options[1]),
         rest2(1.0 - options[1]),
         eps(options[2]),
-        rate(learning_rate[0]),
-        step(rate / (1.0f - power1[0])),
-        correction(1.0f / std::sqrt(1.0f - power2[0])) {}
+        rate(learning_rate),
+        factor(scale),
+        step(rate / correction1),
+        root(1.0f / std::sqrt(correction2)) {}
 
   void update(float* parameter, float* first, float* second, const float* gradient, int64_t count,
               float decay) const {
@@ -70,12 +72,12 @@ struct Adamw {
     const float shrink = 1.0f - rate * decay;
 #pragma omp simd
     for (int64_t i = 0; i < count; ++i) {
-      const float g = gradient[i];
+      const float g = gradient[i] * my.factor;
       const float m = my.beta1 * first[i] + my.rest1 * g;
       const float v = my.beta2 * second[i] + my.rest2 * g * g;
       first[i] = m;
       second[i] = v;
-      parameter[i] = shrink * parameter[i] - my.step * m / (std::sqrt(v) * my.correction + my.eps);
+      parameter[i] = shrink * parameter[i] - my.step * m / (std::sqrt(v) * my.root + my.eps);
     }
   }
 };
@@ -88,7 +90,7 @@ constexpr int64_t kGrain = 1 << 15;
 // is written so that a graph has something to depend on.
 SCIMIND_OPERATOR(adamw, (Inout parameter, Inout first, Inout second, In gradient, In learning_rate,
                          In power1, In power2, Options options, Out done)) {
-  const Adamw adamw(options, learning_rate, power1, power2);
+  const Adamw adamw(options, learning_rate[0], 1.0f, 1.0f - power1[0], 1.0f - power2[0]);
   const float decay = options[3];
   over(parameter.size(), kGrain, [=](int64_t begin, int64_t end) {
     adamw.update(parameter + begin, first + begin, second + begin, gradient + begin, end - begin,
@@ -97,45 +99,86 @@ SCIMIND_OPERATOR(adamw, (Inout parameter, Inout first, Inout second, In gradient
   done[0] = 0.0f;
 }
 
-// The same for n parameters, in chunks of all their elements: n parameters, n first moments,
-// n second moments, n gradients, learning rate, powers, then the options beta1, beta2, eps and
-// n decays, and `done`.
-extern "C" int adamw_all(int count, void** data, int* ndims, int64_t** shapes, const char** dtypes,
-                         void*, void*) {
-  const int64_t n = (count - 5) / 4;
-  if (n < 0 || count != 4 * n + 5) return kWrongCount;
-  const auto float_at = [=](int64_t index) {
-    return In(data[index], ndims[index], shapes[index], dtypes == nullptr ? nullptr : dtypes[index]);
-  };
-  const int64_t scalars = 4 * n, last = scalars + 3;
-  const Options options(data[last], ndims[last], shapes[last],
-                        dtypes == nullptr ? nullptr : dtypes[last]);
-  if (!options.valid) return kWrongDtype;
-  if (elements(ndims[last], shapes[last]) != n + 3) return kWrongCount;
-  for (int64_t index = 0; index < count; ++index) {
-    const In view = float_at(index);
-    if (index != last && !(view.valid && view.present)) return kWrongDtype;
+namespace {
+
+// The elements of many tensors as one range.
+class Joined {
+ public:
+  Joined(int64_t* const* shapes, const int* ndims, int64_t count) : ends_(count) {
+    for (int64_t i = 0, total = 0; i < count; ++i)
+      ends_[i] = total += elements(ndims[i], shapes[i]);
   }
-  std::vector<int64_t> ends(n);
-  for (int64_t i = 0, total = 0; i < n; ++i) {
-    const int64_t size = float_at(i).size();
-    for (int64_t role = 1; role < 4; ++role)
-      if (float_at(role * n + i).size() != size) return kWrongCount;
-    ends[i] = total += size;
-  }
-  const Adamw adamw(options, float_at(scalars), float_at(scalars + 1), float_at(scalars + 2));
-  over(n > 0 ? ends.back() : 0, kGrain, [&](int64_t begin, int64_t end) {
-    int64_t i = std::upper_bound(ends.begin(), ends.end(), begin) - ends.begin();
+  int64_t size() const { return ends_.empty() ? 0 : ends_.back(); }
+  // body(tensor, offset, count) for the parts of tensors in [begin, end).
+  template <typename Body>
+  void parts(int64_t begin, int64_t end, Body body) const {
+    int64_t i = std::upper_bound(ends_.begin(), ends_.end(), begin) - ends_.begin();
     for (; begin < end; ++i) {
-      const int64_t offset = begin - (i > 0 ? ends[i - 1] : 0);
-      const int64_t stop = std::min(end, ends[i]);
-      float* own[4];
-      for (int64_t role = 0; role < 4; ++role)
-        own[role] = static_cast<float*>(data[role * n + i]) + offset;
-      adamw.update(own[0], own[1], own[2], own[3], stop - begin, options[3 + i]);
+      const int64_t stop = std::min(end, ends_[i]);
+      body(i, begin - (i > 0 ? ends_[i - 1] : 0), stop - begin);
       begin = stop;
     }
+  }
+
+ private:
+  std::vector<int64_t> ends_;
+};
+
+bool all_float(const char** dtypes, int64_t count) {
+  for (int64_t i = 0; dtypes != nullptr && i < count; ++i)
+    if (std::strcmp(dtypes[i], "float32") != 0) return false;
+  return true;
+}
+
+}  // namespace
+
+// n parameters, n first moments, n second moments, n gradients, learning rate, factor of the
+// gradients, 1 - beta1^t, 1 - beta2^t, then the options beta1, beta2, eps and n decays -> done
+extern "C" int adamw_all(int count, void** data, int* ndims, int64_t** shapes, const char** dtypes,
+                         void*, void*) {
+  const int64_t n = (count - 6) / 4, last = 4 * n + 4;
+  if (n < 0 || count != 4 * n + 6 || elements(ndims[last], shapes[last]) != n + 3)
+    return kWrongCount;
+  const Options options(data[last], ndims[last], shapes[last],
+                        dtypes == nullptr ? nullptr : dtypes[last]);
+  if (!options.valid || !all_float(dtypes, last)) return kWrongDtype;
+  for (int64_t i = n; i < 4 * n; ++i)
+    if (elements(ndims[i], shapes[i]) != elements(ndims[i % n], shapes[i % n])) return kWrongCount;
+  const auto scalar = [=](int64_t index) { return *static_cast<float*>(data[4 * n + index]); };
+  const Adamw adamw(options, scalar(0), scalar(1), scalar(2), scalar(3));
+  const Joined joined(shapes, ndims, n);
+  over(joined.size(), kGrain, [&](int64_t begin, int64_t end) {
+    joined.parts(begin, end, [&](int64_t i, int64_t offset, int64_t part) {
+      const auto at = [&](int64_t role) { return static_cast<float*>(data[role * n + i]) + offset; };
+      adamw.update(at(0), at(1), at(2), at(3), part, options[3 + i]);
+    });
   });
   *static_cast<float*>(data[count - 1]) = 0.0f;
+  return 0;
+}
+
+// Any number of tensors -> the sum of the squares of all elements
+extern "C" int square_sum(int count, void** data, int* ndims, int64_t** shapes,
+                          const char** dtypes, void*, void*) {
+  const int64_t n = count - 1;
+  if (n < 0) return kWrongCount;
+  if (!all_float(dtypes, n)) return kWrongDtype;
+  const Joined joined(shapes, ndims, n);
+  std::vector<double> sums((joined.size() + kGrain - 1) / kGrain, 0.0);
+  over(joined.size(), kGrain, [&](int64_t begin, int64_t end) {
+    joined.parts(begin, end, [&](int64_t i, int64_t offset, int64_t part) {
+      const float* values = static_cast<const float*>(data[i]) + offset;
+      double total = 0.0;
+#pragma omp simd reduction(+ : total)
+      for (int64_t k = 0; k < part; ++k) {
+        const double value = values[k];
+        total += value * value;
+      }
+      sums[begin / kGrain] += total;
+    });
+  });
+  double total = 0.0;
+  for (const double sum : sums) total += sum;
+  *static_cast<float*>(data[count - 1]) = static_cast<float>(total);
   return 0;
 }

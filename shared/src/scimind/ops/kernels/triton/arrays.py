@@ -51,6 +51,9 @@ class Arrays(Protocol):
     def arange(self, like: Any, count: int) -> Any:
         """The int32 numbers from 0 on."""
 
+    def integers(self, mask: Any) -> Any:
+        """Int32 1 where the mask is true, else 0."""
+
     def order(self, keys: Any) -> Any:
         """The int32 permutation that sorts integer ``keys``, the first of equal ones first."""
 
@@ -92,6 +95,10 @@ class NumPy:
     def arange(self, like: Any, count: int) -> Any:
         """Numbers from 0 on."""
         return np.arange(count, dtype=np.int32)
+
+    def integers(self, mask: Any) -> Any:
+        """1 and 0."""
+        return mask.astype(np.int32)
 
     def order(self, keys: Any) -> Any:
         """The sorting permutation."""
@@ -151,6 +158,12 @@ class MindSpore:
 
         return Tensor(np.arange(count, dtype=np.int32))
 
+    def integers(self, mask: Any) -> Any:
+        """1 and 0."""
+        import mindspore
+
+        return mask.astype(mindspore.int32)
+
     def order(self, keys: Any) -> Any:
         """The sorting permutation; MindSpore's stable sort has no kernel on the CPU."""
         import mindspore
@@ -165,7 +178,7 @@ class MindSpore:
         import mindspore
         from mindspore import ops
 
-        return ops.searchsorted(increasing, values, dtype=mindspore.int32)
+        return ops.searchsorted(increasing, values).astype(mindspore.int32)
 
     def processors(self) -> int:
         """Cores of the device."""

@@ -368,7 +368,7 @@ def _lists(arrays: Arrays, blocks: Any, groups: int, selections: int, chunk: int
     entries = blocks.reshape(-1)
     total, owners = entries.shape[0], groups * selections
     group = arrays.arange(blocks, total) // max(1, total // max(1, groups))
-    known = 1 * ((entries >= 0) & (entries < selections))
+    known = arrays.integers((entries >= 0) & (entries < selections))
     # An entry that is no block sorts after all blocks.
     place = (group * selections + entries) * known + owners * (1 - known)
     order = arrays.order(place)

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <memory>
@@ -48,6 +49,7 @@ inline Range common(Range a, Range b) {
 struct Terms {
   Broadcast<bool> mask;
   Broadcast<float> bias;
+  Terms(const Mask& allowed, const In& added) : mask(allowed), bias(added) {}
 
   // The part of `keys` outside which nothing is permitted to these queries of one head.
   Range permitted(int64_t batch, int64_t head, Range queries, Range keys) const {
@@ -137,20 +139,20 @@ struct Shape {
 
 constexpr int64_t kRows = 128, kUnits = 16;
 
-// 64-byte aligned pieces of this thread's scratch memory.
-class Pieces {
- public:
-  explicit Pieces(int64_t floats) : next_(scratch<0>(floats)) {}
-  static int64_t size(int64_t floats) { return (floats + 31) / 16 * 16; }
-  float* take(int64_t floats) {
-    float* piece = next_ + (-(reinterpret_cast<uintptr_t>(next_) / 4) & 15);
-    next_ = piece + floats;
-    return piece;
+// Pieces of this thread's scratch memory, each from a multiple of 64 bytes on.
+template <size_t count>
+std::array<float*, count> pieces(const int64_t (&sizes)[count]) {
+  int64_t total = 16;
+  for (const int64_t size : sizes) total += (size + 15) / 16 * 16;
+  float* next = scratch<0>(total);
+  next += -(reinterpret_cast<uintptr_t>(next) / 4) & 15;
+  std::array<float*, count> found;
+  for (size_t i = 0; i < count; ++i) {
+    found[i] = next;
+    next += (sizes[i] + 15) / 16 * 16;
   }
-
- private:
-  float* next_;
-};
+  return found;
+}
 
 struct Attention {
   Shape shape;
@@ -166,18 +168,13 @@ struct Attention {
     const int64_t group = rows.batch * shape.groups + rows.group;
     const int64_t head = rows.group * shape.share + rows.member;
     const float* queries =
-        query + ((rows.batch * shape.heads + head) * shape.queries + rows.queries.first) * shape.dim;
+        query +
+        ((rows.batch * shape.heads + head) * shape.queries + rows.queries.first) * shape.dim;
     const float* keys = key + group * shape.capacity * shape.dim;
     const float* values = value + group * shape.capacity * shape.width;
     const int64_t row_size = block + kLanes;
-    const int64_t logits_size = Pieces::size(count * row_size);
-    const int64_t keys_size = Pieces::size(kPanel * shape.dim);
-    const int64_t values_size = Pieces::size(block * whole_lanes(shape.width));
-    Pieces pieces(logits_size + keys_size + values_size);
-    float* logits = pieces.take(count * row_size);
-    float* kept_keys = pieces.take(kPanel * shape.dim);
-    float* kept_values = pieces.take(block * whole_lanes(shape.width));
-
+    const auto [logits, kept_keys, kept_values] =
+        pieces({count * row_size, kPanel * shape.dim, block * whole_lanes(shape.width)});
     std::fill(top, top + count, -INFINITY);
     std::fill(total, total + count, 0.0f);
     span = common(span, sight.of(rows.queries));
@@ -198,8 +195,8 @@ struct Attention {
       };
       auto seen = [&](int64_t begin, int64_t end) -> Range {
         if (several) return {0, size};
-        const Range some = common(
-            sight.of({rows.queries.first + begin, rows.queries.first + end}), {first, first + size});
+        const Range some = common(sight.of({rows.queries.first + begin, rows.queries.first + end}),
+                                  {first, first + size});
         return {some.first - first, some.second - first};
       };
       const float* near = keys + first * shape.dim;
@@ -227,10 +224,9 @@ struct Attention {
           for (int64_t i = 0; i < shape.width; ++i) to[i] *= factor;
         }
       }
-      const Right along =
-          right(values + first * shape.width, size, shape.width, kept_values);
-      multiply(count, shape.width, 1.0f, {logits, row_size, 1}, along,
-               {out, shape.width, started}, seen);
+      const Right along = right(values + first * shape.width, size, shape.width, kept_values);
+      multiply(count, shape.width, 1.0f, {logits, row_size, 1}, along, {out, shape.width, started},
+               seen);
       started = true;
     }
     if (!started) std::fill(out, out + count * shape.width, 0.0f);
@@ -260,7 +256,8 @@ struct Attention {
   }
 
   // Rows divided by their totals, and the logarithms of the totals of the exponentials.
-  void normalise(int64_t count, float* out, const float* top, const float* total, float* lse) const {
+  void normalise(int64_t count, float* out, const float* top, const float* total,
+                 float* lse) const {
     for (int64_t r = 0; r < count; ++r) {
       const float factor = total[r] == 0.0f ? 0.0f : 1.0f / total[r];
       float* to = out + r * shape.width;
@@ -271,13 +268,30 @@ struct Attention {
   }
 };
 
+// `scale` is NaN for the default, 1 / sqrt(dim).
+inline Attention attention_of(const In& query, const In& key, const In& value, const Terms& terms,
+                              double scale) {
+  const double otherwise = 1.0 / std::sqrt(std::max<double>(query.shape[3], 1.0));
+  return {Shape(query, key, value),
+          query.data,
+          key.data,
+          value.data,
+          terms,
+          static_cast<float>(std::isnan(scale) ? otherwise : scale)};
+}
+
 // Attention of all queries, where the batch row b sees keys by sight(b). Few queries and many keys
 // are split over the keys. Nothing depends on the number of threads.
 template <typename SightOf>
 void attend_all(const Attention& a, SightOf sight, float* out, float* lse) {
   const Shape& s = a.shape;
-  const int64_t rows_all = s.batch * s.heads * s.queries;
-  if (rows_all == 0) return;
+  const int64_t all_rows = s.batch * s.heads * s.queries;
+  if (all_rows == 0) return;
+  if (s.share == 0) {  // heads without a group have no keys
+    std::fill(out, out + all_rows * s.width, 0.0f);
+    if (lse != nullptr) std::fill(lse, lse + all_rows, -INFINITY);
+    return;
+  }
   const int64_t members = std::clamp<int64_t>(kRows / s.queries, 1, s.share);
   const int64_t parts = (s.queries + kRows - 1) / kRows;
   const int64_t part = (s.queries + parts - 1) / parts;
@@ -287,8 +301,12 @@ void attend_all(const Attention& a, SightOf sight, float* out, float* lse) {
       std::clamp<int64_t>(s.capacity / 512, 1, std::max<int64_t>(kUnits / units, 1));
   auto rows_of = [&](int64_t unit) {
     const int64_t group = unit / blocks, block = unit % blocks;
-    const int64_t member = block / parts * members, begin = std::min(block % parts * part, s.queries);
-    return Rows{group / s.groups, group % s.groups, member, std::min(members, s.share - member),
+    const int64_t member = block / parts * members,
+                  begin = std::min(block % parts * part, s.queries);
+    return Rows{group / s.groups,
+                group % s.groups,
+                member,
+                std::min(members, s.share - member),
                 {begin, std::min(begin + part, s.queries)}};
   };
   auto row_of = [&](const Rows& rows) {
@@ -311,29 +329,32 @@ void attend_all(const Attention& a, SightOf sight, float* out, float* lse) {
     });
     return;
   }
-  std::unique_ptr<float[]> kept(new float[splits * rows_all * (s.width + 2)]);
+  std::unique_ptr<float[]> kept(new float[splits * all_rows * (s.width + 2)]);
   float* tops = kept.get();
-  float* totals = tops + splits * rows_all;
-  float* results = totals + splits * rows_all;
+  float* totals = tops + splits * all_rows;
+  float* results = totals + splits * all_rows;
   over(units * splits, 1, [&](int64_t begin, int64_t end) {
     for (int64_t index = begin; index < end; ++index) {
       const Rows rows = rows_of(index / splits);
       const int64_t split = index % splits;
-      const int64_t row = split * rows_all + row_of(rows);
+      const int64_t row = split * all_rows + row_of(rows);
       const Sight seen = sight(rows.batch);
-      a.attend(seen, rows, {seen.keys * split / splits, seen.keys * (split + 1) / splits},
+      const Range whole = seen.of(rows.queries);
+      const int64_t count = whole.second - whole.first;
+      a.attend(seen, rows,
+               {whole.first + count * split / splits, whole.first + count * (split + 1) / splits},
                results + row * s.width, tops + row, totals + row);
     }
   });
-  over(rows_all, 64, [&](int64_t begin, int64_t end) {
+  over(all_rows, 64, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       float top = -INFINITY, total = 0.0f;
       for (int64_t split = 0; split < splits; ++split)
-        top = std::max(top, tops[split * rows_all + row]);
+        top = std::max(top, tops[split * all_rows + row]);
       float* to = out + row * s.width;
       std::fill(to, to + s.width, 0.0f);
       for (int64_t split = 0; split < splits; ++split) {
-        const int64_t from = split * rows_all + row;
+        const int64_t from = split * all_rows + row;
         const float factor = tops[from] == top ? 1.0f : exponential(tops[from] - top);
         total += factor * totals[from];
         const float* part = results + from * s.width;

@@ -110,8 +110,8 @@ inline Right right(const float* x, int64_t rows, int64_t columns, float* kept) {
   const int64_t row = whole_lanes(columns);
   for (int64_t i = 0; i < rows; ++i)
     for (int64_t j = 0; j < columns; j += kLanes)
-      store(kept + i * row + j,
-            columns - j < kLanes ? load(x + i * columns + j, columns - j) : load(x + i * columns + j));
+      store(kept + i * row + j, columns - j < kLanes ? load(x + i * columns + j, columns - j)
+                                                     : load(x + i * columns + j));
   return {kept, row, kPanel};
 }
 

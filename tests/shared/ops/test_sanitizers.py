@@ -1,0 +1,244 @@
+"""Compiled kernels on random calls: under sanitizers, and the same bits in other surroundings."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import mindspore
+import numpy as np
+import pytest
+
+import scimind.ops
+from kernel_cases import Case, cases_of
+from sanitized import DiedError, Process, Settings
+from scimind.ops import OPERATORS, Operator
+from scimind.ops.kernels import build
+
+for module in pkgutil.iter_modules(scimind.ops.__path__):
+    importlib.import_module(f"scimind.ops.{module.name}")  # all operators, also optional ones
+
+OWN = Path(__file__).parents[2] / "support" / "sanitizers"
+ONEDNN = Path(mindspore.__file__).parent / "lib" / "libdnnl.so.3"
+SANITIZERS = (
+    *("-O1", "-g", "-fno-omit-frame-pointer", "-fno-sanitize-recover=all"),
+    "-fsanitize=address,undefined,float-cast-overflow",
+    "-D_GLIBCXX_ASSERTIONS",
+)
+NAMES = [name for name, entry in OPERATORS.items() if entry.kernels]
+LEVELS = (*build.LEVELS, None)
+# Everything that may differ between two calls of the same kernel; the shift is left out where the
+# sanitizer has to see the start of a tensor.
+PLAIN = Settings()
+OTHER = Settings(threads=3, fill=0x5A, shift=1, reverse=True)
+
+
+def runtime(name: str) -> Path | None:
+    """The library of a sanitizer that the compiler brings along."""
+    compiler = shutil.which("g++")
+    if compiler is None:
+        return None
+    answer = subprocess.run(
+        [compiler, f"-print-file-name=lib{name}.so"], capture_output=True, text=True
+    )
+    path = Path(answer.stdout.strip())
+    return path.resolve() if path.is_absolute() else None
+
+
+RUNTIMES = [runtime("asan"), runtime("ubsan")]
+needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="no g++")
+needs_sanitizers = pytest.mark.skipif(None in RUNTIMES, reason="g++ has no sanitizers here")
+
+
+def sanitized(source: Path, level: str | None) -> Path:
+    """The library of ``source`` with sanitizers."""
+    options = (*build.flags(level), *SANITIZERS)
+    siblings = sorted(source.parent.glob("*.cc"))
+    try:
+        return dict(zip(siblings, build.libraries(siblings, options), strict=True))[source]
+    except build.BuildError:  # another one may be the one that fails
+        return build.libraries([source], options)[0]
+
+
+# The processes that are asked.
+
+
+class Pair:
+    """Two processes that differ in all settings; each is started again after it died."""
+
+    def __init__(self, product: Path, preload: tuple[Path, ...], other: Settings) -> None:
+        self.product, self.preload, self.other = product, preload, other
+        self._kept: dict[Settings, Process] = {}
+
+    def process(self, how: Settings) -> Process:
+        if how not in self._kept or not self._kept[how].alive:
+            self._kept[how] = Process(how, self.preload)
+        return self._kept[how]
+
+    def close(self) -> None:
+        for process in self._kept.values():
+            process.__exit__()
+
+    def check(self, library: Path, cases: list[Case], folder: Path) -> None:
+        """Fails when a process dies, or when the two find different results."""
+        first, second = (
+            self.process(how).call(library, self.product, cases) for how in (PLAIN, self.other)
+        )
+        for case, one, two in zip(cases, first, second, strict=True):
+            names = [name for name in one if one[name] != two[name]]
+            if names:
+                pytest.fail(self.explain(library, case, names[0], folder))
+
+    def explain(self, library: Path, case: Case, name: str, folder: Path) -> str:
+        """Which settings change tensor ``name``, and where."""
+        kept = []
+        for how in (PLAIN, self.other):
+            file = folder / f"{how.fill}.npz"
+            self.process(how).call(library, self.product, [case], file)
+            kept.append(np.load(file)[name])
+        bits = [np.frombuffer(x.tobytes(), np.uint8).reshape(*x.shape, -1) for x in kept]
+        places = np.argwhere((bits[0] != bits[1]).any(-1))
+        causes = []
+        for setting in ("threads", "fill", "shift"):
+            how = replace(PLAIN, **{setting: getattr(self.other, setting)})
+            with Process(PLAIN, self.preload) as plain, Process(how, self.preload) as changed:
+                found = [p.call(library, self.product, [case])[0][name] for p in (plain, changed)]
+            causes += [setting] if found[0] != found[1] else []
+        where = (
+            f"{len(places)} elements, the first at {places[0]}" if len(places) else "nothing now"
+        )
+        return f"{name} changes with {causes or 'earlier calls'}: {where}, in {case}"
+
+
+@pytest.fixture(scope="module")
+def product() -> Path:
+    """The matrix product, compiled with sanitizers."""
+    return sanitized(OWN / "product.cc", None)
+
+
+@pytest.fixture(scope="module")
+def watched(product: Path) -> Iterator[Pair]:
+    """Processes under sanitizers."""
+    pair = Pair(product, tuple(filter(None, RUNTIMES)), replace(OTHER, shift=0))
+    yield pair
+    pair.close()
+
+
+@pytest.fixture(scope="module")
+def plain() -> Iterator[Pair]:
+    """Processes as users have them."""
+    pair = Pair(ONEDNN, (), OTHER)
+    yield pair
+    pair.close()
+
+
+def source_of(entry: Operator) -> Path:
+    return Path(entry.kernels[0].source)
+
+
+# The facts.
+
+
+def test_every_compiled_symbol_is_called() -> None:
+    called = set()
+    for entry in OPERATORS.values():
+        for kernel in entry.kernels:
+            called |= {entry.rule.op} | ({f"{entry.rule.op}_grad"} if kernel.backward else set())
+    folder = source_of(OPERATORS["softmax"]).parent
+    text = "".join(path.read_text() for path in sorted(folder.glob("*.cc")))
+    assert set(re.findall(r"SCIMIND_OPERATOR\((\w+)", text)) == called
+
+
+def vector(symbol: str, seed: int = 0, count: int = 64) -> Case:
+    of = {"shape": (count,), "dtype": "float32"}
+    step = {"symbol": symbol, "takes": ["x"], "gives": {"y": of}, "checks": ["y"]}
+    values = {"x": {**of, "odd": 0.0}}
+    return {"values": values, "options": None, "seed": seed, "offset": 0, "steps": [step]}
+
+
+MISTAKES = {
+    "reads_past_the_end": "heap-buffer-overflow.*READ",
+    "reads_before_the_start": "heap-buffer-overflow.*READ",
+    "writes_past_the_end": "heap-buffer-overflow.*WRITE",
+    "multiplies_past_the_end": "heap-buffer-overflow.*READ",
+    "overflows": "signed integer overflow",
+    "rounds_what_is_no_number": "outside the range of representable values",
+}
+
+
+@needs_sanitizers
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_sanitizer_ends_a_kernel_that_is_wrong(
+    mistake: str, watched: Pair, tmp_path: Path
+) -> None:
+    library = sanitized(OWN / "faulty.cc", None)
+    watched.check(library, [vector("faultless")], tmp_path)
+    with pytest.raises(DiedError, match=re.compile(MISTAKES[mistake], re.DOTALL)) as died:
+        watched.check(library, [vector(mistake)], tmp_path)
+    assert mistake in str(died.value).partition("\n")[0]
+
+
+@needs_sanitizers
+@pytest.mark.parametrize(
+    ("mistake", "cause"),
+    [
+        ("leaves_the_last_element", "fill"),
+        ("reads_what_nobody_wrote", "fill"),
+        ("remembers_the_last_call", "earlier calls"),
+        ("depends_on_the_threads", "threads"),
+    ],
+)
+def test_two_processes_tell_what_a_result_depends_on(
+    mistake: str, cause: str, watched: Pair, tmp_path: Path
+) -> None:
+    library = sanitized(OWN / "faulty.cc", None)
+    with pytest.raises(pytest.fail.Exception, match=f"{mistake} y changes with .*{cause}"):
+        watched.check(library, [vector(mistake, seed) for seed in range(2)], tmp_path)
+
+
+@needs_sanitizers
+@pytest.mark.parametrize("name", NAMES)
+def test_kernels_keep_within_their_tensors_and_write_all_of_them(
+    name: str, watched: Pair, tmp_path: Path
+) -> None:
+    entry = OPERATORS[name]
+    library = sanitized(source_of(entry), build.instruction_set())
+    watched.check(library, cases_of(entry, 1), tmp_path)
+
+
+@needs_compiler
+@pytest.mark.parametrize("name", NAMES)
+def test_results_depend_on_nothing_but_the_arguments(
+    name: str, plain: Pair, tmp_path: Path
+) -> None:
+    entry = OPERATORS[name]
+    library = build.libraries([source_of(entry)])[0]
+    plain.check(library, cases_of(entry, 1), tmp_path)
+
+
+@needs_sanitizers
+@pytest.mark.nightly
+@pytest.mark.parametrize("level", LEVELS[LEVELS.index(build.instruction_set()) :])
+@pytest.mark.parametrize("name", NAMES)
+def test_kernels_of_every_instruction_set_on_many_calls(
+    name: str, level: str | None, watched: Pair, plain: Pair, tmp_path: Path
+) -> None:
+    entry = OPERATORS[name]
+    cases = cases_of(entry, 20)
+    watched.check(sanitized(source_of(entry), level), cases, tmp_path)
+    plain.check(build.libraries([source_of(entry)], build.flags(level))[0], cases, tmp_path)
+
+
+@pytest.mark.skipif(runtime("tsan") is None, reason="g++ has no thread sanitizer here")
+def test_the_pool_has_no_data_race(tmp_path: Path) -> None:
+    program = tmp_path / "pool"
+    flags = ("-std=c++17", "-O1", "-g", "-fsanitize=thread", "-pthread", f"-I{build.INCLUDE}")
+    subprocess.run(["g++", *flags, str(OWN / "pool.cc"), "-o", str(program)], check=True)
+    done = subprocess.run([str(program)], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr[:4000]

@@ -1,0 +1,167 @@
+"""Random calls of compiled kernels, as cases for `sanitized.Process`."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+import numpy as np
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from operator_calls import Call, _option, _shape, calls
+from scimind.ops import Operator
+from scimind.ops.kernels.cpp import _Plan
+from scimind.ops.rule import Option, Scalar, Shape, Tensors, evaluate, shape_of
+
+Case = dict[str, Any]
+DTYPES = {"float": "float32", "int": "int32", "bool": "bool"}
+INT32 = np.iinfo(np.int32)
+ODD_SCALARS: dict[str, tuple[Scalar, ...]] = {
+    "int": (-1000, -1, 0, 7, 1000),
+    "float": (-1.0, 0.0, 1e30, math.inf),
+}
+
+
+def cases_of(entry: Operator, scale: int) -> list[Case]:
+    """``scale`` times 20 cases: with axes of size 0, with small ones, and with larger ones."""
+    kinds = [(calls(entry, 0, 5), 6 * scale), (calls(entry, 1, 9), 10 * scale)]
+    if entry.sizes:
+        kinds.append((measured(entry), 4 * scale))
+    found: list[Case] = []
+    for some, count in kinds:
+
+        @settings(
+            max_examples=count,
+            database=None,
+            derandomize=True,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        )
+        @given(call=some)
+        def collect(call: Call) -> None:
+            if allowed(entry, call, call.options):
+                found.append(case_of(entry, call))
+
+        collect()
+    return found
+
+
+@st.composite
+def measured(draw: st.DrawFn, entry: Operator) -> Call:
+    """A call up to the smallest sizes that the operator is measured at."""
+    rule, sizes = entry.rule, dict(entry.sizes[0])
+
+    def below(top: int) -> int:
+        return draw(st.integers(max(1, top // 2), top) | st.integers(1, top))
+
+    options = tuple(sizes.pop(o.name, None) or draw(_option(o)) for o in rule.options)
+    for name, top in sizes.items():
+        sizes[name] = tuple(map(below, top)) if isinstance(top, tuple) else below(top)
+    for whole, part in rule.multiples:
+        divisor = evaluate(part, sizes)
+        sizes[whole] = max(1, sizes[whole] // divisor) * divisor
+    named = zip(rule.options, options, strict=True)
+    sizes |= {o.name: v for o, v in named if isinstance(v, int) and not isinstance(v, bool)}
+    shapes = tuple(
+        None if tensor.optional and draw(st.booleans()) else _shape(draw, tensor, sizes)
+        for tensor in rule.tensors
+    )
+    return Call(shapes, options, sizes, draw(st.integers(0, 2**31)))
+
+
+def allowed(entry: Operator, call: Call, options: tuple[Scalar, ...]) -> bool:
+    """Whether the kernel takes the call with these scalars."""
+    when = entry.kernels[0].when
+    names = (option.name for option in entry.rule.options)
+    present = {
+        tensor.name: shape is not None
+        for tensor, shape in zip(entry.rule.tensors, call.shapes, strict=True)
+        if tensor.optional
+    }
+    return when is None or when({**call.sizes, **dict(zip(names, options, strict=True)), **present})
+
+
+def case_of(entry: Operator, call: Call) -> Case:
+    """A call of the forward kernel, then of the gradient's; some have odd values."""
+    rule, kernel = entry.rule, entry.kernels[0]
+    plan = _Plan(kernel, rule)
+    rng = np.random.default_rng(call.seed)
+    odd = float(rng.choice((0.0, 0.1, 0.5)))
+    options = _odd_options(rng, entry, call, plan) if odd else call.options
+    shapes = {output.name: shape_of(output.axes, call.sizes) for output in plan.outputs}
+    given_shapes = dict(zip((tensor.name for tensor in rule.tensors), call.shapes, strict=True))
+    values = {
+        tensor.name: _value(entry, tensor, given_shapes[tensor.name], call, odd)
+        for tensor in rule.tensors
+    }
+    steps = [
+        {
+            "symbol": rule.op,
+            "takes": [tensor.name for tensor in rule.tensors],
+            "gives": {o.name: _tensor(shapes[o.name], o.family) for o in plan.outputs},
+            "checks": list(shapes),
+        }
+    ]
+    if kernel.backward is not None:
+        for result in rule.results:
+            values[f"d{result.name}"] = _value(entry, result, shapes[result.name], call, odd)
+        steps.append(_gradient(plan, call, {**given_shapes, **shapes}))
+    numbers = [o.number(rule.op, v) for o, v in zip(rule.options, options, strict=True)]
+    return {
+        "values": values,
+        "options": numbers if rule.options else None,
+        "seed": call.seed,
+        "offset": int(rng.integers(2)),
+        "steps": steps,
+    }
+
+
+def _gradient(plan: _Plan, call: Call, shapes: dict[str, Shape | None]) -> dict[str, Any]:
+    """The step of the gradient; what it gives for absent arguments is not checked."""
+    gives = {}
+    for tensor in plan.given:
+        passed = tensor.name in plan.takes
+        shape = shapes[tensor.name] if passed else shape_of(tensor.axes, call.sizes)
+        gives[f"d{tensor.name}"] = _tensor((1,) if shape is None else shape, "float")
+    return {
+        "symbol": f"{plan.rule.op}_grad",
+        "takes": plan.takes,
+        "gives": gives,
+        "checks": [f"d{tensor.name}" for tensor in plan.given if shapes[tensor.name] is not None],
+    }
+
+
+def _odd_options(
+    rng: np.random.Generator, entry: Operator, call: Call, plan: _Plan
+) -> tuple[Scalar, ...]:
+    """The scalars, where those that decide no shape may be odd."""
+    axes = " ".join(axis for output in plan.outputs for axis in output.axes)
+    fixed = set(re.findall(r"\w+", axes))
+
+    def odd(option: Option, value: Scalar) -> Scalar:
+        choices = ODD_SCALARS.get(option.kind, ())
+        if option.name in fixed or not choices or rng.random() < 0.5:
+            return value
+        return choices[int(rng.integers(len(choices)))]
+
+    pairs = zip(entry.rule.options, call.options, strict=True)
+    options = tuple(odd(option, value) for option, value in pairs)
+    return options if allowed(entry, call, options) else call.options
+
+
+def _tensor(shape: Shape, family: str) -> dict[str, Any]:
+    return {"shape": shape, "dtype": DTYPES[family]}
+
+
+def _value(
+    entry: Operator, tensor: Tensors, shape: Shape | None, call: Call, odd: float
+) -> dict[str, Any] | None:
+    """How a tensor is filled; ``odd`` is the part of odd values, such as NaN or a wrong index."""
+    if shape is None:
+        return None
+    low, high = int(INT32.min), int(INT32.max)
+    if tensor.name in entry.below:
+        low, high = 0, evaluate(entry.below[tensor.name], call.sizes)
+    return {**_tensor(shape, tensor.family), "low": low, "high": high, "odd": odd}
