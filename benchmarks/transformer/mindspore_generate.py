@@ -46,7 +46,8 @@ def build(shape: serve.Shape, weights: dict, threads: int):
             normal, x = self.norm1.add(update, x)
             batch, length, dim = x.shape
             heads = (batch, length, 3, shape.heads, dim // shape.heads)
-            q, k, v = self.qkv(normal).reshape(heads).transpose((2, 0, 3, 1, 4))
+            parts = self.qkv(normal).reshape(heads).transpose((2, 0, 3, 1, 4))
+            q, k, v = parts[0], parts[1], parts[2]
             q = ms_ops.depend(q, ops.cache_update(self.cache[0], k, start))
             q = ms_ops.depend(q, ops.cache_update(self.cache[1], v, start))
             if decoding:

@@ -13,5 +13,5 @@ SCIMIND_OPERATOR(demo_rope, (In x, In cos, In sin, Options options, Out y)) {
 }
 
 SCIMIND_OPERATOR(demo_rope_grad, (In cos, In sin, In dout, Options options, Out dx)) {
-  rotate(dout, cos, sin, 1.0f, options, dx);
+  rotate(dout, cos, sin, -1.0f, options, dx);
 }

@@ -90,6 +90,7 @@ def _adamw_all(
     eps: float,
     decays: tuple[float, ...],
 ) -> Any:
+    """AdamW updates of all parameters in place, in one pass over memory on the CPU."""
     root = ops.sqrt(correction2)
     # η m̂ / (√v̂ + ε) = (η root / correction1) m / (√v + ε root): MindSpore's operator corrects the
     # bias only with powers in float32, and adds ε before it; with zero powers it leaves it to us.
@@ -138,6 +139,7 @@ def square_sum(tensors: tuple[Tensor, ...]) -> Float[Tensor, "1"]:
 
 @register("square_sum", name="plain")
 def _square_sum(tensors: Any) -> Any:
+    """Sum of the squares of all elements of all tensors."""
     total = ops.zeros((1,), mstype.float32)
     for tensor in tensors:
         total = total + ops.square(tensor.astype(mstype.float32)).sum()
