@@ -14,9 +14,10 @@ from scimind.provenance import commit_state, hardware, library_versions
 def report(script: str, what: str, findings: dict[str, Any], output: Path | None) -> None:
     """Print findings with what they were made by and on, and keep them if there is a path."""
     commit, dirty = commit_state() or (None, None)
+    path = Path(script).resolve().relative_to(Path(__file__).resolve().parents[1])
     head = {
         "what": what,
-        "command": " ".join(["python", f"benchmarks/{Path(script).name}", *sys.argv[1:]]),
+        "command": " ".join(["python", str(path), *_hidden(sys.argv[1:])]),
         "commit": commit,
         "dirty": dirty,
         "hardware": hardware(),
@@ -27,3 +28,11 @@ def report(script: str, what: str, findings: dict[str, Any], output: Path | None
     print(text)
     if output is not None:
         output.write_text(text + "\n")
+
+
+def _hidden(arguments: list[str]) -> list[str]:
+    """Without the place of the other environment, which is another one for everybody."""
+    return [
+        "TORCH_ENV/bin/python" if before == "--torch-python" else argument
+        for before, argument in zip(["", *arguments], arguments, strict=False)
+    ]

@@ -349,24 +349,22 @@ def coarse(data: Data, dtype: str, tokens: int, dim: int = 128, width: int = 128
     )
     selected = (LENGTH, STRIDE, BLOCK, min(COUNT, selections))
 
-    def gain(blocks, score):
-        # What the selected blocks are worth: equal blocks may be exchanged by rounding.
-        worth = score.masked_fill(forced & (index <= current), 1e3)
-        return torch.where(blocks < 0, 0.0, worth.gather(-1, blocks.clamp(min=0).long())).sum(-1)
+    def worth(blocks, score):
+        """What the blocks chosen by score are worth (rounding may exchange equal ones); forced."""
+        place = blocks.clamp(min=0).long()
+        always = (forced & (index <= current)).expand(score.shape).gather(-1, place) & (blocks >= 0)
+        free = torch.where((blocks < 0) | always, 0.0, score.gather(-1, place))
+        return free.sum(-1), always.sum(-1).double()
 
     yield Case(
         "select_blocks",
         dtype,
         sizes,
         lambda: (kernels.select_blocks(query, key, *selected, logsum=logsum),),
-        (lambda: (gain(chosen(scores(torch.float64)), scores(torch.float64)),))
-        if checked
-        else None,
+        (lambda: worth(chosen(scores(torch.float64)), scores(torch.float64))) if checked else None,
         {"probabilities @ overlap, topk": lambda: chosen(scores(data.dtype))} if checked else {},
-        judged=lambda: (
-            gain(
-                kernels.select_blocks(query, key, *selected, logsum=logsum), scores(torch.float64)
-            ),
+        judged=lambda: worth(
+            kernels.select_blocks(query, key, *selected, logsum=logsum), scores(torch.float64)
         ),
     )
 

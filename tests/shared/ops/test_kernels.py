@@ -1,5 +1,6 @@
 """The registry, and what a compiled kernel has to keep besides its values."""
 
+import contextlib
 import inspect
 import os
 import subprocess
@@ -208,3 +209,52 @@ def test_setup_tells_the_kernels_how_many_threads_they_may_use(monkeypatch):
     device.setup("cpu", threads=2)
     device.setup("cpu", threads=1)
     assert asked == [2, 1]
+
+
+@needs_kernels
+def test_one_adamw_call_for_all_parameters_is_the_published_update():
+    rng = np.random.default_rng(0)
+    shapes = [(3,), (40, 1000), (2, 1, 5), (33000,)]
+    start = [[rng.standard_normal(shape) for shape in shapes] for _ in range(4)]
+    start[2] = [abs(value) for value in start[2]]
+    rate, factor, beta1, beta2, eps, steps = 0.01, 0.5, 0.9, 0.99, 1e-6, 3
+    decays = (0.0, 0.1, 0.2, 0.0)
+    corrections = [1 - beta**steps for beta in (beta1, beta2)]
+    expected = []
+    for p, m, v, g, decay in zip(*start, decays, strict=True):
+        m = beta1 * m + (1 - beta1) * g * factor
+        v = beta2 * v + (1 - beta2) * (g * factor) ** 2
+        update = (m / corrections[0]) / (np.sqrt(v / corrections[1]) + eps)
+        expected.append(((1 - rate * decay) * p - rate * update, m, v))
+    for kernels in (True, False):
+        given = [
+            [ms.Parameter(Tensor(value.astype(np.float32)), f"{role}{i}") for i, value in each]
+            for role, each in enumerate(map(enumerate, start))
+        ]
+        scalars = [Tensor(value, ms.float32) for value in (rate, factor, *corrections)]
+        with contextlib.nullcontext() if kernels else ops.plain_formulations():
+            done = ops.adamw_all(*map(tuple, given), *scalars, beta1, beta2, eps, decays)
+            done.asnumpy()
+        for index, values in enumerate(expected):
+            for role, value in enumerate(values):
+                got = given[role][index].asnumpy()
+                np.testing.assert_allclose(got, value, rtol=2e-6, atol=2e-7)
+
+
+@needs_kernels
+def test_the_sum_of_squares_is_exact_for_many_tensors_and_any_threads():
+    rng = np.random.default_rng(0)
+    values = [rng.standard_normal(n).astype(np.float32) for n in (1, 70000, 0, 33, 250000)]
+    tensors = tuple(Tensor(value) for value in values)
+    exact = sum(float((value.astype(np.float64) ** 2).sum()) for value in values)
+    found = []
+    for threads in (1, 2):
+        native.set_threads(threads)
+        found.append(ops.square_sum(tensors).asnumpy().copy())
+    native.set_threads(1)
+    assert (found[0] == found[1]).all()
+    np.testing.assert_allclose(found[0], exact, rtol=1e-7)
+    with ops.plain_formulations():
+        np.testing.assert_allclose(ops.square_sum(tensors).asnumpy(), exact, rtol=1e-5)
+    bad = (*tensors, Tensor(np.array([np.nan], np.float32)))
+    assert np.isnan(ops.square_sum(bad).asnumpy()).all()

@@ -64,6 +64,7 @@ def operator(
     sizes: tuple[Mapping[str, Any], ...] = (),
     half: tuple[str, ...] = (),
     multiples: Mapping[str, str] | None = None,
+    at_least: Mapping[str, int] | None = None,
     below: Mapping[str, str] | None = None,
     in_place: bool = False,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -76,6 +77,7 @@ def operator(
         half: Tensor arguments that mixed precision turns into the compute dtype; the result is
             turned back into the dtype of the first one.
         multiples: Axes whose size is a multiple of that of another axis, or of a number.
+        at_least: Smallest values of integer scalars.
         below: Integer arguments whose values are smaller than the size of an axis, with that axis.
         in_place: Whether it changes its arguments, see `Operator`.
 
@@ -85,7 +87,7 @@ def operator(
     """
 
     def declare(function: Callable[P, R]) -> Callable[P, R]:
-        rule = Rule.of(function, name, multiples)
+        rule = Rule.of(function, name, multiples, at_least)
         if rule.op in OPERATORS:
             raise ValueError(f"operator {rule.op} is declared already; choose another name")
         registry.register(rule.op, name="plain", rule=rule)(function)

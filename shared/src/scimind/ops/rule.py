@@ -84,6 +84,7 @@ class Rule:
         results: What it returns.
         several: Whether it returns a tuple, be it of one.
         multiples: Pairs of an axis and a size (another axis or a number) that divides it.
+        at_least: Pairs of an integer scalar and its smallest value.
     """
 
     op: str
@@ -92,6 +93,7 @@ class Rule:
     results: tuple[Tensors, ...]
     several: bool
     multiples: tuple[tuple[str, str], ...] = ()
+    at_least: tuple[tuple[str, int], ...] = ()
 
     @classmethod
     def of(
@@ -99,6 +101,7 @@ class Rule:
         function: Callable[..., Any],
         name: str | None = None,
         multiples: Mapping[str, str] | None = None,
+        at_least: Mapping[str, int] | None = None,
     ) -> Rule:
         """Read the rule of operator ``name`` from a signature.
 
@@ -127,8 +130,15 @@ class Rule:
             raise TypeError(f"operator {op}: the result has no shape annotation")
         names = [f"out{index}" for index in range(len(parts))] if several else ["out"]
         results = [_tensors(name, part, False) for name, part in zip(names, parts, strict=True)]
-        pairs = tuple((multiples or {}).items())
-        return cls(op, tuple(tensors), tuple(options), tuple(results), several, pairs)
+        return cls(
+            op,
+            tuple(tensors),
+            tuple(options),
+            tuple(results),
+            several,
+            tuple((multiples or {}).items()),
+            tuple((at_least or {}).items()),
+        )
 
     def check(
         self,
@@ -154,8 +164,14 @@ class Rule:
                 raise RuleError(
                     f"{self.op}: {tensor.name} has dtype {entry[1]}; the rule is {tensor}"
                 )
+        least = dict(self.at_least)
         for option, value in zip(self.options, options, strict=True):
             option.number(self.op, value)
+            if option.name in least and isinstance(value, int) and value < least[option.name]:
+                raise RuleError(
+                    f"{self.op}: {option.name} is {value}; it has to be at least "
+                    f"{least[option.name]}"
+                )
         return self.bind(tuple(None if entry is None else entry[0] for entry in given), options)
 
     def bind(
@@ -196,7 +212,7 @@ class Rule:
                 raise self._broken(tensor, shape, axis, expected, "the other sizes")
         for whole, part in self.multiples:
             divisor = evaluate(part, sizes)
-            if divisor and sizes[whole] % divisor:
+            if sizes[whole] % divisor if divisor else sizes[whole]:
                 raise RuleError(
                     f"{self.op}: {whole} = {sizes[whole]} from {origin[whole]} has to be a "
                     f"multiple of {part}" + ("" if part.isdigit() else f" = {divisor}")

@@ -6,12 +6,10 @@ branch, the sliding window, is ``attention(…, causal=True, window=…)``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 from mindspore import dtype as mstype
 from mindspore import ops
-from mindspore.ops import constexpr
 
 from scimind.ops.attention import attention
 from scimind.ops.operator import Cpp, operator, plain
@@ -38,26 +36,15 @@ _SELECTED = (
 _OWN, _FIRST, _BEFORE = 3e9, 2e9, 1e9
 
 
-def _is_positive(call: Mapping[str, Any]) -> bool:
-    return all(call.get(name, 1) >= 1 for name in ("length", "stride", "block_size", "count"))
-
-
-@constexpr  # type: ignore[untyped-decorator]
-def _require_positive(op: str, *sizes: int) -> bool:
-    if min(sizes) < 1:
-        raise ValueError(f"{op}: sizes of blocks are {sizes}; each has to be at least 1")
-    return True
-
-
 @operator(
     Cpp(
         _SOURCE,
         saved={"logsumexp": "batch head query"},
         backward="query key value out logsumexp dout -> dquery dkey dvalue",
-        when=_is_positive,
     ),
     half=("query", "key", "value"),
     multiples={"head": "group"},
+    at_least={"length": 1, "stride": 1},
     sizes=_COMPRESSED,
 )
 def compressed_attention(
@@ -83,12 +70,8 @@ def compressed_attention(
         scale: Factor of the logits, ``dim ** -0.5`` when None.
         start: Position of the first query.
 
-    Raises:
-        ValueError: ``length`` or ``stride`` is not positive.
-
     Source: Yuan et al., arXiv 2502.11089, section 3.3.1.
     """
-    _require_positive("compressed_attention", length, stride)
     batch, heads, queries, _ = query.shape
     blocks = key.shape[2]
     if blocks == 0:
@@ -97,7 +80,12 @@ def compressed_attention(
     return _shared(query, key, value, ended, scale)
 
 
-@operator(Cpp(_SOURCE, when=_is_positive), multiples={"head": "group"}, sizes=_COMPRESSED)
+@operator(
+    Cpp(_SOURCE),
+    multiples={"head": "group"},
+    at_least={"length": 1, "stride": 1, "block_size": 1, "count": 1},
+    sizes=_COMPRESSED,
+)
 def select_blocks(
     query: Float[Tensor, "batch head query dim"],
     key: Float[Tensor, "batch group block dim"],
@@ -130,12 +118,8 @@ def select_blocks(
     Returns:
         Numbers of the blocks, ascending; -1 at the end where fewer than ``count`` exist.
 
-    Raises:
-        ValueError: A size or ``count`` is not positive.
-
     Source: Yuan et al., arXiv 2502.11089, section 3.3.2.
     """
-    _require_positive("select_blocks", length, stride, block_size, count)
     batch, heads, queries, dim = query.shape
     groups, blocks = key.shape[1], key.shape[2]
     available = (start + queries - 1) // block_size + 1
@@ -175,10 +159,10 @@ def select_blocks(
         _SOURCE,
         saved={"logsumexp": "batch head query"},
         backward="query key value blocks out logsumexp dout -> dquery dkey dvalue",
-        when=_is_positive,
     ),
     half=("query", "key", "value"),
     multiples={"head": "group"},
+    at_least={"block_size": 1},
     below={"blocks": "key//block_size+1"},
     sizes=_SELECTED,
 )
@@ -205,12 +189,8 @@ def selected_attention(
         block_size: Tokens of a block.
         scale: Factor of the logits, ``dim ** -0.5`` when None.
 
-    Raises:
-        ValueError: ``block_size`` is not positive.
-
     Source: Yuan et al., arXiv 2502.11089, section 3.3.2.
     """
-    _require_positive("selected_attention", block_size)
     batch, heads, queries, _ = query.shape
     keys, count = key.shape[2], blocks.shape[3]
     if keys * count == 0:

@@ -70,9 +70,9 @@ def flags(level: str | None) -> list[str]:
 
 @functools.cache
 def digest(source: Path) -> str:
-    """Hash of a source file and of our headers, 16 hex digits."""
+    """Hash of a source file, the headers beside it and ours, 16 hex digits."""
     total = hashlib.sha256()
-    for path in (source, *sorted(INCLUDE.rglob("*.h"))):
+    for path in (source, *sorted(source.parent.glob("*.h")), *sorted(INCLUDE.rglob("*.h"))):
         total.update(path.name.encode() + b"\0" + path.read_bytes())
     return total.hexdigest()[:16]
 

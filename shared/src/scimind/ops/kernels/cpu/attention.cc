@@ -189,7 +189,7 @@ struct Gradient {
     }
   }
 
-  // One row of logits to probabilities p, and of dp to p (dp - sum of p dp), which is the gradient
+  // One row of logits to probabilities p, and of dp to p (dp - mean of dp), which is the gradient
   // of the logits.
   void soften(const Keys& keys, Range visible, int64_t head, int64_t q, float* probability,
               float* slope) const {
@@ -201,16 +201,19 @@ struct Gradient {
     if (from < to) {
       forward.terms.apply(probability, keys.batch, head, q, keys.first, from, to);
       const float shift = lse[row] == -INFINITY ? INFINITY : lse[row];
-      Lanes total{};
+      Lanes weights{}, total{};
       for (int64_t k = vectors.first; k < vectors.second; k += kLanes) {
         const Lanes p = exponential(load(probability + k) - shift);
         store(probability + k, p);
+        weights += p;
         total += p * load(slope + k);
       }
-      // The sum of p dp over all keys is also dO O; taken here, it cancels without an error.
-      const float dot = keys.size == forward.shape.capacity
-                            ? sum(total)
-                            : scalar_product(dout + row * width, out + row * width, width);
+      // The mean of dp is also dO O. Taken over the same p and dp, it leaves less rounding.
+      const float weight = sum(weights);
+      const float dot = keys.size < forward.shape.capacity
+                            ? scalar_product(dout + row * width, out + row * width, width)
+                        : weight == 0.0f ? 0.0f
+                                         : sum(total) / weight;
       for (int64_t k = vectors.first; k < vectors.second; k += kLanes)
         store(slope + k, load(probability + k) * (load(slope + k) - dot));
     }

@@ -19,7 +19,9 @@ memory of which is kept alive until then; gradients and ``ms.jit``, for which no
 Kernels with locks between blocks, SIMT kernels and the profiler hooks are left out.
 
 `MindSporeDriver.active` makes the driver Triton's; it replaces ``NPUUtils.__init__`` of
-triton-ascend, which compiles against PyTorch and is called in the middle of its compiler.
+triton-ascend, which compiles against PyTorch and is called in the middle of its compiler. Later
+development versions of triton-ascend have parts for MindSpore of their own (``backend_register``);
+this driver refuses other versions than the released one that it was written for.
 """
 # mypy: disable-error-code="import-not-found, import-untyped"
 
@@ -27,6 +29,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import importlib.metadata
 import importlib.util
 import os
 import shutil
@@ -231,6 +234,9 @@ class MindSporeDriver(DriverBase):
 
     def __init__(self) -> None:
         super().__init__()
+        version = importlib.metadata.version("triton-ascend")
+        if version != "3.2.0":
+            raise RuntimeError(f"triton-ascend is {version}; this driver is for 3.2.0")
         ascend = importlib.import_module("triton.backends.ascend.driver")
 
         def initialise(self: Any) -> None:

@@ -1,0 +1,377 @@
+"""Every declared operator at its declared sizes: our kernel, plain, MindSpore's own, PyTorch.
+
+Two persistent processes on the same cores, ours in MindSpore and one in PyTorch, take turns case by
+case, so that a busy machine slows both; the spread is that of the paired ratios. A case whose
+results differ between the two is refused. Takes about a quarter of an hour.
+
+    python benchmarks/operators.py --torch-python /path/to/venv/bin/python
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+from operator_workers import cases
+from operator_workers.cases import Case, Tensor, Variant
+
+from report import report
+from scimind.ops import OPERATORS, Operator
+from scimind.ops.rule import evaluate, shape_of
+from train_step import interval
+
+HERE = Path(__file__).resolve().parent
+MODES = ("forward", "forward_backward")
+# Runs of a turn take about so long, and at most three are made.
+TURN_MS = 25.0
+# Plain and MindSpore's own take part in every third round: they need no interval.
+SELDOM = 3
+# A worker with more is replaced: MindSpore keeps what a graph needs for as long as it lives.
+MOST_MEMORY_GIB = 8.0
+
+
+class Worker:
+    """A process that prepares and runs cases, on the first ``threads`` cores of this one."""
+
+    def __init__(self, python: str, script: str, threads: int) -> None:
+        self.arguments = [python, str(HERE / "operator_workers" / script), str(threads)]
+        self.cores = sorted(os.sched_getaffinity(0))[:threads]
+        self.environment = {
+            **os.environ,
+            "OMP_NUM_THREADS": str(threads),
+            "SCIMIND_KERNELS": "auto",
+            "GLOG_v": "4",  # MindSpore's own operators are tried, and fail with long messages
+        }
+        self.start()
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            self.arguments,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=self.environment,
+            preexec_fn=lambda: os.sched_setaffinity(0, self.cores),  # noqa: PLW1509
+        )
+        self.memory = 0.0
+        self.versions = self.answer()
+
+    def send(self, request: dict[str, Any]) -> None:
+        self.process.stdin.write(json.dumps(request) + "\n")
+        self.process.stdin.flush()
+
+    def answer(self) -> dict[str, Any]:
+        line = self.process.stdout.readline()
+        if not line:
+            raise SystemExit(f"{self.arguments[1]} ended with code {self.process.wait()}")
+        return json.loads(line)
+
+    def ask(self, **request: Any) -> dict[str, Any]:
+        self.send(request)
+        return self.answer()
+
+    def close(self) -> None:
+        self.process.stdin.close()
+        self.process.wait()
+
+
+# What is measured
+
+
+def cases_of(entry: Operator, quick: bool) -> list[Case]:
+    """The variants of an operator at their sizes, small to large."""
+    found = []
+    for variant in cases.VARIANTS.get(entry.rule.op, (Variant(),)):
+        sizes = variant.sizes
+        chosen = sizes if isinstance(sizes, tuple) else tuple(map(sizes, map(dict, entry.sizes)))
+        found += [_case(entry, variant, given) for given in (chosen[:1] if quick else chosen)]
+    return found
+
+
+def _case(entry: Operator, variant: Variant, sizes: dict[str, Any]) -> Case:
+    rule = entry.rule
+    options: dict[str, Any] = {}
+    for option in rule.options:
+        default = variant.options.get(option.name, option.default)
+        options[option.name] = sizes.get(option.name, default)
+    known = {**options, **sizes}
+
+    def tensor(found: Any) -> Tensor | None:
+        if found.name in variant.absent:
+            return None
+        axes = variant.axes.get(found.name)
+        below = evaluate(entry.below[found.name], known) if found.name in entry.below else 100
+        shape = shape_of(tuple(axes.split()) if axes else found.axes, known)
+        return Tensor(family=found.family, shape=shape, below=below)
+
+    tensors = {found.name: tensor(found) for found in rule.tensors}
+    backward = entry.kernels[0].backward
+    gradient = [] if backward is None else [n[1:] for n in backward.partition("->")[2].split()]
+    changes = {"adamw": ["parameter", "first", "second"], "cache_update": ["cache"]}
+    case = Case(
+        operator=rule.op,
+        variant=variant.name,
+        sizes=sizes,
+        tensors=tensors,
+        options=options,
+        results=[Tensor(family=r.family, shape=shape_of(r.axes, known)) for r in rule.results],
+        gradient=[name for name in gradient if tensors[name] is not None],
+        changes=changes[rule.op] if entry.in_place else [],
+    )
+    return Case(**{**vars(case), "calls": cases.calls(case)})
+
+
+def all_cases(only: list[str], quick: bool) -> list[Case]:
+    found = []
+    for name, entry in OPERATORS.items():
+        if entry.kernels and (not only or name in only):
+            found += cases_of(entry, quick)
+    for name, sizes in cases.JOINED.items():
+        if not only or name in only:
+            found += [cases.joined_case(name, given) for given in (sizes[:1] if quick else sizes)]
+    return found
+
+
+# Measurement
+
+
+@dataclass(kw_only=True)
+class Times:
+    """Milliseconds per call of each round."""
+
+    calls: int
+    wall: list[float]
+    cpu: list[float]
+
+    def add(self, answer: dict[str, list[float]]) -> None:
+        self.wall.append(median(answer["wall_ms"]) / self.calls)
+        self.cpu.append(median(answer["cpu_ms"]) / self.calls)
+
+    def summary(self) -> dict[str, float]:
+        found = {}
+        for unit, values in (("wall", self.wall), ("cpu", self.cpu)):
+            found[f"{unit}_us"] = round(1e3 * median(values), 1)
+            found[f"{unit}_us_min"] = round(1e3 * min(values), 1)
+        return found
+
+
+class Pair:
+    """Our worker and PyTorch's, for one number of threads."""
+
+    def __init__(self, torch_python: str, threads: int) -> None:
+        self.threads = threads
+        self.ours = Worker(sys.executable, "mindspore_ops.py", threads)
+        self.theirs = Worker(torch_python, "torch_ops.py", threads)
+
+    def ceilings(self) -> dict[str, Any]:
+        ours, theirs = self.ours.ask(ceilings=True), self.theirs.ask(ceilings=True)
+        found = {"gflops": ours["gflops"] | theirs["gflops"], "copy_gb_s": theirs["copy"]}
+        return {
+            name: {key: round(value, 1) for key, value in row.items()}
+            for name, row in found.items()
+        }
+
+    def prepare(self, case: Case) -> tuple[dict[str, Any], dict[str, Any]]:
+        if self.ours.memory > MOST_MEMORY_GIB:
+            self.ours.close()
+            self.ours.start()
+        message = {"case": case.message()}
+        self.ours.send(message)
+        self.theirs.send(message)
+        answers = self.ours.answer(), self.theirs.answer()
+        self.ours.memory = answers[0]["memory_gib"]
+        return answers
+
+    def measure(
+        self, case: Case, columns: dict[str, int], rounds: int
+    ) -> dict[str, dict[str, Times]]:
+        """Times by mode and column; ``columns`` are the names of runs, with their calls."""
+        times: dict[str, dict[str, Times]] = {}
+        length: dict[str, float] = {}
+        for number in range(rounds):
+            for mode in MODES:
+                for column, calls in columns.items():
+                    run, _, of = column.partition(" ")
+                    if of != mode:
+                        continue
+                    if run in ("plain", "mindspore") and number % SELDOM:
+                        continue
+                    worker = self.theirs if run == "torch" else self.ours
+                    count = int(np.clip(TURN_MS / length.get(column, TURN_MS), 1, 3))
+                    answer = worker.ask(run=column, times=count)
+                    length[column] = min(answer["wall_ms"])
+                    found = times.setdefault(mode, {})
+                    found.setdefault(run, Times(calls=calls, wall=[], cpu=[])).add(answer)
+        return times
+
+    def row(self, case: Case, rounds: int, ceilings: dict[str, Any]) -> dict[str, Any]:
+        """What is found about a case."""
+        ours, theirs = self.prepare(case)
+        failed = {**ours["failed"], **theirs["failed"]}
+        found: dict[str, Any] = {
+            "operator": case.operator,
+            "variant": case.variant,
+            "sizes": cases.size_text(case.sizes),
+            "threads": self.threads,
+            "calls": case.calls,
+            "torch": ", ".join(sorted({note for note in theirs["notes"].values() if note})),
+            "mindspore": ours["notes"]["mindspore"],
+        }
+        refused = _refused(case, ours["digests"], theirs["digests"], failed)
+        for name in [name for name in refused if name.startswith("mindspore ")]:
+            failed[name] = f"another result: {refused.pop(name)}"
+        if refused:
+            return {**found, "refused": refused}
+        few = int(ours["notes"]["plain calls"])
+        columns = {
+            name: {"kernel": case.calls, "single": 1}.get(name.split()[0], few)
+            for name in ["kernel forward", "kernel forward_backward", *ours["digests"]]
+            if name in ours["digests"] and name not in failed
+        }
+        columns |= {name: case.calls for name in theirs["digests"]}
+        if not case.joined:
+            columns["eager forward"] = 1
+        times = self.measure(case, _in_turn(columns), rounds)
+        work = cases.work(case)
+        for mode, row in times.items():
+            found[mode] = _compared(row, work[mode], case, ceilings, self.threads)
+        if failed:
+            found["failed"] = failed
+        return found
+
+    def close(self) -> dict[str, str]:
+        versions = self.ours.versions | self.theirs.versions
+        self.ours.close()
+        self.theirs.close()
+        return versions
+
+
+def _in_turn(columns: dict[str, int]) -> dict[str, int]:
+    """Ours, theirs, and then what takes part more seldom."""
+    order = ("kernel", "torch", "single", "eager", "plain", "mindspore")
+    return dict(sorted(columns.items(), key=lambda item: order.index(item[0].split()[0])))
+
+
+def _refused(
+    case: Case, ours: dict[str, Any], theirs: dict[str, Any], failed: dict[str, str]
+) -> dict[str, str]:
+    """Columns whose results are not those of PyTorch, or are missing, and why."""
+    refused = {name: why for name, why in failed.items() if not name.startswith("mindspore ")}
+    for name, digest in ours.items():
+        column, _, mode = name.partition(" ")
+        other = theirs.get(f"torch {mode}")
+        if other is None or case.operator == "random_bits":
+            continue
+        if column == "mindspore" and case.operator == "adamw":
+            continue
+        why = cases.differs(case, digest, other) if column != "single" else None
+        if why:
+            refused[name] = why
+    return refused
+
+
+def _compared(
+    times: dict[str, Times],
+    work: cases.Work,
+    case: Case,
+    ceilings: dict[str, Any],
+    threads: int,
+) -> dict[str, Any]:
+    """Times, ratios to PyTorch, and how near the kernel is to what the machine can do."""
+    found: dict[str, Any] = {name: row.summary() for name, row in times.items()}
+    kernel, torch = times["kernel"], times["torch"]
+    for unit in ("wall", "cpu"):
+        ratios = np.array(getattr(kernel, unit)) / np.array(getattr(torch, unit))
+        found[f"{unit}_ratio"] = round(float(np.median(ratios)), 3)
+        found[f"{unit}_ratio_95"] = interval(ratios) if len(ratios) > 1 else [None, None]
+    seconds = 1e-3 * min(kernel.wall)
+    flops, memory = work.flops / 1e9, work.bytes / 1e9
+    bandwidth = _bandwidth(ceilings["copy_gb_s"], case.calls * work.bytes)
+    least = {
+        "arithmetic": flops / max(ceilings["gflops"].values()),
+        "memory": memory / bandwidth,
+    }
+    bound = max(least, key=least.__getitem__)
+    return {
+        **found,
+        "gflop": round(flops, 6),
+        "megabytes": round(1e3 * memory, 4),
+        "gflops": round(flops / seconds, 1),
+        "gb_s": round(memory / seconds, 1),
+        "bound": bound,
+        "copy_gb_s": bandwidth,
+        "share_of_ceiling": round(least[bound] / seconds, 3),
+    }
+
+
+def _bandwidth(copies: dict[str, float], touched: float) -> float:
+    """GB/s of the largest copy that touches no more than a run of the case does."""
+    smaller = [size for size in map(int, copies) if size <= touched]
+    return copies[str(max(smaller) if smaller else min(map(int, copies)))]
+
+
+def line(row: dict[str, Any]) -> str:
+    """A row for the terminal."""
+    text = f"{row['threads']}t {row['operator']} {row['variant']} {row['sizes']}"
+    if "refused" in row:
+        return f"{text}: REFUSED {row['refused']}"
+    for mode in MODES:
+        if mode in row:
+            found = row[mode]
+            text += (
+                f" | {mode} {found['kernel']['wall_us_min']:.0f}/{found['torch']['wall_us_min']:.0f}"
+                f" us, wall {found['wall_ratio']:.2f}, CPU {found['cpu_ratio']:.2f},"
+                f" {found['share_of_ceiling']:.0%} of {found['bound']}"
+            )
+    return text
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--torch-python", required=True, help="python of an environment with torch")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--only", nargs="+", default=[], metavar="OPERATOR")
+    parser.add_argument("--quick", action="store_true", help="one round at the smallest sizes")
+    parser.add_argument("--output", type=Path, help="benchmarks/operators.json keeps the results")
+    options = parser.parse_args()
+    started = time.perf_counter()
+    chosen = all_cases(options.only, options.quick)
+    rows, ceilings, versions = [], {}, {}
+    for threads in options.threads:
+        pair = Pair(options.torch_python, threads)
+        ceilings[str(threads)] = pair.ceilings()
+        print(threads, "threads:", json.dumps(ceilings[str(threads)]), flush=True)
+        for case in chosen:
+            row = pair.row(case, 1 if options.quick else options.rounds, ceilings[str(threads)])
+            rows.append(row)
+            print(line(row), flush=True)
+        versions |= pair.close()
+    findings = {
+        "rounds": 1 if options.quick else options.rounds,
+        "minutes": round((time.perf_counter() - started) / 60, 1),
+        "load_average_at_the_end": round(os.getloadavg()[0], 1),
+        "opponent": versions,
+        "ceilings": ceilings,
+        "results": rows,
+    }
+    sys.argv = [
+        "TORCH_ENV/bin/python" if word == options.torch_python else word for word in sys.argv
+    ]
+    what = "operators in MindSpore against PyTorch on the same cores"
+    report(__file__, what, findings, options.output)
+    if any("refused" in row for row in rows):
+        raise SystemExit("some cases were refused, see above")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,203 @@
+"""How kernels become libraries: names, several processes, and what happens when it fails."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from scimind.ops.kernels import build, native
+
+# Writes what it is called with to the target, after a while if it is told to.
+COMPILER = """#!/bin/sh
+if [ "$1" = --version ]; then echo "fake 1"; exit; fi
+sleep "${FAKE_SECONDS:-0}"
+echo "$@" >> "$0.log"
+while [ "$1" != -o ]; do shift; done
+echo library > "$2"
+"""
+KERNEL = """#include "scimind/operator.h"
+using namespace scimind;
+SCIMIND_OPERATOR(same, (In x, Out y)) { for (int64_t i = 0; i < x.size(); ++i) y[i] = x[i]; }
+"""
+
+
+@pytest.fixture
+def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """An empty cache folder for kernels, and nothing loaded from another one."""
+    monkeypatch.setenv("SCIMIND_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(native, "STATE", native.State())
+    build.digest.cache_clear()
+    build._identity.cache_clear()
+    return tmp_path / "cache" / "kernels"
+
+
+@pytest.fixture
+def compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A compiler that takes no time."""
+    path = tmp_path / "compiler"
+    path.write_text(COMPILER)
+    path.chmod(0o755)
+    monkeypatch.setenv("CXX", str(path))
+    return path
+
+
+@pytest.fixture
+def source(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A source file with headers of its own."""
+    monkeypatch.setattr(build, "INCLUDE", tmp_path / "include")
+    monkeypatch.setattr(build, "PREBUILT", tmp_path / "prebuilt")
+    (tmp_path / "include").mkdir()
+    (tmp_path / "include" / "a.h").write_text("// a header\n")
+    path = tmp_path / "one.cc"
+    path.write_text("// one\n")
+    return path
+
+
+def built(source: Path, options: list[str] | None = None) -> Path:
+    """The library as another process would find it, which remembers no hash."""
+    build.digest.cache_clear()
+    build._identity.cache_clear()
+    return build.libraries([source], options)[0]
+
+
+def runs(compiler: Path) -> int:
+    log = compiler.with_name("compiler.log")
+    return len(log.read_text().splitlines()) if log.exists() else 0
+
+
+def test_a_library_is_compiled_once(cache: Path, compiler: Path, source: Path) -> None:
+    first = built(source)
+    assert first.parent == cache
+    assert built(source) == first
+    assert runs(compiler) == 1
+
+
+def test_a_change_of_anything_gives_another_name(cache: Path, compiler: Path, source: Path) -> None:
+    names = {built(source)}
+    source.write_text("// two\n")
+    names.add(built(source))
+    (build.INCLUDE / "a.h").write_text("// a changed header\n")
+    names.add(built(source))
+    (build.INCLUDE / "b.h").write_text("// another header\n")
+    names.add(built(source))
+    names.add(built(source, ["-O1"]))
+    compiler.write_text(COMPILER.replace("fake 1", "fake 2"))
+    names.add(built(source))
+    assert len(names) == 6
+    assert {path.name for path in names} == {path.name for path in cache.iterdir()}
+
+
+def test_a_prebuilt_library_needs_no_compiler(
+    monkeypatch: pytest.MonkeyPatch, cache: Path, compiler: Path, source: Path
+) -> None:
+    ready = build.prebuilt(source, build.instruction_set())
+    ready.parent.mkdir()
+    ready.write_text("library\n")
+    assert built(source) == ready
+    assert runs(compiler) == 0
+    assert built(source, ["-O1"]).parent == cache, "flags of one's own"
+    source.write_text("// two\n")
+    assert built(source).parent == cache, "a changed source"
+
+
+BUILD = """
+import sys
+from pathlib import Path
+from scimind.ops.kernels import build
+print("ready", flush=True)
+sys.stdin.readline()
+print(build.libraries([Path(sys.argv[1])])[0], flush=True)
+"""
+
+
+def test_two_processes_that_build_at_once_leave_one_library(
+    monkeypatch: pytest.MonkeyPatch, cache: Path, compiler: Path, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("FAKE_SECONDS", "1")
+    source = tmp_path / "one.cc"
+    source.write_text("// one\n")
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", BUILD, str(source)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    said = [process.communicate()[0].strip() for process in processes]
+    assert runs(compiler) == 2, "they did not meet"
+    assert said == [str(path) for path in cache.iterdir()] * 2
+    assert [process.returncode for process in processes] == [0, 0]
+
+
+needs_kernels = pytest.mark.skipif(
+    native.load(Path(build.__file__).parent / "cpu" / "norms.cc") is None,
+    reason="no kernels can be built",
+)
+
+
+@needs_kernels
+def test_a_compiler_error_names_the_file_and_spares_the_others(
+    cache: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    good, bad = tmp_path / "good.cc", tmp_path / "bad.cc"
+    good.write_text(KERNEL)
+    bad.write_text("int f() { return undeclared; }\n")
+    for path in (good, bad):
+        native.announce(path)
+    with caplog.at_level(logging.WARNING, logger="scimind.ops"):
+        assert native.load(bad) is None
+        library = native.load(good)
+    assert library is not None
+    assert [path.name for path in cache.iterdir()] == [library.name], "no temporary files"
+    (message,) = (record.getMessage() for record in caplog.records)
+    assert "plain operators instead of CPU kernels" in message
+    assert str(bad) in message
+    assert "‘undeclared’ was not declared" in message or "'undeclared'" in message
+
+
+REPORT = """
+import logging
+import mindspore, numpy
+logging.basicConfig(level="INFO")
+from scimind import ops
+print(ops.gelu(mindspore.Tensor(numpy.zeros(3, numpy.float32))).asnumpy().sum())
+print(ops.chosen()["gelu float32"])
+"""
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "reason"),
+    [
+        ("CXX", "no-such-compiler", "no C++ compiler (g++) is installed"),
+        ("SCIMIND_CACHE", "file/cache", "Not a directory"),
+    ],
+)
+def test_without_a_library_the_plain_formulation_runs_and_says_why(
+    variable: str, value: str, reason: str, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("no folder\n")
+    done = subprocess.run(
+        [sys.executable, "-c", REPORT],
+        cwd=tmp_path,
+        env={**os.environ, "SCIMIND_CACHE": "cache", variable: value},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == ["0.0", "plain"]
+    assert done.stderr.count("plain operators instead of CPU kernels") == 1
+    assert reason in done.stderr
