@@ -33,7 +33,8 @@ HERE = Path(__file__).resolve().parent
 MODES = ("forward", "forward_backward")
 # Runs of a turn take about so long, and at most three are made.
 TURN_MS = 25.0
-# Plain and MindSpore's own take part in every third round: they need no interval.
+# Plain and MindSpore's own take part in every third round of the first number of threads: they
+# need no interval, and their graphs take long to compile.
 SELDOM = 3
 # A worker with more is replaced: MindSpore keeps what a graph needs for as long as it lives.
 MOST_MEMORY_GIB = 8.0
@@ -180,11 +181,11 @@ class Pair:
             for name, row in found.items()
         }
 
-    def prepare(self, case: Case) -> tuple[dict[str, Any], dict[str, Any]]:
+    def prepare(self, case: Case, more: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
         if self.ours.memory > MOST_MEMORY_GIB:
             self.ours.close()
             self.ours.start()
-        message = {"case": case.message()}
+        message = {"case": case.message(), "more": more}
         self.ours.send(message)
         self.theirs.send(message)
         answers = self.ours.answer(), self.theirs.answer()
@@ -213,9 +214,11 @@ class Pair:
                     found.setdefault(run, Times(calls=calls, wall=[], cpu=[])).add(answer)
         return times
 
-    def row(self, case: Case, rounds: int, ceilings: dict[str, Any]) -> dict[str, Any]:
+    def row(
+        self, case: Case, more: list[str], rounds: int, ceilings: dict[str, Any]
+    ) -> dict[str, Any]:
         """What is found about a case."""
-        ours, theirs = self.prepare(case)
+        ours, theirs = self.prepare(case, more)
         failed = {**ours["failed"], **theirs["failed"]}
         found: dict[str, Any] = {
             "operator": case.operator,
@@ -238,7 +241,7 @@ class Pair:
             if name in ours["digests"] and name not in failed
         }
         columns |= {name: case.calls for name in theirs["digests"]}
-        if not case.joined:
+        if "single forward" in columns:
             columns["eager forward"] = 1
         times = self.measure(case, _in_turn(columns), rounds)
         work = cases.work(case)
@@ -319,6 +322,10 @@ def _bandwidth(copies: dict[str, float], touched: float) -> float:
     return copies[str(max(smaller) if smaller else min(map(int, copies)))]
 
 
+def _same_call(row: dict[str, Any], case: Case) -> bool:
+    return (row["operator"], row["variant"]) == (case.operator, case.variant)
+
+
 def line(row: dict[str, Any]) -> str:
     """A row for the terminal."""
     text = f"{row['threads']}t {row['operator']} {row['variant']} {row['sizes']}"
@@ -346,18 +353,24 @@ def main() -> None:
     options = parser.parse_args()
     started = time.perf_counter()
     chosen = all_cases(options.only, options.quick)
-    rows, ceilings, versions = [], {}, {}
+    rows: list[dict[str, Any]] = []
+    ceilings: dict[str, Any] = {}
+    versions: dict[str, str] = {}
+    rounds = 1 if options.quick else options.rounds
     for threads in options.threads:
         pair = Pair(options.torch_python, threads)
         ceilings[str(threads)] = pair.ceilings()
         print(threads, "threads:", json.dumps(ceilings[str(threads)]), flush=True)
         for case in chosen:
-            row = pair.row(case, 1 if options.quick else options.rounds, ceilings[str(threads)])
-            rows.append(row)
+            more = ["plain", "mindspore"] if threads == options.threads[0] else []
+            if not any(_same_call(row, case) and row["threads"] == threads for row in rows):
+                more += ["single"]  # at the smallest size
+            rows.append(pair.row(case, more, rounds, ceilings[str(threads)]))
+            row = rows[-1]
             print(line(row), flush=True)
         versions |= pair.close()
     findings = {
-        "rounds": 1 if options.quick else options.rounds,
+        "rounds": rounds,
         "minutes": round((time.perf_counter() - started) / 60, 1),
         "load_average_at_the_end": round(os.getloadavg()[0], 1),
         "opponent": versions,

@@ -62,7 +62,7 @@ class KernelHook(BuildHookInterface):
         build = _module(folder / "build.py")
 
         def compiled(source: Path, level: str) -> Path | None:
-            target = self.folder / build.prebuilt(source, level).name
+            target: Path = self.folder / build.prebuilt(source, level).name
             try:
                 build.compile_one([compiler, *build.flags(level), *PORTABLE], source, target)
             except build.BuildError as error:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-MOST_CALLS, MOST_PLAIN_CALLS = 16, 4
+MOST_CALLS = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -254,7 +254,7 @@ def cotangents(case: Case, index: int) -> list[np.ndarray]:
 
 def checked(case: Case) -> tuple[int, int]:
     """The calls whose results are compared, which every column makes."""
-    return 0, min(case.calls, MOST_PLAIN_CALLS) - 1
+    return 0, few_calls(case) - 1
 
 
 def digest(results: list[np.ndarray]) -> list[list[float]]:
@@ -467,10 +467,21 @@ def work(case: Case) -> dict[str, Work]:
     return {"forward": first, "forward_backward": first + second}
 
 
-def calls(case: Case) -> int:
-    """So many that a run takes a good machine about 8 ms."""
-    if case.joined:
-        return case.calls
+def _fitting(case: Case, milliseconds: float, most: int) -> int:
+    """Calls that take a good machine about so long."""
     least = work(case)["forward"]
-    seconds = max(least.flops / 60e9, least.bytes / 15e9)
-    return int(np.clip(round(8e-3 / seconds), 1, MOST_CALLS))
+    return int(np.clip(round(1e-3 * milliseconds / _seconds(least)), 1, most))
+
+
+def _seconds(least: Work) -> float:
+    return max(least.flops / 60e9, least.bytes / 15e9)
+
+
+def calls(case: Case) -> int:
+    """Of the kernel and of PyTorch in a run."""
+    return case.calls if case.joined else _fitting(case, 8.0, MOST_CALLS)
+
+
+def few_calls(case: Case) -> int:
+    """Of formulations that are several times slower."""
+    return case.calls if case.joined else min(_fitting(case, 1.0, 4), case.calls)

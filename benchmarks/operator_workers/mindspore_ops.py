@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from cases import MOST_PLAIN_CALLS, Case, checked, cotangents, digest, values
+from cases import Case, checked, cotangents, digest, few_calls, values
 from serve import Prepared, Run, first_line, serve, timed, warm
 
 from scimind import device, ops
@@ -29,8 +29,10 @@ from mindspore.ops.composite.base import _Grad  # noqa: E402
 # Forward and backward in one graph; without ``get_value`` a forward pass that the gradient does not
 # need would be left out, which no training step can do.
 _GRADIENT = _Grad(get_by_position=True, sens_param=True, get_value=True)
-# A kernel of MindSpore tries numbers of threads during its first 35 calls.
-SEARCH = 40
+# A kernel of MindSpore tries sizes of blocks in its first 30 calls, slow ones among them.
+SEARCH = 32
+# MindSpore takes a function at the address of an earlier one, which is gone, for that one.
+_ALIVE: list[Callable[..., Any]] = []
 
 # MindSpore's own operators, with the arguments of ours.
 
@@ -111,7 +113,9 @@ def paged_attention(query, key_cache, value_cache, block_table, length, scale):
 
 
 def compressed_attention(query, key, value, length, stride, scale, start):
-    return ms_ops.nsa_compress_attention(query, key, value, 0.1, query.shape[1], length, stride, 64)
+    return ms_ops.nsa_compress_attention(
+        query, key, value, 0.1, query.shape[1], length, stride, 64, 4
+    )
 
 
 def selected_attention(query, key, value, blocks, block_size, scale):
@@ -186,45 +190,71 @@ OTHER_RESULT = {
 """Own operators that compute something else."""
 
 
+class Inputs:
+    """The arguments of the calls of a case, as parameters that a graph closes over.
+
+    An argument of a graph costs 10 us at each entry, which in a network only its inputs do.
+    """
+
+    def __init__(self, case: Case) -> None:
+        self.case = case
+        self.shared: dict[str, Parameter] = {}
+
+    def closure(self, count: int) -> dict[str, Parameter | None]:
+        """By name, for ``count`` calls; those that are changed anew each time."""
+        found: dict[str, Parameter | None] = {}
+        for index in range(count):
+            for name, value in values(self.case, index).items():
+                found[f"{name}_{index}"] = self._parameter(name, index, value)
+        return found
+
+    def weights(self, index: int) -> dict[str, Parameter]:
+        """The gradients of the results of a call."""
+        found = {}
+        for place, value in enumerate(cotangents(self.case, index)):
+            name = f"cotangent{place}"
+            found[f"{name}_{index}"] = self._parameter(name, index, value)
+        return found
+
+    def _parameter(self, name: str, index: int, value: np.ndarray | None) -> Parameter | None:
+        if value is None:
+            return None
+        place = f"{name}_{index}"
+        if place in self.shared:
+            return self.shared[place]
+        parameter = Parameter(Tensor(value), name=place, requires_grad=False)
+        if name not in self.case.changes:
+            self.shared[place] = parameter
+        return parameter
+
+
 class Graph:
     """The calls of a case with one formulation."""
 
-    def __init__(self, case: Case, function: Callable[..., Any], count: int) -> None:
-        self.case, self.function, self.count = case, function, count
-        self.closure: dict[str, Any] = {"function": function}
-        self.inputs: list[Any] = []
-        self.names: list[str] = []
-        # Where each call finds its arguments: a name, or None.
-        self.places: list[dict[str, str | None]] = []
-        for index in range(count):
-            self.places.append({})
-            for name, value in values(case, index).items():
-                self._place(index, name, value)
-
-    def _place(self, index: int, name: str, value: np.ndarray | None) -> None:
-        place: str | None = f"{name}_{index}"
-        if value is None:
-            place = None
-        elif name in self.case.changes:
-            # Closed over, as a graph changes its parameters and not its inputs.
-            self.closure[place] = Parameter(Tensor(value), name=place)
-        else:
-            self._input(place, value)
-        self.places[index][name] = place
-
-    def _input(self, name: str, value: np.ndarray) -> None:
-        self.names.append(name)
-        self.inputs.append(Tensor(value))
+    def __init__(self, inputs: Inputs, function: Callable[..., Any], count: int) -> None:
+        self.inputs, self.case, self.count = inputs, inputs.case, count
+        found = inputs.closure(count)
+        self.closure: dict[str, Any] = {"function": function} | {
+            place: parameter for place, parameter in found.items() if parameter is not None
+        }
+        # Where each call finds its arguments, None for an absent one.
+        self.places = [
+            {
+                name: f"{name}_{index}" if found[f"{name}_{index}"] is not None else None
+                for name in self.case.tensors
+            }
+            for index in range(count)
+        ]
 
     def _call(self, places: dict[str, str | None]) -> str:
         options = map(repr, self.case.options.values())
         return f"function({', '.join([*map(str, places.values()), *options])})"
 
     def _compiled(self, lines: list[str], results: list[str]) -> Run:
-        text = [f"def calls({', '.join(self.names)}):", *lines]
-        text += [f"    return ({', '.join(results)},)"]
-        run = ms.jit(define("calls", "\n".join(text), __name__, **self.closure))
-        return partial(_wait, run, *self.inputs)
+        text = ["def calls():", *lines, f"    return ({', '.join(results)},)"]
+        calls = define("calls", "\n".join(text), __name__, **self.closure)
+        _ALIVE.append(calls)
+        return partial(_wait, ms.jit(calls))
 
     def forward(self) -> Run:
         if self.case.joined:
@@ -248,11 +278,10 @@ class Graph:
             inner = {name: name if name in wanted else place for name, place in places.items()}
             lines += [f"    def call_{index}({', '.join(wanted)}):"]
             lines += [f"        return {self._call(inner)}"]
-            weights = []
-            for place, value in enumerate(cotangents(self.case, index)):
-                weights.append(f"cotangent{place}_{index}")
-                self._input(weights[-1], value)
-            sens = weights[0] if len(weights) == 1 else f"({', '.join(weights)})"
+            weights = self.inputs.weights(index)
+            self.closure |= weights
+            sens = ", ".join(weights)
+            sens = sens if len(weights) == 1 else f"({sens})"
             inputs = ", ".join(str(places[name]) for name in wanted)
             positions = tuple(range(len(wanted)))
             results += [f"gradient(call_{index}, None, {positions})({inputs}, {sens})"]
@@ -294,14 +323,14 @@ class Preparation:
     """Compiles the graphs of a case and notes what fails."""
 
     def __init__(self, case: Case) -> None:
-        self.case, self.prepared = case, Prepared()
+        self.case, self.prepared, self.inputs = case, Prepared(), Inputs(case)
 
     def add(
         self, column: str, mode: str, function: Callable[..., Any], count: int, search: bool
     ) -> None:
         name = f"{column} {mode}"
         try:
-            graph = Graph(self.case, function, count)
+            graph = Graph(self.inputs, function, count)
             run = graph.forward() if mode == "forward" else graph.forward_backward()
             self.prepared.digests[name] = graph.digest(run)
             self.prepared.runs[name] = run
@@ -311,29 +340,25 @@ class Preparation:
 
     def eager(self, function: Callable[..., Any]) -> None:
         """A call outside a graph."""
-        found = values(self.case, 0)
-        arguments = [
-            None if value is None else Parameter(value) if name in self.case.changes else value
-            for name, value in (
-                (name, value if value is None else Tensor(value)) for name, value in found.items()
-            )
-        ]
+        arguments = self.inputs.closure(1).values()
         run = partial(_wait, function, *arguments, *self.case.options.values())
         warm(run, 3, 1.0)
         self.prepared.runs["eager forward"] = run
 
 
-def prepare(case: Case) -> Prepared:
+def prepare(case: Case, more: list[str]) -> Prepared:
+    """The kernel, and ``more`` of plain, mindspore, and single (one call, in a graph and not)."""
     function = getattr(ops, case.operator) if case.joined else OPERATORS[case.operator].call
     preparation = Preparation(case)
-    few = case.calls if case.joined else min(case.calls, MOST_PLAIN_CALLS)
+    few = few_calls(case)
     for mode in ("forward", "forward_backward") if case.gradient else ("forward",):
         preparation.add("kernel", mode, function, case.calls, False)
-        with ops.plain_formulations():
-            preparation.add("plain", mode, function, few, True)
-        if case.operator in OWN:
+        if "plain" in more:
+            with ops.plain_formulations():
+                preparation.add("plain", mode, function, few, True)
+        if "mindspore" in more and case.operator in OWN:
             preparation.add("mindspore", mode, OWN[case.operator][1], few, True)
-    if not case.joined:
+    if "single" in more and not case.joined:
         preparation.add("single", "forward", function, 1, False)
         preparation.eager(function)
     prepared = preparation.prepared

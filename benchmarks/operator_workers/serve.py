@@ -49,8 +49,8 @@ class Prepared:
 
 def first_line(error: BaseException) -> str:
     """The first line of a message that says something, without folders of this machine."""
-    lines = [line for line in str(error).splitlines() if re.search(r"\w", line)]
-    line = re.sub(r"(?:/[\w.+-]+)+/", "", lines[0].strip()) if lines else ""
+    lines = [line for line in str(error).splitlines() if re.match(r"\w", line)]
+    line = re.sub(r"(?:/[\w.+-]+)+/", "", lines[0].partition(", Please")[0]) if lines else ""
     return f"{type(error).__name__}: {line}"[:160]
 
 
@@ -78,7 +78,7 @@ def timed(run: Run, times: int) -> dict[str, list[float]]:
 
 def serve(
     versions: dict[str, str],
-    prepare: Callable[[Case], Prepared],
+    prepare: Callable[[Case, list[str]], Prepared],
     ceilings: Callable[[], dict[str, Any]],
 ) -> None:
     answers = os.fdopen(os.dup(1), "w")
@@ -94,7 +94,7 @@ def serve(
         if "case" in request:
             prepared = Prepared()
             gc.collect()
-            prepared = prepare(Case.of(request["case"]))
+            prepared = prepare(Case.of(request["case"]), request["more"])
             say(prepared.answer())
         elif "run" in request:
             say(timed(prepared.runs[request["run"]], request["times"]))

@@ -470,7 +470,7 @@ def _flat(out: Any) -> Any:
         yield out
 
 
-def prepare(case: Case) -> Prepared:
+def prepare(case: Case, more: list[str]) -> Prepared:
     preparation = Preparation(case)
     prepared = preparation.prepared
     if case.operator in NOTES:

@@ -45,9 +45,11 @@ def build(shape: serve.Shape, weights: dict, threads: int):
         def construct(self, x, update, start):
             normal, x = self.norm1.add(update, x)
             batch, length, dim = x.shape
-            heads = (batch, length, 3, shape.heads, dim // shape.heads)
-            parts = self.qkv(normal).reshape(heads).transpose((2, 0, 3, 1, 4))
-            q, k, v = parts[0], parts[1], parts[2]
+            heads = (batch, length, shape.heads, dim // shape.heads)
+            q, k, v = ms_ops.split(self.qkv(normal), dim, axis=-1)
+            q = q.reshape(heads).transpose((0, 2, 1, 3))
+            k = k.reshape(heads).transpose((0, 2, 1, 3))
+            v = v.reshape(heads).transpose((0, 2, 1, 3))
             q = ms_ops.depend(q, ops.cache_update(self.cache[0], k, start))
             q = ms_ops.depend(q, ops.cache_update(self.cache[1], v, start))
             if decoding:

@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -36,12 +37,15 @@ class Settings:
 
     Args:
         threads: Threads of the pool.
+        apart: Whether each call has a thread of its own, where the memory that a kernel keeps for
+            the next call is new and no larger than it asked for.
         fill: Byte that memory holds before something is written to it.
         shift: Elements by which tensors lie further into their blocks.
         reverse: Whether the last case is called first.
     """
 
     threads: int = 1
+    apart: bool = True
     fill: int = 0xFF
     shift: int = 0
     reverse: bool = False
@@ -172,7 +176,12 @@ def _called(
             name: _block(result["shape"], result["dtype"], offset, settings.fill)
             for name, result in step["gives"].items()
         }
-        kernels.call(step["symbol"], inputs, list(outputs.values()))
+        call = (step["symbol"], inputs, list(outputs.values()))
+        if settings.apart:
+            with ThreadPoolExecutor(1) as thread:
+                thread.submit(kernels.call, *call).result()
+        else:
+            kernels.call(*call)
         tensors |= outputs
         for name in (*step["takes"], *step["checks"]):
             yield f"{step['symbol']} {name}", tensors[name]

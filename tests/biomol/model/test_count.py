@@ -56,7 +56,7 @@ def test_operations_are_those_of_the_shapes_that_a_forward_pass_meets(
     from biomol.model import triangle, trunk
 
     seen = []
-    construct, attention, matmul = Linear.construct, trunk.attention, triangle.matmul
+    construct, attention, product = Linear.construct, trunk.attention, triangle.triangle_multiply
 
     def linear(self, x):
         seen.append(2 * int(np.prod(x.shape)) * self.out_features)
@@ -67,10 +67,10 @@ def test_operations_are_those_of_the_shapes_that_a_forward_pass_meets(
         seen.append(4 * batch * heads * queries * key.shape[2] * dim)
         return attention(query, key, value, **more)
 
-    def multiply(left, right):
-        batch, dim, rows, inner = left.shape
-        seen.append(2 * batch * dim * rows * inner * right.shape[-1])
-        return matmul(left, right)
+    def multiply(left, right, incoming):
+        axis = 2 if incoming else 1  # of the tokens that are not summed over
+        seen.append(2 * left.size * right.shape[axis])
+        return product(left, right, incoming)
 
     network = small_network(pair_update=pair_update, trunk_blocks=2)
     features = [features_of(peptide()), features_of(molecule())]
@@ -78,7 +78,7 @@ def test_operations_are_those_of_the_shapes_that_a_forward_pass_meets(
     monkeypatch.setattr(Linear, "construct", linear)
     monkeypatch.setattr(trunk, "attention", attend)
     monkeypatch.setattr(triangle, "attention", attend)
-    monkeypatch.setattr(triangle, "matmul", multiply)
+    monkeypatch.setattr(triangle, "triangle_multiply", multiply)
     forward(network, inputs, tracks)
     assert count_flops(network.config, 2, 32, tracks) == sum(seen)
 

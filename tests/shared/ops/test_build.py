@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -144,8 +145,7 @@ def test_two_processes_that_build_at_once_leave_one_library(
 
 
 needs_kernels = pytest.mark.skipif(
-    native.load(Path(build.__file__).parent / "cpu" / "norms.cc") is None,
-    reason="no kernels can be built",
+    shutil.which("g++") is None, reason="the compiler's message is wanted"
 )
 
 

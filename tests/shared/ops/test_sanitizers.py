@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import pkgutil
 import re
 import shutil
@@ -17,6 +18,7 @@ import pytest
 
 import scimind.ops
 from kernel_cases import Case, cases_of
+from outcomes import RESULTS, keep
 from sanitized import DiedError, Process, Settings
 from scimind.ops import OPERATORS, Operator
 from scimind.ops.kernels import build
@@ -27,33 +29,44 @@ for module in pkgutil.iter_modules(scimind.ops.__path__):
 OWN = Path(__file__).parents[2] / "support" / "sanitizers"
 ONEDNN = Path(mindspore.__file__).parent / "lib" / "libdnnl.so.3"
 SANITIZERS = (
-    *("-O1", "-g", "-fno-omit-frame-pointer", "-fno-sanitize-recover=all"),
+    *("-O1", "-g1", "-fno-omit-frame-pointer", "-fno-sanitize-recover=all"),
     "-fsanitize=address,undefined,float-cast-overflow",
     "-D_GLIBCXX_ASSERTIONS",
 )
-NAMES = [name for name, entry in OPERATORS.items() if entry.kernels]
 LEVELS = (*build.LEVELS, None)
-# Everything that may differ between two calls of the same kernel; the shift is left out where the
-# sanitizer has to see the start of a tensor.
-PLAIN = Settings()
-OTHER = Settings(threads=3, fill=0x5A, shift=1, reverse=True)
+COMPILER = os.environ.get("CXX", "g++")
+COMMAND = "python -m pytest -m nightly tests/shared/ops/test_sanitizers.py"
+# All that may differ between calls with the same arguments; the shift stays when a sanitizer has
+# to see the start of a tensor.
+ONE = Settings()
+OTHER = Settings(threads=3, apart=False, fill=0x5A, shift=1, reverse=True)
 
 
 def runtime(name: str) -> Path | None:
     """The library of a sanitizer that the compiler brings along."""
-    compiler = shutil.which("g++")
-    if compiler is None:
+    if shutil.which(COMPILER) is None:
         return None
     answer = subprocess.run(
-        [compiler, f"-print-file-name=lib{name}.so"], capture_output=True, text=True
+        [COMPILER, f"-print-file-name=lib{name}.so"], capture_output=True, text=True
     )
     path = Path(answer.stdout.strip())
     return path.resolve() if path.is_absolute() else None
 
 
 RUNTIMES = [runtime("asan"), runtime("ubsan")]
-needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="no g++")
-needs_sanitizers = pytest.mark.skipif(None in RUNTIMES, reason="g++ has no sanitizers here")
+needs_compiler = pytest.mark.skipif(shutil.which(COMPILER) is None, reason="no compiler")
+needs_sanitizers = pytest.mark.skipif(None in RUNTIMES, reason="the compiler has no sanitizers")
+
+
+def source_of(entry: Operator) -> Path:
+    return Path(entry.kernels[0].source)
+
+
+def is_ours(entry: Operator) -> bool:
+    return bool(entry.kernels) and source_of(entry).parent == build.INCLUDE.with_name("cpu")
+
+
+NAMES = [name for name, entry in OPERATORS.items() if is_ours(entry)]
 
 
 def sanitized(source: Path, level: str | None) -> Path:
@@ -64,9 +77,6 @@ def sanitized(source: Path, level: str | None) -> Path:
         return dict(zip(siblings, build.libraries(siblings, options), strict=True))[source]
     except build.BuildError:  # another one may be the one that fails
         return build.libraries([source], options)[0]
-
-
-# The processes that are asked.
 
 
 class Pair:
@@ -88,7 +98,7 @@ class Pair:
     def check(self, library: Path, cases: list[Case], folder: Path) -> None:
         """Fails when a process dies, or when the two find different results."""
         first, second = (
-            self.process(how).call(library, self.product, cases) for how in (PLAIN, self.other)
+            self.process(how).call(library, self.product, cases) for how in (ONE, self.other)
         )
         for case, one, two in zip(cases, first, second, strict=True):
             names = [name for name in one if one[name] != two[name]]
@@ -98,7 +108,7 @@ class Pair:
     def explain(self, library: Path, case: Case, name: str, folder: Path) -> str:
         """Which settings change tensor ``name``, and where."""
         kept = []
-        for how in (PLAIN, self.other):
+        for how in (ONE, self.other):
             file = folder / f"{how.fill}.npz"
             self.process(how).call(library, self.product, [case], file)
             kept.append(np.load(file)[name])
@@ -106,9 +116,9 @@ class Pair:
         places = np.argwhere((bits[0] != bits[1]).any(-1))
         causes = []
         for setting in ("threads", "fill", "shift"):
-            how = replace(PLAIN, **{setting: getattr(self.other, setting)})
-            with Process(PLAIN, self.preload) as plain, Process(how, self.preload) as changed:
-                found = [p.call(library, self.product, [case])[0][name] for p in (plain, changed)]
+            how = replace(ONE, **{setting: getattr(self.other, setting)})
+            with Process(ONE, self.preload) as one, Process(how, self.preload) as changed:
+                found = [p.call(library, self.product, [case])[0][name] for p in (one, changed)]
             causes += [setting] if found[0] != found[1] else []
         where = (
             f"{len(places)} elements, the first at {places[0]}" if len(places) else "nothing now"
@@ -131,27 +141,18 @@ def watched(product: Path) -> Iterator[Pair]:
 
 
 @pytest.fixture(scope="module")
-def plain() -> Iterator[Pair]:
+def unwatched() -> Iterator[Pair]:
     """Processes as users have them."""
     pair = Pair(ONEDNN, (), OTHER)
     yield pair
     pair.close()
 
 
-def source_of(entry: Operator) -> Path:
-    return Path(entry.kernels[0].source)
-
-
-# The facts.
-
-
 def test_every_compiled_symbol_is_called() -> None:
-    called = set()
-    for entry in OPERATORS.values():
-        for kernel in entry.kernels:
-            called |= {entry.rule.op} | ({f"{entry.rule.op}_grad"} if kernel.backward else set())
-    folder = source_of(OPERATORS["softmax"]).parent
-    text = "".join(path.read_text() for path in sorted(folder.glob("*.cc")))
+    called = set(NAMES)
+    called |= {f"{name}_grad" for name in NAMES if OPERATORS[name].kernels[0].backward}
+    sources = build.INCLUDE.with_name("cpu").glob("*.cc")
+    text = "".join(path.read_text() for path in sources)
     assert set(re.findall(r"SCIMIND_OPERATOR\((\w+)", text)) == called
 
 
@@ -215,11 +216,20 @@ def test_kernels_keep_within_their_tensors_and_write_all_of_them(
 @needs_compiler
 @pytest.mark.parametrize("name", NAMES)
 def test_results_depend_on_nothing_but_the_arguments(
-    name: str, plain: Pair, tmp_path: Path
+    name: str, unwatched: Pair, tmp_path: Path
 ) -> None:
     entry = OPERATORS[name]
     library = build.libraries([source_of(entry)])[0]
-    plain.check(library, cases_of(entry, 1), tmp_path)
+    unwatched.check(library, cases_of(entry, 1), tmp_path)
+
+
+@pytest.fixture(scope="module")
+def passed() -> Iterator[dict[str, dict[str, int]]]:
+    """Numbers of cases by instruction set and operator, which are kept in the end."""
+    found: dict[str, dict[str, int]] = {}
+    yield found
+    for level, cases in found.items():
+        keep(RESULTS / "sanitizers.json", level, {"cases": cases}, command=COMMAND)
 
 
 @needs_sanitizers
@@ -227,18 +237,25 @@ def test_results_depend_on_nothing_but_the_arguments(
 @pytest.mark.parametrize("level", LEVELS[LEVELS.index(build.instruction_set()) :])
 @pytest.mark.parametrize("name", NAMES)
 def test_kernels_of_every_instruction_set_on_many_calls(
-    name: str, level: str | None, watched: Pair, plain: Pair, tmp_path: Path
+    name: str,
+    level: str | None,
+    watched: Pair,
+    unwatched: Pair,
+    passed: dict[str, dict[str, int]],
+    tmp_path: Path,
 ) -> None:
     entry = OPERATORS[name]
     cases = cases_of(entry, 20)
     watched.check(sanitized(source_of(entry), level), cases, tmp_path)
-    plain.check(build.libraries([source_of(entry)], build.flags(level))[0], cases, tmp_path)
+    library = build.libraries([source_of(entry)], build.flags(level))[0]
+    unwatched.check(library, cases, tmp_path)
+    passed.setdefault(level or "x86-64", {})[name] = len(cases)
 
 
-@pytest.mark.skipif(runtime("tsan") is None, reason="g++ has no thread sanitizer here")
+@pytest.mark.skipif(runtime("tsan") is None, reason="the compiler has no thread sanitizer")
 def test_the_pool_has_no_data_race(tmp_path: Path) -> None:
     program = tmp_path / "pool"
     flags = ("-std=c++17", "-O1", "-g", "-fsanitize=thread", "-pthread", f"-I{build.INCLUDE}")
-    subprocess.run(["g++", *flags, str(OWN / "pool.cc"), "-o", str(program)], check=True)
+    subprocess.run([COMPILER, *flags, str(OWN / "pool.cc"), "-o", str(program)], check=True)
     done = subprocess.run([str(program)], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr[:4000]

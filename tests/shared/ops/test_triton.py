@@ -160,16 +160,20 @@ def test_latent_attention(rng, seed):
     close(out, expected, dtype)
 
 
-def test_the_number_of_splits_and_programs_does_not_matter(monkeypatch):
+@pytest.mark.parametrize(("processors", "splits"), [(1, 1), (4, 4), (64, 10)])
+def test_the_number_of_splits_does_not_matter(monkeypatch, processors, splits):
     rng = np.random.default_rng(0)
-    query, key, value = (
-        normal(rng, "float32", *shape) for shape in ((1, 4, 8), *[(9, 16, 2, 8)] * 2)
-    )
-    table, length = rng.permutation(9)[None].astype(np.int32), np.array([140], np.int32)
-    whole = kernels.paged_attention(query, key, value, table, length)
-    monkeypatch.setattr(arrays.NumPy, "processors", lambda self: 1)
-    few = kernels.paged_attention(query, key, value, table, length)
-    close(few, exact(whole), "float32")
+    query = normal(rng, "float32", 1, 4, 8)
+    key, value = (normal(rng, "float32", 40, 16, 2, 8) for _ in range(2))
+    table, length = rng.permutation(40)[None].astype(np.int32), np.array([600], np.int32)
+    monkeypatch.setattr(arrays.NumPy, "processors", lambda self: processors)
+    with arrays.recorded() as launches:
+        kernels.paged_attention(query, key, value, table, length)
+    assert launches[0].numbers["splits"] == splits
+    out = kernels.paged_attention(query, key, value, table, length)
+    keys, values = (tokens(exact(x), table[0], 600)[0].swapaxes(0, 1) for x in (key, value))
+    wide = np.repeat(keys, 2, 0), np.repeat(values, 2, 0)
+    close(out[0], attention(exact(query)[0, :, None], *wide, True, 8**-0.5)[0][:, 0], "float32")
 
 
 def test_what_no_sequence_uses_is_not_read():

@@ -1,5 +1,5 @@
-// Work on the pool: from several threads at once, within other work, and after the number of
-// threads changed. Ends with 0 when every element was visited once.
+// Work on the pool: from several threads at once, within other work, and while the number of threads
+// changes. Ends with 0 when every element was visited once.
 #include <atomic>
 #include <cstdio>
 #include <thread>
@@ -33,15 +33,16 @@ void visit(int64_t count, int64_t grain) {
 }  // namespace
 
 int main() {
-  for (const int threads : {1, 3, 2, 4}) {
-    scimind::Pool::instance().resize(threads);
-    std::vector<std::thread> callers;
-    for (int caller = 0; caller < 3; ++caller)
-      callers.emplace_back([] {
-        for (int round = 0; round < 50; ++round) visit(round * 7, 1 + round % 5);
-      });
-    for (std::thread& caller : callers) caller.join();
+  std::vector<std::thread> callers;
+  for (int caller = 0; caller < 3; ++caller)
+    callers.emplace_back([] {
+      for (int round = 0; round < 200; ++round) visit(round * 7, 1 + round % 5);
+    });
+  for (int round = 0; round < 200; ++round) {
+    scimind::Pool::instance().resize(1 + round % 4);
+    visit(100, 3);
   }
+  for (std::thread& caller : callers) caller.join();
   std::printf("%d wrong\n", wrong.load());
   return wrong.load() != 0;
 }

@@ -23,6 +23,7 @@ from scimind.ops.registry import chosen, plain_formulations, register
 from scimind.ops.rotary import rope, rope_angles
 from scimind.ops.sparse import compressed_attention, select_blocks, selected_attention
 from scimind.ops.spread import spread
+from scimind.ops.triangle import gated, triangle_multiply
 
 from scimind.ops.kernels import ascend  # isort: skip - adds to the operators above
 
@@ -46,6 +47,7 @@ __all__ = [
     "dropout",
     "embedding",
     "fold_in",
+    "gated",
     "gelu",
     "huber_loss",
     "latent_attention",
@@ -73,5 +75,6 @@ __all__ = [
     "spread",
     "square_sum",
     "swiglu",
+    "triangle_multiply",
     "uniform",
 ]

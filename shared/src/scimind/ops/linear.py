@@ -91,13 +91,32 @@ def linear(
     return linear_activation(x, weight, bias, activation)  # type: ignore[arg-type]
 
 
-def matmul(
+@operator(
+    Cpp("kernels/cpu/matmul.cc", backward="left right dout -> dleft dright"),
+    name="matmul",
+    half=("left", "right"),
+    sizes=(
+        {"batch": (4096,), "row": 3, "inner": 3, "column": 8},
+        {"batch": (16, 8), "row": 128, "inner": 32, "column": 128},
+        {"batch": (4,), "row": 512, "inner": 512, "column": 512},
+    ),
+)
+def _matmul(
     left: Float[Tensor, "*batch row inner"], right: Float[Tensor, "*batch inner column"]
 ) -> Float[Tensor, "*batch row column"]:
-    """Product of two activations, batched.
+    """Products of matrices, one for each index of the batch."""
+    return ops.matmul(left, right)
+
+
+def matmul(
+    left: Float[Tensor, "*left row inner"], right: Float[Tensor, "*right inner column"]
+) -> Float[Tensor, "*batch row column"]:
+    """Product of two activations, batched; batch axes of size 1 or missing ones are repeated.
 
     With mixed precision it is computed in half precision; the result has the dtype of ``left``.
     """
+    if left.shape[:-2] == right.shape[:-2]:
+        return _matmul(left, right)
     dtype = compute_dtype(left.dtype)
     return ops.matmul(left.astype(dtype), right.astype(dtype)).astype(left.dtype)
 

@@ -1,6 +1,6 @@
 """Triangle updates of the pair representation (AlphaFold 3, algorithms 12-15).
 
-Contractions are written as batched matrix products: not every device has an einsum.
+The contraction and the gates are operators with kernels of their own.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 
 from scimind.nn import LayerNorm, Linear
-from scimind.ops import attention, matmul
+from scimind.ops import attention, gated, triangle_multiply
 from scimind.typing import Float
 
 
@@ -31,17 +31,13 @@ class TriangleMultiplication(nn.Cell):
         token_mask: Float[Tensor, "batch token"],
     ) -> Float[Tensor, "batch token token dim"]:
         pair = self.norm(pair)
-        mask = (token_mask[:, :, None] * token_mask[:, None, :]).expand_dims(-1)
+        mask = (token_mask[:, :, None] * token_mask[:, None, :]).expand_dims(-1) > 0
         left, right, left_gate, right_gate = ops.split(self.project(pair), pair.shape[-1], axis=-1)
-        left = (left * ops.sigmoid(left_gate) * mask).transpose((0, 3, 1, 2))
-        right = (right * ops.sigmoid(right_gate) * mask).transpose((0, 3, 1, 2))
-        if self.outgoing:
-            product = matmul(left, right.swapaxes(2, 3))
-        else:
-            product = matmul(left.swapaxes(2, 3), right)
+        left, right = gated(left, left_gate, mask), gated(right, right_gate, mask)
+        product = triangle_multiply(left, right, incoming=not self.outgoing)
         count = token_mask.sum(axis=1).reshape((-1, 1, 1, 1)) + 1e-6
-        update = self.output_norm(product.transpose((0, 2, 3, 1)) / ops.sqrt(count))
-        return self.output(update) * ops.sigmoid(self.gate(pair))
+        update = self.output_norm(product / ops.sqrt(count))
+        return gated(self.output(update), self.gate(pair))
 
 
 class TriangleAttention(nn.Cell):
@@ -69,11 +65,12 @@ class TriangleAttention(nn.Cell):
         query, key, value = ops.split(qkv.transpose((0, 2, 1, 3)), self.heads, axis=1)
         bias = self.bias(pair).transpose((0, 3, 1, 2))
         bias = bias + (token_mask - 1.0).reshape((batch, 1, 1, columns)) * 1e9
-        bias = ops.tile(bias.expand_dims(1), (1, rows, 1, 1, 1))
-        bias = bias.reshape((batch * rows, self.heads, columns, columns))
+        if batch > 1:  # one bias for all rows of a complex
+            bias = ops.tile(bias.expand_dims(1), (1, rows, 1, 1, 1))
+            bias = bias.reshape((batch * rows, self.heads, columns, columns))
         mixed = attention(query, key, value, bias=bias)
         mixed = mixed.transpose((0, 2, 1, 3)).reshape((batch, rows, columns, dim))
-        update = self.output(mixed * ops.sigmoid(self.gate(pair)))
+        update = self.output(gated(mixed, self.gate(pair)))
         if not self.starting:
             update = update.swapaxes(1, 2)
         return update

@@ -9,26 +9,14 @@ namespace {
 
 constexpr int64_t kGrain = 1 << 15;
 
-SCIMIND_INLINE uint32_t bits_of(float x) {
-  uint32_t bits;
-  std::memcpy(&bits, &x, sizeof(bits));
-  return bits;
-}
-
-SCIMIND_INLINE float from_bits(uint32_t bits) {
-  float x;
-  std::memcpy(&x, &bits, sizeof(x));
-  return x;
-}
-
-// The tail P(-|x|) of the normal distribution and the bell e^(-x^2/2), with the bounded |x| that they
-// were computed from. The tail keeps its relative accuracy, 4e-7 and what the rounding of x^2 adds,
-// which a difference from erf would lose.
+// The tail P(-|x|) of the normal distribution and the bell e^(-x^2/2), with the bounded |x| that
+// they were computed from. The tail keeps its relative accuracy, 4e-7 and what the rounding of x^2
+// adds, which a difference from erf would lose.
 struct Normal {
   float size, tail, bell;
   SCIMIND_INLINE Normal at(float x) {
-    // From 13.26 on the bell is 2^-127, which is stored as 0. The minimum of the bits is that of the
-    // numbers, as they are not negative; of NaN it is 13.26.
+    // From 13.26 on the bell is 2^-127, which is stored as 0. The minimum of the bits is that of
+    // the numbers, as they are not negative; of NaN it is 13.26.
     const float size = from_bits(std::min<uint32_t>(bits_of(std::fabs(x)), bits_of(13.26f)));
     const float square = size * size;
     // Adding 1.5 2^23 rounds to an integer, which is then in the lowest bits.

@@ -94,7 +94,7 @@ void backward(In x, In weight, In bias, In statistics, In dout, In extra, Out dx
     for (int64_t row = begin; row < end; ++row) {
       const float* in = x + row * width;
       const float* d = dout + row * width;
-      const float* factor = scale;
+      const float* factor = scale;  // a captured pointer, read at each step, stops vectorisation
       float* out = dx + row * width;
       const float m = kCentred ? statistics[2 * row] : 0.0f;
       const float s = kCentred ? statistics[2 * row + 1] : statistics[row];

@@ -86,8 +86,8 @@ constexpr int64_t kGrain = 1 << 15;
 
 }  // namespace
 
-// One update in place, with the options beta1, beta2, eps, decay and the powers of the betas; `done`
-// is written so that a graph has something to depend on.
+// One update in place, with the options beta1, beta2, eps, decay and the powers of the betas;
+// `done` is written so that a graph has something to depend on.
 SCIMIND_OPERATOR(adamw, (Inout parameter, Inout first, Inout second, In gradient, In learning_rate,
                          In power1, In power2, Options options, Out done)) {
   const Adamw adamw(options, learning_rate[0], 1.0f, 1.0f - power1[0], 1.0f - power2[0]);

@@ -239,7 +239,7 @@ class Launch:
 
     kernel: str
     types: Mapping[str, str]
-    numbers: Mapping[str, float]
+    numbers: Mapping[str, int | float]
     constants: Mapping[str, Any]
 
 

@@ -5,8 +5,9 @@ imports it. So that nothing depends on an environment variable being set before 
 are turned into interpreted ones here, at the first use; the process cannot compile kernels after
 that, because the interpreter replaces parts of the language.
 
-Two mistakes of the interpreter are put right while it runs: it multiplies the bits of bfloat16
-matrices as if they were integers, and it cuts off mantissas where devices round to nearest even.
+Three things about the interpreter are put right while it runs: it multiplies the bits of bfloat16
+matrices as if they were integers, it cuts off mantissas where devices round to nearest even, and
+it takes maxima element by element, which is most of its time.
 """
 
 from __future__ import annotations
@@ -87,11 +88,14 @@ def _interpreted(fn: Any) -> Any:
 
 @contextlib.contextmanager
 def _exact() -> Iterator[None]:
-    """Products and conversions of bfloat16 as devices compute them."""
+    """Products and conversions of bfloat16 as devices compute them, and fast maxima."""
     interpreter = importlib.import_module("triton.runtime.interpreter")
     language = importlib.import_module("triton.language")
     builder, handle = interpreter.interpreter_builder, interpreter.TensorHandle
-    multiply, convert = builder.create_dot, builder.cast_impl
+    reduction = interpreter.ReduceOps
+    multiply, convert, reduce = builder.create_dot, builder.cast_impl, reduction.apply_impl
+    # Like the instructions of devices, they pass over NaN.
+    fast = {"_elementwise_max_default": np.fmax.reduce, "_elementwise_min": np.fmin.reduce}
 
     def wide(operand: Any) -> Any:
         if operand.dtype.scalar != language.bfloat16:
@@ -106,13 +110,19 @@ def _exact() -> Iterator[None]:
             return handle(to_bfloat16(source.data), target.scalar)
         return convert(source, target)
 
+    def apply_impl(self: Any, given: Any) -> Any:
+        pick = fast.get(self.combine_fn.__name__)
+        return reduce(self, given) if pick is None else self.min_max(given[0], pick)
+
     builder.create_dot, builder.cast_impl = create_dot, cast_impl
+    reduction.apply_impl = apply_impl
     try:
         # Rows that see nothing subtract infinities on purpose.
         with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
             yield
     finally:
         del builder.create_dot, builder.cast_impl
+        reduction.apply_impl = reduce
 
 
 def to_bfloat16(x: Any) -> Any:

@@ -10,28 +10,42 @@
 
 namespace scimind {
 
+SCIMIND_INLINE uint32_t bits_of(float x) {
+  uint32_t bits;
+  std::memcpy(&bits, &x, sizeof(bits));
+  return bits;
+}
+
+SCIMIND_INLINE float from_bits(uint32_t bits) {
+  float x;
+  std::memcpy(&x, &bits, sizeof(x));
+  return x;
+}
+
+// condition ? a : b as masks of bits: from a conditional of constants GCC makes separate paths, each
+// with its own copy of what follows, and vectorised code then goes through all of them.
+SCIMIND_INLINE float select(bool condition, float a, float b) {
+  const uint32_t mask = -static_cast<uint32_t>(condition);
+  return from_bits((bits_of(a) & mask) | (bits_of(b) & ~mask));
+}
+
 // e^x to 2 ulp; 0 below -87.33 (no subnormal results), infinity above 88.37.
 SCIMIND_INLINE float exponential(float x) {
-  const float low = -87.33654f, high = 88.37626f;
-  float t = x < low ? low : x;
-  t = t > high ? high : t;
-  const float n = __builtin_nearbyintf(t * 1.44269504088896341f);
+  // At -88 and 89 the power of two is 0 and infinity.
+  const float above = select(x < -87.33654f, -88.0f, x);
+  const float t = select(x > 88.37626f, 89.0f, above);
+  // Adding 1.5 2^23 rounds to an integer, which is then in the lowest bits.
+  const float shifted = t * 1.44269504088896341f + 12582912.0f;
+  const float n = shifted - 12582912.0f;
   float r = t - n * 0.693359375f;
   r = r + n * 2.12194440e-4f;
-  float p = 1.9875691500e-4f;
-  p = p * r + 1.3981999507e-3f;
-  p = p * r + 8.3334519073e-3f;
-  p = p * r + 4.1665795894e-2f;
-  p = p * r + 1.6666665459e-1f;
-  p = p * r + 5.0000001201e-1f;
-  p = p * r * r + r + 1.0f;
-  const int32_t bits = (static_cast<int32_t>(n) + 127) << 23;
-  float power;
-  std::memcpy(&power, &bits, sizeof(power));
-  float y = p * power;
-  y = x < low ? 0.0f : y;
-  y = x > high ? INFINITY : y;
-  return x != x ? x : y;
+  // Pairs of terms, because a chain of eight products waits longer than it computes.
+  const float square = r * r;
+  const float high = 1.9875691500e-4f * r + 1.3981999507e-3f;
+  const float middle = 8.3334519073e-3f * r + 4.1665795894e-2f;
+  const float low = 1.6666665459e-1f * r + 5.0000001201e-1f;
+  const float p = ((high * square + middle) * square + low) * square + (r + 1.0f);
+  return p * from_bits((bits_of(shifted) + 127) << 23);
 }
 
 SCIMIND_INLINE float sigmoid(float x) { return 1.0f / (1.0f + exponential(-x)); }
@@ -46,7 +60,7 @@ struct Identity {
 };
 struct Gelu {
   SCIMIND_INLINE float value(float x) {
-    return x * sigmoid(x * (kGeluLinear + kGeluCubic * x * x));
+    return x / (1.0f + exponential(-x * (kGeluLinear + kGeluCubic * x * x)));
   }
   SCIMIND_INLINE float slope(float x) {
     const float square = x * x;
@@ -55,7 +69,7 @@ struct Gelu {
   }
 };
 struct Silu {
-  SCIMIND_INLINE float value(float x) { return x * sigmoid(x); }
+  SCIMIND_INLINE float value(float x) { return x / (1.0f + exponential(-x)); }
   SCIMIND_INLINE float slope(float x) {
     const float s = sigmoid(x);
     return s + x * s * (1.0f - s);
