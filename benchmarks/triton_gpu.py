@@ -168,9 +168,9 @@ def attend(query, key, value, seen, scale):
     """Reference in the dtype of its inputs: result, log-sum-exp, probabilities."""
     scores = (query @ key.transpose(-1, -2)) * scale
     scores = scores.masked_fill(~seen, float("-inf"))
-    logsum = torch.logsumexp(scores, -1)
-    probability = torch.exp(scores - logsum.nan_to_num(neginf=0.0)[..., None])
-    return probability @ value, logsum, probability
+    logsumexp = torch.logsumexp(scores, -1)
+    probability = torch.exp(scores - logsumexp.nan_to_num(neginf=0.0)[..., None])
+    return probability @ value, logsumexp, probability
 
 
 def paged(data: Data, dtype: str, batch: int, tokens: int, slots: int) -> Case:
@@ -303,7 +303,7 @@ def coarse(data: Data, dtype: str, tokens: int, dim: int = 128, width: int = 128
             )
 
     def exact():
-        parts = [(out, logsum) for out, logsum, _ in by_group(torch.float64)]
+        parts = [(out, logsumexp) for out, logsumexp, _ in by_group(torch.float64)]
         return tuple(torch.cat(part, 1) for part in zip(*parts, strict=True))
 
     wide = [expanded(x, SHARE) for x in (key, value)]
@@ -319,7 +319,7 @@ def coarse(data: Data, dtype: str, tokens: int, dim: int = 128, width: int = 128
         exact if checked else None,
         {"sdpa with mask": sdpa},
     )
-    logsum = kernels.compressed_attention(query, key, value, LENGTH, STRIDE)[1]
+    logsumexp = kernels.compressed_attention(query, key, value, LENGTH, STRIDE)[1]
     selections = -(-tokens // BLOCK)
     first = torch.arange(selections, device=data.device) * (BLOCK // STRIDE)
     block = torch.arange(blocks, device=data.device)[:, None]
@@ -343,7 +343,7 @@ def coarse(data: Data, dtype: str, tokens: int, dim: int = 128, width: int = 128
         "block_scores",
         dtype,
         sizes,
-        lambda: (kernels.block_scores(query, key, logsum, LENGTH, STRIDE, BLOCK),),
+        lambda: (kernels.block_scores(query, key, logsumexp, LENGTH, STRIDE, BLOCK),),
         (lambda: (scores(torch.float64),)) if checked else None,
         {"probabilities @ overlap": lambda: scores(data.dtype)} if checked else {},
     )
@@ -360,11 +360,11 @@ def coarse(data: Data, dtype: str, tokens: int, dim: int = 128, width: int = 128
         "select_blocks",
         dtype,
         sizes,
-        lambda: (kernels.select_blocks(query, key, *selected, logsum=logsum),),
+        lambda: (kernels.select_blocks(query, key, *selected, logsumexp=logsumexp),),
         (lambda: worth(chosen(scores(torch.float64)), scores(torch.float64))) if checked else None,
         {"probabilities @ overlap, topk": lambda: chosen(scores(data.dtype))} if checked else {},
         judged=lambda: worth(
-            kernels.select_blocks(query, key, *selected, logsum=logsum), scores(torch.float64)
+            kernels.select_blocks(query, key, *selected, logsumexp=logsumexp), scores(torch.float64)
         ),
     )
 
@@ -398,12 +398,12 @@ def fine(data: Data, dtype: str, tokens: int, dim: int = 128, width: int = 128) 
             heads = slice(group * SHARE, (group + 1) * SHARE)
             q, do = query[:, heads].double(), dout[:, heads].double()
             k, v = key[:, group : group + 1].double(), value[:, group : group + 1].double()
-            out, logsum, p = attend(q, k, v, seen, scale)
+            out, logsumexp, p = attend(q, k, v, seen, scale)
             dscores = p * (do @ v.transpose(-1, -2) - (do * out).sum(-1, keepdim=True)) * scale
             parts.append(
                 (
                     out,
-                    logsum,
+                    logsumexp,
                     dscores @ k,
                     (dscores.transpose(-1, -2) @ q).sum(1, keepdim=True),
                     (p.transpose(-1, -2) @ do).sum(1, keepdim=True),
@@ -468,13 +468,13 @@ def fine(data: Data, dtype: str, tokens: int, dim: int = 128, width: int = 128) 
             for name, composition in compositions.items()
         },
     )
-    out, logsum = kernels.selected_attention(query, key, value, blocks, BLOCK)
+    out, logsumexp = kernels.selected_attention(query, key, value, blocks, BLOCK)
     yield Case(
         "selected_attention_grad",
         dtype,
         sizes,
         lambda: kernels.selected_attention_grad(
-            query, key, value, blocks, out, logsum, dout, BLOCK
+            query, key, value, blocks, out, logsumexp, dout, BLOCK
         ),
         (lambda: exact()[2:]) if checked else None,
         {name: backward(composition) for name, composition in compositions.items()},

@@ -1,14 +1,16 @@
 """Functions made from text that MindSpore's graph compiler can read like any others.
 
 The compiler reads the source file of a function and resolves names through its closure, so the
-text is kept as a file and what it refers to is passed as variables of an enclosing function.
+text is a module in the cache, and what it refers to is passed as variables of an enclosing function.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
-import linecache
+import importlib.util
 import os
+import tempfile
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -27,28 +29,37 @@ def define(name: str, text: str, module: str, **closure: Any) -> Callable[..., A
         closure: What the names in it mean.
     """
     body = textwrap.indent(text.strip(), "    ")
-    source = f"def make({', '.join(closure)}):\n{body}\n\n    return {name}\n"
-    file = _file(name, source)
-    space: dict[str, Any] = {"__name__": module}
-    exec(compile(source, file, "exec"), space)
-    function: Callable[..., Any] = space["make"](**closure)
+    file = _file(name, f"def make({', '.join(closure)}):\n{body}\n\n    return {name}\n")
+    spec = importlib.util.spec_from_file_location(f"scimind_generated_{name}", file)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{file} cannot be imported as Python")
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    function: Callable[..., Any] = made.make(**closure)
+    function.__module__ = module
     return function
 
 
-def _file(name: str, source: str) -> str:
-    """Where ``source`` can be read from; from memory only when the cache cannot be written."""
-    path = (
-        cache_root() / "operators" / f"{name}-{hashlib.sha256(source.encode()).hexdigest()[:16]}.py"
-    )
+def _file(name: str, source: str) -> Path:
+    """Where ``source`` is kept: in the cache, or for this process if that cannot be written."""
+    file = f"{name}-{hashlib.sha256(source.encode()).hexdigest()[:16]}.py"
+    path = cache_root() / "operators" / file
     try:
-        if not path.exists():
+        if not path.exists() or path.read_text(encoding="utf-8") != source:
             path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_suffix(f".{os.getpid()}")
-            temporary.write_text(source)
-            temporary.replace(path)
+            _write(path, source)
     except OSError:
-        path = Path(f"<operator {path.stem}>")
-    lines = source.splitlines(keepends=True)
-    # No time of change, so that `linecache.checkcache` keeps the entry: the file may be removed.
-    linecache.cache[str(path)] = (len(source), None, lines, str(path))
-    return str(path)
+        path = Path(_own_folder().name) / file
+        _write(path, source)
+    return path
+
+
+@functools.cache
+def _own_folder() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="scimind-operators-")
+
+
+def _write(path: Path, source: str) -> None:
+    temporary = path.with_suffix(f".{os.getpid()}")
+    temporary.write_text(source, encoding="utf-8")
+    temporary.replace(path)

@@ -10,7 +10,7 @@ The modules import one another by relative names, so that the folder also works 
 ``benchmarks/triton_gpu.py`` uses it on machines without MindSpore.
 """
 
-from .compression import compress_blocks, compressed_attention
+from .compression import compress_blocks, compressed_attention, compressed_attention_grad
 from .decoding import latent_attention, paged_attention
 from .selection import block_scores, select_blocks, selected_attention, selected_attention_grad
 
@@ -18,6 +18,7 @@ __all__ = [
     "block_scores",
     "compress_blocks",
     "compressed_attention",
+    "compressed_attention_grad",
     "latent_attention",
     "paged_attention",
     "select_blocks",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .arrays import Arrays, arrays_of, launch, tile
+from .arrays import Arrays, arrays_of, launch, tile, tokens
 from .rules import positive, require, share, sizes_of
 
 
@@ -79,7 +79,7 @@ def compressed_attention(
     length: int,
     stride: int,
     scale: float | None = None,
-    position: int = 0,
+    start: int = 0,
 ) -> tuple[Any, Any]:
     """Attention of tokens to the compressed blocks that lie before them.
 
@@ -90,7 +90,7 @@ def compressed_attention(
         length: Tokens of a block.
         stride: Tokens from the start of one block to the start of the next.
         scale: Of the scores; ``dim ** -0.5`` unless given.
-        position: Of the first query; the others follow it.
+        start: Position of the first query; the others follow it.
 
     Returns:
         [batch head query width], zero where no block is visible, and the float32 logarithm of the
@@ -101,6 +101,118 @@ def compressed_attention(
     """
     op = "compressed_attention"
     arrays = arrays_of(op, "query", query)
+    sizes, common, constants = _common(op, arrays, query, key, value, length, stride, scale, start)
+    batch, head, queries = sizes["batch"], sizes["head"], sizes["query"]
+    out = arrays.empty(query, (batch, head, queries, sizes["width"]), arrays.dtype(query))
+    logsumexp = arrays.empty(query, (batch, head, queries), "float32")
+    tiles = -(-queries // constants["QUERIES"])
+    launch(
+        arrays,
+        "compression.compressed_attention",
+        batch * head * tiles,
+        {**common, "out": out, "logsumexp": logsumexp, "tiles": tiles},
+        constants,
+    )
+    return out, logsumexp
+
+
+def compressed_attention_grad(
+    query: Any,
+    key: Any,
+    value: Any,
+    out: Any,
+    logsumexp: Any,
+    dout: Any,
+    length: int,
+    stride: int,
+    scale: float | None = None,
+    start: int = 0,
+) -> tuple[Any, Any, Any]:
+    """Gradients of `compressed_attention` with respect to query, key and value.
+
+    Args:
+        query: As for `compressed_attention`.
+        key: As for `compressed_attention`.
+        value: As for `compressed_attention`.
+        out: Its first result.
+        logsumexp: Its second result.
+        dout: Cotangent of ``out``.
+        length: Tokens of a block.
+        stride: Tokens from the start of one block to the start of the next.
+        scale: Of the scores; ``dim ** -0.5`` unless given.
+        start: Position of the first query; the others follow it.
+
+    Raises:
+        ValueError: A shape, dtype or number breaks these rules.
+    """
+    op = "compressed_attention_grad"
+    arrays = arrays_of(op, "query", query)
+    sizes, common, constants = _common(op, arrays, query, key, value, length, stride, scale, start)
+    results(op, arrays, query, value, "block", out, logsumexp, dout)
+    batch, head, queries = sizes["batch"], sizes["head"], sizes["query"]
+    dquery, dkey, dvalue = (
+        arrays.empty(like, tuple(like.shape), arrays.dtype(query)) for like in (query, key, value)
+    )
+    common |= {
+        "logsumexp": arrays.contiguous(logsumexp),
+        "dout": arrays.contiguous(dout),
+        "delta": arrays.empty(query, (batch, head, queries), "float32"),
+    }
+    tiles = -(-queries // constants["QUERIES"])
+    launch(
+        arrays,
+        "compression.compressed_attention_dquery",
+        batch * head * tiles,
+        {**common, "out": arrays.contiguous(out), "dquery": dquery, "tiles": tiles},
+        constants,
+    )
+    tiles = -(-sizes["block"] // constants["BLOCKS"])
+    launch(
+        arrays,
+        "compression.compressed_attention_dkey",
+        batch * sizes["group"] * tiles,
+        {**common, "dkey": dkey, "dvalue": dvalue, "tiles": tiles},
+        constants,
+    )
+    return dquery, dkey, dvalue
+
+
+def results(
+    op: str,
+    arrays: Arrays,
+    query: Any,
+    value: Any,
+    keys: str,
+    out: Any,
+    logsumexp: Any,
+    dout: Any,
+) -> None:
+    """Raise ``ValueError`` unless what a gradient is given has the shapes of the results."""
+    sizes_of(
+        op,
+        arrays,
+        {
+            "query": (query, "float[batch head query dim]"),
+            "value": (value, f"float[batch group {keys} width]"),
+            "out": (out, "float[batch head query width]"),
+            "logsumexp": (logsumexp, "single[batch head query]"),
+            "dout": (dout, "float[batch head query width]"),
+        },
+    )
+
+
+def _common(
+    op: str,
+    arrays: Arrays,
+    query: Any,
+    key: Any,
+    value: Any,
+    length: int,
+    stride: int,
+    scale: float | None,
+    start: int,
+) -> tuple[dict[str, int], dict[str, Any], dict[str, int]]:
+    """Sizes, arguments and constants that all kernels of compressed attention take."""
     sizes = sizes_of(
         op,
         arrays,
@@ -110,49 +222,35 @@ def compressed_attention(
             "value": (value, "float[batch group block width]"),
         },
     )
-    heads = share(op, sizes)
     positive(op, length=length, stride=stride, dim=sizes["dim"])
-    batch, head, queries = sizes["batch"], sizes["head"], sizes["query"]
-    out = arrays.empty(query, (batch, head, queries, sizes["width"]), arrays.dtype(query))
-    logsum = arrays.empty(query, (batch, head, queries), "float32")
     query, query_strides = rows(arrays, query)
     key, key_strides = rows(arrays, key)
     value, value_strides = rows(arrays, value)
-    constants = {
-        "QUERIES": tile(queries, 64),
-        "BLOCKS": tile(sizes["block"], 64),
-        "DIM": tile(sizes["dim"], 1024),
-        "WIDTH": tile(sizes["width"], 1024),
+    arguments = {
+        "query": query,
+        "key": key,
+        "value": value,
+        "scale": float(sizes["dim"] ** -0.5 if scale is None else scale),
+        "heads": sizes["head"],
+        "share": share(op, sizes),
+        "queries": sizes["query"],
+        "blocks": sizes["block"],
+        "start_position": start,
+        "length": length,
+        "stride": stride,
+        "dim": sizes["dim"],
+        "width": sizes["width"],
+        **dict(zip(("query_batch", "query_head", "query_token"), query_strides, strict=True)),
+        **dict(zip(("key_batch", "key_group", "key_block"), key_strides, strict=True)),
+        **dict(zip(("value_batch", "value_group", "value_block"), value_strides, strict=True)),
     }
-    tiles = -(-queries // constants["QUERIES"])
-    launch(
-        arrays,
-        "compression.compressed_attention",
-        batch * head * tiles,
-        {
-            "query": query,
-            "key": key,
-            "value": value,
-            "out": out,
-            "logsum": logsum,
-            "scale": float(sizes["dim"] ** -0.5 if scale is None else scale),
-            "tiles": tiles,
-            "heads": head,
-            "share": heads,
-            "queries": queries,
-            "blocks": sizes["block"],
-            "first_position": position,
-            "length": length,
-            "stride": stride,
-            "dim": sizes["dim"],
-            "width": sizes["width"],
-            **dict(zip(("query_batch", "query_head", "query_token"), query_strides, strict=True)),
-            **dict(zip(("key_batch", "key_group", "key_block"), key_strides, strict=True)),
-            **dict(zip(("value_batch", "value_group", "value_block"), value_strides, strict=True)),
-        },
-        constants,
-    )
-    return out, logsum
+    wide = {"DIM": tile(sizes["dim"], 1024), "WIDTH": tile(sizes["width"], 1024)}
+    constants = {
+        "QUERIES": tile(sizes["query"], 64),
+        "BLOCKS": tokens(arrays.dtype(query), sizes["block"], max(wide.values())),
+        **wide,
+    }
+    return sizes, arguments, constants
 
 
 def rows(arrays: Arrays, tensor: Any) -> tuple[Any, tuple[int, ...]]:

@@ -65,7 +65,7 @@ def paged_attention(
     constants["TOKENS"] = tokens(arrays.dtype(query), sizes["slot"], widest)
     splits = _splits(arrays, batch * groups, sizes, constants["TOKENS"])
     partial = arrays.empty(query, (batch, sizes["head"], splits, width), "float32")
-    logsum = arrays.empty(query, (batch, sizes["head"], splits), "float32")
+    logsumexp = arrays.empty(query, (batch, sizes["head"], splits), "float32")
     launch(
         arrays,
         "decoding.paged_attention",
@@ -77,7 +77,7 @@ def paged_attention(
             "table": arrays.contiguous(block_table),
             "length": arrays.contiguous(length),
             "partial": partial,
-            "logsum": logsum,
+            "logsumexp": logsumexp,
             "scale": float(sizes["dim"] ** -0.5 if scale is None else scale),
             "splits": splits,
             "groups": groups,
@@ -92,7 +92,7 @@ def paged_attention(
         },
         constants,
     )
-    return _combine(arrays, query, partial, logsum, (batch, sizes["head"], width), splits)
+    return _combine(arrays, query, partial, logsumexp, (batch, sizes["head"], width), splits)
 
 
 def latent_attention(
@@ -157,7 +157,7 @@ def latent_attention(
     splits = _splits(arrays, batch * tiles, sizes, constants["TOKENS"])
     shape = (batch, sizes["head"], sizes["query"], rank)
     partial = arrays.empty(query, (batch, rows, splits, rank), "float32")
-    logsum = arrays.empty(query, (batch, rows, splits), "float32")
+    logsumexp = arrays.empty(query, (batch, rows, splits), "float32")
     launch(
         arrays,
         "decoding.latent_attention",
@@ -170,7 +170,7 @@ def latent_attention(
             "table": arrays.contiguous(block_table),
             "length": arrays.contiguous(length),
             "partial": partial,
-            "logsum": logsum,
+            "logsumexp": logsumexp,
             "scale": float(scale),
             "splits": splits,
             "tiles": tiles,
@@ -186,18 +186,24 @@ def latent_attention(
         },
         constants,
     )
-    return _combine(arrays, query, partial, logsum, shape, splits)
+    return _combine(arrays, query, partial, logsumexp, shape, splits)
 
 
 def _combine(
-    arrays: Arrays, query: Any, partial: Any, logsum: Any, shape: tuple[int, ...], splits: int
+    arrays: Arrays, query: Any, partial: Any, logsumexp: Any, shape: tuple[int, ...], splits: int
 ) -> Any:
     out = arrays.empty(query, shape, arrays.dtype(query))
     launch(
         arrays,
         "decoding.combine",
         math.prod(shape[:-1]) if shape[-1] else 0,
-        {"partial": partial, "logsum": logsum, "out": out, "splits": splits, "width": shape[-1]},
+        {
+            "partial": partial,
+            "logsumexp": logsumexp,
+            "out": out,
+            "splits": splits,
+            "width": shape[-1],
+        },
         {"SPLITS": 8, "WIDTH": tile(shape[-1], 1024)},
     )
     return out

@@ -23,6 +23,7 @@ from . import (
     block_scores,
     compress_blocks,
     compressed_attention,
+    compressed_attention_grad,
     latent_attention,
     paged_attention,
     select_blocks,
@@ -58,11 +59,12 @@ def examples(dtype: str) -> list[Launch]:
     with recorded() as launches:
         compress_blocks(key, None, 32, 16)
         compress_blocks(key, data(4, 32), 32, 16)
-        _, logsum = compressed_attention(query, short, brief, 32, 16)
-        block_scores(query, short, logsum, 32, 16, 64)
-        chosen = select_blocks(query, short, 32, 16, 64, 16, logsum=logsum)
-        out, logsum = selected_attention(query, key, value, chosen, 64)
-        selected_attention_grad(query, key, value, chosen, out, logsum, out, 64)
+        out, logsumexp = compressed_attention(query, short, brief, 32, 16)
+        compressed_attention_grad(query, short, brief, out, logsumexp, out, 32, 16)
+        block_scores(query, short, logsumexp, 32, 16, 64)
+        chosen = select_blocks(query, short, 32, 16, 64, 16, logsumexp=logsumexp)
+        out, logsumexp = selected_attention(query, key, value, chosen, 64)
+        selected_attention_grad(query, key, value, chosen, out, logsumexp, out, 64)
         table, length = integers(2, 32), integers(2)
         paged_attention(data(2, 32, 128), data(64, 32, 8, 128), data(64, 32, 8, 128), table, length)
         latent_attention(

@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from .arrays import Arrays, arrays_of, launch, tile, tokens
-from .compression import compressed_attention, rows
-from .rules import positive, require, share, sizes_of
+from .compression import compressed_attention, results, rows
+from .rules import positive, share, sizes_of
 
 SCORES = 1 << 26
 """Scores of blocks that are kept at a time, 256 MiB; longer inputs are done in parts."""
@@ -18,36 +18,34 @@ SCORES = 1 << 26
 def block_scores(
     query: Any,
     key: Any,
-    logsum: Any,
+    logsumexp: Any,
     length: int,
     stride: int,
     block_size: int,
     scale: float | None = None,
-    position: int = 0,
-    tokens: int | None = None,
+    start: int = 0,
     first: int = 0,
     count: int | None = None,
 ) -> Any:
     """How important each selection block is to each query (equations 8 to 10).
 
-    The attention probabilities of the compressed blocks, summed over the heads of a group; a
-    compressed block counts once for each ``stride`` tokens that it shares with the selection block.
+    The attention probabilities of the compressed blocks, summed over the heads of a group; that of
+    a compressed block counts once for each of its strides that starts in the selection block.
 
     Args:
         query: [batch head query dim].
         key: Compressed keys [batch group block dim].
-        logsum: float32 [batch head query] from `compressed_attention`.
-        length: Tokens of a compressed block, a multiple of ``stride``.
+        logsumexp: float32 [batch head query] from `compressed_attention`.
+        length: Tokens of a compressed block.
         stride: Tokens from the start of one compressed block to the start of the next.
-        block_size: Tokens of a selection block, a multiple of ``stride``.
+        block_size: Tokens of a selection block.
         scale: Of the scores; ``dim ** -0.5`` unless given.
-        position: Of the first query; the others follow it.
-        tokens: Keys that there are; up to the last query unless given.
+        start: Position of the first query; the others follow it.
         first: First query to do.
         count: How many queries to do; all that follow unless given.
 
     Returns:
-        float32 [batch group count selection]; zero for blocks after the query.
+        float32 [batch group count selection], with as many blocks as the last query sees.
 
     Raises:
         ValueError: A shape, dtype or number breaks these rules.
@@ -60,29 +58,23 @@ def block_scores(
         {
             "query": (query, "float[batch head query dim]"),
             "key": (key, "float[batch group block dim]"),
-            "logsum": (logsum, "single[batch head query]"),
+            "logsumexp": (logsumexp, "single[batch head query]"),
         },
     )
     heads = share(op, sizes)
     positive(op, length=length, stride=stride, block_size=block_size, dim=sizes["dim"])
-    for name, size in (("length", length), ("block_size", block_size)):
-        require(
-            size % stride == 0,
-            op,
-            f"{name} is {size} and stride {stride}; {name} has to be a multiple of stride",
-        )
     queries = sizes["query"]
-    tokens = position + queries if tokens is None else tokens
     count = queries - first if count is None else count
-    selections = -(-tokens // block_size)
+    selections = -(-(start + queries) // block_size)
     score = arrays.empty(query, (sizes["batch"], sizes["group"], count, selections), "float32")
     query, query_strides = rows(arrays, query)
     key, key_strides = rows(arrays, key)
+    wide = tile(sizes["dim"], 1024)
     constants = {
         "QUERIES": tile(count, 64),
-        "BLOCKS": tile(sizes["block"], 64),
+        "BLOCKS": tokens(arrays.dtype(query), sizes["block"], wide),
         "SELECTIONS": tile(selections, 16),
-        "DIM": tile(sizes["dim"], 1024),
+        "DIM": wide,
     }
     tiles = -(-selections // constants["SELECTIONS"])
     query_tiles = -(-count // constants["QUERIES"])
@@ -93,7 +85,7 @@ def block_scores(
         {
             "query": query,
             "key": key,
-            "logsum": arrays.contiguous(logsum),
+            "logsumexp": arrays.contiguous(logsumexp),
             "score": score,
             "scale": float(sizes["dim"] ** -0.5 if scale is None else scale),
             "groups": sizes["group"],
@@ -105,7 +97,7 @@ def block_scores(
             "chunk": count,
             "blocks": sizes["block"],
             "selections": selections,
-            "first_position": position,
+            "start_position": start,
             "length": length,
             "stride": stride,
             "block_size": block_size,
@@ -126,29 +118,27 @@ def select_blocks(
     block_size: int,
     count: int,
     scale: float | None = None,
-    logsum: Any = None,
-    initial: int = 1,
-    local: int = 2,
-    position: int = 0,
+    start: int = 0,
+    logsumexp: Any = None,
 ) -> Any:
     """The blocks that each query attends to: the most important ones (equation 11).
+
+    Always its own block, the first one and the one before its own, in this order if ``count`` is
+    below 3; then those of highest importance (`block_scores`), of equal ones the earlier.
 
     Args:
         query: [batch head query dim].
         key: Compressed keys [batch group block dim].
-        length: Tokens of a compressed block, a multiple of ``stride``.
+        length: Tokens of a compressed block.
         stride: Tokens from the start of one compressed block to the start of the next.
-        block_size: Tokens of a selection block, a multiple of ``stride``.
+        block_size: Tokens of a selection block.
         count: Blocks to select.
         scale: Of the scores; ``dim ** -0.5`` unless given.
-        logsum: float32 [batch head query] from `compressed_attention`, computed unless given.
-        initial: First blocks that are always selected, if the query is not before them.
-        local: Last blocks up to that of the query that are always selected.
-        position: Of the first query; the others follow it.
+        start: Position of the first query; the others follow it.
+        logsumexp: float32 [batch head query] from `compressed_attention`, computed unless given.
 
     Returns:
-        int32 [batch group query count], the always selected blocks and then the others from the
-        most important on, -1 when there are no more; of equal ones the lower comes first.
+        int32 [batch group query count], ascending; -1 at the end when there are no more.
 
     Raises:
         ValueError: A shape, dtype or number breaks these rules.
@@ -163,32 +153,18 @@ def select_blocks(
             "key": (key, "float[batch group block dim]"),
         },
     )
-    positive(op, count=count, block_size=block_size)
-    require(
-        initial >= 0 and local >= 0 and initial + local <= count,
-        op,
-        f"initial is {initial} and local {local}; together they are at most count, {count}",
-    )
-    if logsum is None:
-        logsum = compressed_attention(query, key, key, length, stride, scale, position)[1]
+    positive(op, length=length, stride=stride, block_size=block_size, count=count)
+    if logsumexp is None:
+        logsumexp = compressed_attention(query, key, key, length, stride, scale, start)[1]
     queries, lists = sizes["query"], sizes["batch"] * sizes["group"]
-    selections = -(-(position + queries) // block_size)
+    selections = -(-(start + queries) // block_size)
     shape = (sizes["batch"], sizes["group"], queries, count)
     blocks = arrays.empty(query, shape, "int32")
     step = max(1, min(queries, SCORES // max(1, lists * selections)))
     for first in range(0, queries, step):
         part = min(step, queries - first)
         score = block_scores(
-            query,
-            key,
-            logsum,
-            length,
-            stride,
-            block_size,
-            scale,
-            position,
-            first=first,
-            count=part,
+            query, key, logsumexp, length, stride, block_size, scale, start, first, part
         )
         launch(
             arrays,
@@ -201,11 +177,9 @@ def select_blocks(
                 "first_query": first,
                 "chunk": part,
                 "selections": selections,
-                "first_position": position,
+                "start_position": start,
                 "block_size": block_size,
                 "count": count,
-                "initial": initial,
-                "local": local,
             },
             {"SELECTIONS": tile(selections, 1 << 30)},
         )
@@ -223,10 +197,11 @@ def selected_attention(
     """Causal attention of each token to the keys in the blocks that it selected.
 
     Args:
-        query: [batch head query dim]; the last ``query`` of the ``key`` tokens.
+        query: [batch head query dim]; the last one is at the position of the last key.
         key: [batch group key dim]; all heads of a group use the same keys and blocks.
         value: [batch group key width].
-        blocks: int32 [batch group query count], different blocks or -1 for none.
+        blocks: int32 [batch group query count], in any order; a block that is listed twice counts
+            once, one that does not exist, such as -1, not at all.
         block_size: Keys of a block.
         scale: Of the scores; ``dim ** -0.5`` unless given.
 
@@ -242,16 +217,17 @@ def selected_attention(
     sizes = _sizes(op, arrays, query, key, value, blocks, block_size)
     shape = (sizes["batch"], sizes["head"], sizes["query"])
     out = arrays.empty(query, (*shape, sizes["width"]), arrays.dtype(query))
-    logsum = arrays.empty(query, shape, "float32")
+    logsumexp = arrays.empty(query, shape, "float32")
     common, constants = _common(op, arrays, sizes, query, key, value, block_size, scale)
     launch(
         arrays,
         "selection.selected_attention",
         sizes["batch"] * sizes["group"] * sizes["query"],
-        {**common, "blocks": arrays.contiguous(blocks), "out": out, "logsum": logsum},
+        {**common, "blocks": _distinct(arrays, blocks, sizes, block_size), "out": out}
+        | {"logsumexp": logsumexp},
         constants,
     )
-    return out, logsum
+    return out, logsumexp
 
 
 def selected_attention_grad(
@@ -260,7 +236,7 @@ def selected_attention_grad(
     value: Any,
     blocks: Any,
     out: Any,
-    logsum: Any,
+    logsumexp: Any,
     dout: Any,
     block_size: int,
     scale: float | None = None,
@@ -275,7 +251,7 @@ def selected_attention_grad(
         value: As for `selected_attention`.
         blocks: As for `selected_attention`.
         out: Its first result.
-        logsum: Its second result.
+        logsumexp: Its second result.
         dout: Cotangent of ``out``.
         block_size: Keys of a block.
         scale: Of the scores; ``dim ** -0.5`` unless given.
@@ -286,27 +262,18 @@ def selected_attention_grad(
     op = "selected_attention_grad"
     arrays = arrays_of(op, "query", query)
     sizes = _sizes(op, arrays, query, key, value, blocks, block_size)
-    sizes_of(
-        op,
-        arrays,
-        {
-            "query": (query, "float[batch head query dim]"),
-            "value": (value, "float[batch group key width]"),
-            "out": (out, "float[batch head query width]"),
-            "logsum": (logsum, "single[batch head query]"),
-            "dout": (dout, "float[batch head query width]"),
-        },
-    )
+    results(op, arrays, query, value, "key", out, logsumexp, dout)
     batch, group, queries, keys = (sizes[name] for name in ("batch", "group", "query", "key"))
     dim, width, count = sizes["dim"], sizes["width"], sizes["count"]
     dtype = arrays.dtype(query)
     common, constants = _common(op, arrays, sizes, query, key, value, block_size, scale)
-    blocks, dout = arrays.contiguous(blocks), arrays.contiguous(dout)
+    blocks = _distinct(arrays, blocks, sizes, block_size)
     dquery = arrays.empty(query, (batch, sizes["head"], queries, dim), dtype)
     dkey = arrays.empty(query, (batch, group, keys, dim), dtype)
     dvalue = arrays.empty(query, (batch, group, keys, width), dtype)
     delta = arrays.empty(query, (batch, sizes["head"], queries), "float32")
-    kept = {"logsum": arrays.contiguous(logsum), "dout": dout, "delta": delta}
+    kept = {"logsumexp": arrays.contiguous(logsumexp), "dout": arrays.contiguous(dout)}
+    kept["delta"] = delta
     launch(
         arrays,
         "selection.selected_attention_dquery",
@@ -393,12 +360,28 @@ def _sizes(
     )
     share(op, sizes)
     positive(op, block_size=block_size, dim=sizes["dim"])
-    require(
-        sizes["query"] <= sizes["key"],
-        op,
-        f"query has {sizes['query']} tokens and key {sizes['key']}; the queries are the last keys",
-    )
     return sizes
+
+
+def _distinct(arrays: Arrays, blocks: Any, sizes: dict[str, int], block_size: int) -> Any:
+    """The blocks with -1 for those that are listed before or do not exist."""
+    out = arrays.empty(blocks, tuple(blocks.shape), "int32")
+    lists = sizes["batch"] * sizes["group"] * sizes["query"]
+    constants = {"ROWS": tile(lists, 64), "COUNT": tile(sizes["count"], 1 << 30)}
+    launch(
+        arrays,
+        "selection.distinct_blocks",
+        -(-lists // constants["ROWS"]) if sizes["count"] else 0,
+        {
+            "blocks": arrays.contiguous(blocks),
+            "out": out,
+            "rows": lists,
+            "count": sizes["count"],
+            "selections": -(-sizes["key"] // block_size),
+        },
+        constants,
+    )
+    return out
 
 
 def _common(

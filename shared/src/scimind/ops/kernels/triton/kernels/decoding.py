@@ -32,7 +32,7 @@ def paged_attention(
     table,
     length,
     partial,
-    logsum,
+    logsumexp,
     scale,
     tasks,
     splits,
@@ -108,7 +108,7 @@ def paged_attention(
             out,
             mask=(head < share)[:, None] & (wide < width)[None, :],
         )
-        tl.store(logsum + place, logs, mask=head < share)
+        tl.store(logsumexp + place, logs, mask=head < share)
 
 
 @triton.jit
@@ -121,7 +121,7 @@ def latent_attention(
     table,
     length,
     partial,
-    logsum,
+    logsumexp,
     scale,
     tasks,
     splits,
@@ -203,14 +203,14 @@ def latent_attention(
             out,
             mask=(local < rows)[:, None] & (column < rank)[None, :],
         )
-        tl.store(logsum + place, logs, mask=local < rows)
+        tl.store(logsumexp + place, logs, mask=local < rows)
 
 
 @triton.jit
 @no_type_check
 def combine(
     partial,
-    logsum,
+    logsumexp,
     out,
     tasks,
     splits,
@@ -228,7 +228,9 @@ def combine(
         mean = tl.zeros([SPLITS, WIDTH], tl.float32)
         for first in range(0, splits, SPLITS):
             split = first + part
-            logs = tl.load(logsum + row * splits + split, mask=split < splits, other=float("-inf"))
+            logs = tl.load(
+                logsumexp + row * splits + split, mask=split < splits, other=float("-inf")
+            )
             given = tl.load(
                 partial + (row * splits + split)[:, None] * width + wide[None, :],
                 mask=(split < splits)[:, None] & (wide < width)[None, :],

@@ -22,7 +22,7 @@ from .softmax import absorb, finish
 def block_scores(
     query,
     key,
-    logsum,
+    logsumexp,
     score,
     scale,
     tasks,
@@ -35,7 +35,7 @@ def block_scores(
     chunk,
     blocks,
     selections,
-    first_position,
+    start_position,
     length,
     stride,
     block_size,
@@ -53,8 +53,8 @@ def block_scores(
 ):
     """A task is one tile [query selection] of one group, for ``chunk`` queries of all.
 
-    The probabilities of the compressed blocks, summed over the heads, times how often each block
-    overlaps the selection block in units of the stride (equations 8 to 10).
+    The probabilities of the compressed blocks, summed over the heads, each times how many of its
+    strides start in the selection block (equations 8 to 10).
     """
     column = tl.arange(0, DIM)
     for task in range(tl.program_id(0), tasks, tl.num_programs(0)):
@@ -66,11 +66,15 @@ def block_scores(
         row = within + tl.arange(0, QUERIES)
         local = first_query + row
         valid = (row < chunk) & (local < queries)
-        limit = visible_blocks(first_position + local, length, stride)
-        final = first_position + tl.minimum(first_query + within + QUERIES, queries) - 1
+        limit = visible_blocks(start_position + local, length, stride)
+        final = start_position + tl.minimum(first_query + within + QUERIES, queries) - 1
+        # Counted in strides: block i covers [i, i + covered), selection j what starts in it.
+        covered = tl.cdiv(length, stride)
+        opens = tl.cdiv(selection * block_size, stride)
+        closes = tl.cdiv((selection + 1) * block_size, stride)
         end = tl.minimum(visible_blocks(final, length, stride), blocks)
-        end = tl.minimum(end, (start + SELECTIONS) * (block_size // stride))
-        begin = tl.maximum(start * (block_size // stride) - length // stride + 1, 0)
+        end = tl.minimum(end, tl.cdiv((start + SELECTIONS) * block_size, stride))
+        begin = tl.maximum(tl.cdiv(start * block_size, stride) - covered + 1, 0)
         found = tl.zeros([QUERIES, SELECTIONS], tl.float32)
         for tile in range(begin, end, BLOCKS):
             block = tile + tl.arange(0, BLOCKS)
@@ -97,16 +101,12 @@ def block_scores(
                     other=0.0,
                 )
                 place = (batch * groups * share + head) * queries + local
-                logs = tl.load(logsum + place, mask=valid, other=0.0)
+                logs = tl.load(logsumexp + place, mask=valid, other=0.0)
                 scores = tl.dot(q, tl.trans(k), input_precision="ieee") * scale
                 total += tl.where(seen, tl.exp(scores - logs[:, None]), 0.0)
-            # In units of the stride: block i is [i, i + length), selection j is [j, j + 1) size.
-            left = tl.maximum(block[:, None], selection[None, :] * (block_size // stride))
-            right = tl.minimum(
-                block[:, None] + length // stride, (selection[None, :] + 1) * (block_size // stride)
-            )
-            overlap = tl.maximum(right - left, 0).to(tl.float32)
-            found = tl.dot(total, overlap, acc=found, input_precision="ieee")
+            right = tl.minimum(block[:, None] + covered, closes[None, :])
+            overlap = tl.maximum(right - tl.maximum(block[:, None], opens[None, :]), 0)
+            found = tl.dot(total, overlap.to(tl.float32), acc=found, input_precision="ieee")
         place = ((batch * groups + group) * chunk + row)[:, None] * selections + selection[None, :]
         tl.store(score + place, found, mask=valid[:, None] & (selection < selections)[None, :])
 
@@ -121,35 +121,67 @@ def best_blocks(
     first_query,
     chunk,
     selections,
-    first_position,
+    start_position,
     block_size,
     count,
-    initial,
-    local,
     SELECTIONS: tl.constexpr,
 ):
-    """A task is one query of one group: the ``count`` best of the blocks that it sees.
+    """A task is one query of one group: the ``count`` best of the blocks that it sees, ascending.
 
-    The ``initial`` first blocks and the ``local`` last ones come first; -1 where none is left. The
-    lower of two equal blocks comes first.
+    Its own block, the first one and the one before its own are better than all others; the earlier
+    of two equal blocks is better; -1 follows the last one.
     """
     selection = tl.arange(0, SELECTIONS)
     for task in range(tl.program_id(0), tasks, tl.num_programs(0)):
         query = first_query + task % chunk
         group = (task // chunk).to(tl.int64)
-        current = (first_position + query) // block_size
+        own = (start_position + query) // block_size
         row = (group * chunk + task % chunk) * selections
         rest = tl.load(score + row + selection, mask=selection < selections, other=0.0)
-        forced = (selection < initial) | (selection > current - local)
-        rest = tl.where(forced, float("inf"), rest)
-        available = (selection < selections) & (selection <= current) & (rest == rest)
-        rest = tl.where(available, rest, float("-inf"))
-        for place in range(0, count):
+        rest = tl.where(rest >= 0, rest, -1.0)  # a NaN is the least
+        rest = tl.where(selection + 1 == own, 1e9, rest)
+        rest = tl.where(selection == 0, 2e9, rest)
+        rest = tl.where(selection == own, 3e9, rest)
+        rest = tl.where((selection < selections) & (selection <= own), rest, -2.0)
+        for _ in range(0, count):
             best = tl.max(rest, 0)
             index = tl.min(tl.where(rest == best, selection, SELECTIONS), 0)
-            rest = tl.where(selection == index, float("-inf"), rest)
-            index = tl.where(best == float("-inf"), -1, index)
+            rest = tl.where((selection == index) & (best > -2.0), -3.0, rest)
+        for place in range(0, count):
+            index = tl.min(tl.where(rest == -3.0, selection, SELECTIONS), 0)
+            rest = tl.where(selection == index, -4.0, rest)
+            index = tl.where(index == SELECTIONS, -1, index)
             tl.store(blocks + (group * queries + query) * count + place, index)
+
+
+@triton.jit
+@no_type_check
+def distinct_blocks(
+    blocks,
+    out,
+    tasks,
+    rows,
+    count,
+    selections,
+    ROWS: tl.constexpr,
+    COUNT: tl.constexpr,
+):
+    """A task is a tile of the ``rows`` lists: -1 for what is no block or was listed before."""
+    slot = tl.arange(0, COUNT)
+    for task in range(tl.program_id(0), tasks, tl.num_programs(0)):
+        row = tl.cast(task, tl.int64) * ROWS + tl.arange(0, ROWS)
+        valid = row < rows
+        listed = tl.load(
+            blocks + row[:, None] * count + slot[None, :],
+            mask=valid[:, None] & (slot < count)[None, :],
+            other=-1,
+        )
+        for place in range(0, count):
+            block = tl.load(blocks + row * count + place, mask=valid, other=-1)
+            again = (listed == block[:, None]) & (slot < place)[None, :]
+            again = tl.max(again.to(tl.int32), 1) > 0
+            block = tl.where(again | (block < 0) | (block >= selections), -1, block)
+            tl.store(out + row * count + place, block, mask=valid)
 
 
 @triton.jit
@@ -160,7 +192,7 @@ def selected_attention(
     value,
     blocks,
     out,
-    logsum,
+    logsumexp,
     scale,
     tasks,
     groups,
@@ -243,7 +275,7 @@ def selected_attention(
             mean.to(out.dtype.element_ty),
             mask=(member < share)[:, None] & (wide < width)[None, :],
         )
-        tl.store(logsum + row, logs, mask=member < share)
+        tl.store(logsumexp + row, logs, mask=member < share)
 
 
 @triton.jit
@@ -254,7 +286,7 @@ def selected_attention_dquery(
     value,
     blocks,
     out,
-    logsum,
+    logsumexp,
     dout,
     dquery,
     delta,
@@ -309,7 +341,7 @@ def selected_attention_dquery(
         do = tl.load(dout + place, mask=broad, other=0.0)
         mean = tl.load(out + place, mask=broad, other=0.0)
         product = tl.sum(do.to(tl.float32) * mean.to(tl.float32), 1)
-        logs = tl.load(logsum + row, mask=member < share, other=0.0)
+        logs = tl.load(logsumexp + row, mask=member < share, other=0.0)
         slope = tl.zeros([HEADS, DIM], tl.float32)
         chosen = blocks + ((batch * groups + group) * queries + local) * count
         for step in range(0, count * parts):
@@ -362,7 +394,7 @@ def selected_attention_chunk(
     query,
     key,
     value,
-    logsum,
+    logsumexp,
     dout,
     delta,
     order,
@@ -458,7 +490,7 @@ def selected_attention_chunk(
                 mask=(member < share)[:, None] & (wide < width)[None, :],
                 other=0.0,
             )
-            logs = tl.load(logsum + row, mask=member < share, other=0.0)
+            logs = tl.load(logsumexp + row, mask=member < share, other=0.0)
             product = tl.load(delta + row, mask=member < share, other=0.0)
             scores = tl.dot(q, tl.trans(k), input_precision="ieee") * scale
             seen = (member < share)[:, None] & (inside & (token <= position))[None, :]

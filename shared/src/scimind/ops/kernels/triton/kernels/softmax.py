@@ -33,5 +33,5 @@ def finish(largest, total, out):
     """
     unseen = total == 0.0
     whole = tl.where(unseen, 1.0, total)
-    logsum = tl.where(unseen, float("-inf"), largest + tl.log(whole))
-    return out / whole[:, None], logsum
+    logsumexp = tl.where(unseen, float("-inf"), largest + tl.log(whole))
+    return out / whole[:, None], logsumexp
