@@ -35,6 +35,8 @@ TOLERANCE = {"float32": 2e-5, "bfloat16": 2e-2, "float16": 4e-3}
 # not done by tensor cores; pipelining them spills registers.
 OPTIONS = {
     "block_scores": (8, 2),
+    "compressed_attention_dkey": (8, 2),
+    "compressed_attention_dquery": (8, 2),
     "latent_attention": (8, 2),
     "paged_attention": (4, 3),
     "selected_attention": (4, 3),
@@ -173,6 +175,35 @@ def attend(query, key, value, seen, scale):
     return probability @ value, logsumexp, probability
 
 
+def slopes(query, key, value, dout, seen, scale):
+    """Reference of heads that share a key: result, log-sum-exp and the three gradients."""
+    out, logsumexp, p = attend(query, key, value, seen, scale)
+    along = dout @ value.transpose(-1, -2)
+    dscores = p * (along - (dout * out).sum(-1, keepdim=True)) * scale
+    return (
+        out,
+        logsumexp,
+        dscores @ key,
+        (dscores.transpose(-1, -2) @ query).sum(1, keepdim=True),
+        (p.transpose(-1, -2) @ dout).sum(1, keepdim=True),
+    )
+
+
+def backward(composition, tensors):
+    """Calls that compute the gradients of a composition by PyTorch's autograd."""
+    state: list[Any] = []
+
+    def run():
+        if not state:
+            leaves = [x.detach().requires_grad_() for x in tensors]
+            out = composition(*leaves)
+            state.append((out, leaves, torch.randn_like(out)))
+        out, leaves, dout = state[0]
+        return torch.autograd.grad(out, leaves, dout, retain_graph=True)
+
+    return run
+
+
 def paged(data: Data, dtype: str, batch: int, tokens: int, slots: int) -> Case:
     heads, groups, dim = 32, 8, 128
     blocks = tokens // slots
@@ -291,16 +322,17 @@ def coarse(data: Data, dtype: str, tokens: int, dim: int = 128, width: int = 128
     sizes = sparse_sizes(tokens, dim, width)
     checked = tokens <= 8192
 
+    def of_group(group, kind):
+        heads = slice(group * SHARE, (group + 1) * SHARE)
+        return (
+            query[:, heads].to(kind),
+            key[:, group : group + 1].to(kind),
+            value[:, group : group + 1].to(kind),
+        )
+
     def by_group(kind):
         for group in range(GROUPS):
-            heads = slice(group * SHARE, (group + 1) * SHARE)
-            yield attend(
-                query[:, heads].to(kind),
-                key[:, group : group + 1].to(kind),
-                value[:, group : group + 1].to(kind),
-                seen,
-                scale,
-            )
+            yield attend(*of_group(group, kind), seen, scale)
 
     def exact():
         parts = [(out, logsumexp) for out, logsumexp, _ in by_group(torch.float64)]
@@ -319,7 +351,34 @@ def coarse(data: Data, dtype: str, tokens: int, dim: int = 128, width: int = 128
         exact if checked else None,
         {"sdpa with mask": sdpa},
     )
-    logsumexp = kernels.compressed_attention(query, key, value, LENGTH, STRIDE)[1]
+    out, logsumexp = kernels.compressed_attention(query, key, value, LENGTH, STRIDE)
+    dout = data.normal(1, GROUPS * SHARE, tokens, width)
+
+    def exact_slopes():
+        parts = []
+        for group in range(GROUPS):
+            q, k, v = of_group(group, torch.float64)
+            do = dout[:, group * SHARE : (group + 1) * SHARE].double()
+            parts.append(slopes(q, k, v, do, seen, scale)[2:])
+        return tuple(torch.cat(part, 1) for part in zip(*parts, strict=True))
+
+    yield Case(
+        "compressed_attention_grad",
+        dtype,
+        sizes,
+        lambda: kernels.compressed_attention_grad(
+            query, key, value, out, logsumexp, dout, LENGTH, STRIDE
+        ),
+        exact_slopes if checked else None,
+        {
+            "sdpa with mask": backward(
+                lambda q, k, v: functional.scaled_dot_product_attention(
+                    q, expanded(k, SHARE), expanded(v, SHARE), attn_mask=seen
+                ),
+                (query, key, value),
+            )
+        },
+    )
     selections = -(-tokens // BLOCK)
     first = torch.arange(selections, device=data.device) * (BLOCK // STRIDE)
     block = torch.arange(blocks, device=data.device)[:, None]
@@ -337,7 +396,8 @@ def coarse(data: Data, dtype: str, tokens: int, dim: int = 128, width: int = 128
     def chosen(score):
         score = score.masked_fill(forced, float("inf")).masked_fill(index > current, float("-inf"))
         best, place = score.topk(min(COUNT, selections), -1)
-        return torch.where(best == float("-inf"), -1, place).int()
+        place = torch.where(best == float("-inf"), selections, place).sort(-1)[0]
+        return torch.where(place == selections, -1, place).int()
 
     yield Case(
         "block_scores",
@@ -398,18 +458,7 @@ def fine(data: Data, dtype: str, tokens: int, dim: int = 128, width: int = 128) 
             heads = slice(group * SHARE, (group + 1) * SHARE)
             q, do = query[:, heads].double(), dout[:, heads].double()
             k, v = key[:, group : group + 1].double(), value[:, group : group + 1].double()
-            out, logsumexp, p = attend(q, k, v, seen, scale)
-            dscores = p * (do @ v.transpose(-1, -2) - (do * out).sum(-1, keepdim=True)) * scale
-            parts.append(
-                (
-                    out,
-                    logsumexp,
-                    dscores @ k,
-                    (dscores.transpose(-1, -2) @ q).sum(1, keepdim=True),
-                    (p.transpose(-1, -2) @ do).sum(1, keepdim=True),
-                )
-            )
-            del p, dscores
+            parts.append(slopes(q, k, v, do, seen, scale))
         return tuple(torch.cat(part, 1) for part in zip(*parts, strict=True))
 
     kept: list[Any] = []
@@ -445,18 +494,6 @@ def fine(data: Data, dtype: str, tokens: int, dim: int = 128, width: int = 128) 
     if checked:
         compositions = {"gather + sdpa": gathered, **compositions}
 
-    def backward(composition):
-        leaves = [x.detach().requires_grad_() for x in (query, key, value)]
-        state: list[Any] = []
-
-        def run():
-            if not state:
-                out = composition(*leaves)
-                state.append((out, torch.randn_like(out)))
-            return torch.autograd.grad(state[0][0], leaves, state[0][1], retain_graph=True)
-
-        return run
-
     yield Case(
         "selected_attention",
         dtype,
@@ -477,7 +514,10 @@ def fine(data: Data, dtype: str, tokens: int, dim: int = 128, width: int = 128) 
             query, key, value, blocks, out, logsumexp, dout, BLOCK
         ),
         (lambda: exact()[2:]) if checked else None,
-        {name: backward(composition) for name, composition in compositions.items()},
+        {
+            name: backward(composition, (query, key, value))
+            for name, composition in compositions.items()
+        },
     )
 
 
@@ -614,6 +654,7 @@ def environment(device: str) -> dict[str, Any]:
 
 
 def main() -> int:
+    global GROUPS, SHARE
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--seconds", type=float, default=225.0, help="no new case after this")
@@ -622,6 +663,8 @@ def main() -> int:
     options = parser.parse_args()
     if options.device == "cuda" and not torch.cuda.is_available():
         parser.error("no CUDA device; --device cpu --small needs TRITON_INTERPRET=1")
+    if options.small:
+        GROUPS, SHARE = 2, 2
     torch.backends.cuda.matmul.allow_tf32 = False
     started = time.perf_counter()
     report: dict[str, Any] = {"environment": environment(options.device), "rows": []}

@@ -42,21 +42,27 @@ def build(shape: serve.Shape, weights: dict, threads: int):
                 [Parameter(Tensor(zeros), f"{name}.{part}", requires_grad=False) for part in "kv"]
             )
 
+        def apart(self, x):
+            batch, length, dim = x.shape
+            if decoding:  # one token: the axes that would be exchanged are of size 1
+                return x.reshape((batch, shape.heads, 1, dim // shape.heads))
+            heads = x.reshape((batch, length, shape.heads, dim // shape.heads))
+            return heads.transpose((0, 2, 1, 3))
+
         def construct(self, x, update, start):
             normal, x = self.norm1.add(update, x)
             batch, length, dim = x.shape
-            heads = (batch, length, shape.heads, dim // shape.heads)
             q, k, v = ms_ops.split(self.qkv(normal), dim, axis=-1)
-            q = q.reshape(heads).transpose((0, 2, 1, 3))
-            k = k.reshape(heads).transpose((0, 2, 1, 3))
-            v = v.reshape(heads).transpose((0, 2, 1, 3))
+            q, k, v = self.apart(q), self.apart(k), self.apart(v)
             q = ms_ops.depend(q, ops.cache_update(self.cache[0], k, start))
             q = ms_ops.depend(q, ops.cache_update(self.cache[1], v, start))
             if decoding:
                 mixed = ops.decode_attention(q, self.cache[0], self.cache[1], start + length)
             else:
                 mixed = ops.attention(q, k, v, causal=True)
-            mixed = mixed.transpose((0, 2, 1, 3)).reshape((batch, length, dim))
+            if not decoding:
+                mixed = mixed.transpose((0, 2, 1, 3))
+            mixed = mixed.reshape((batch, length, dim))
             normal, x = self.norm2.add(self.output(mixed), x)
             return x, self.contract(self.expand(normal))
 
@@ -75,7 +81,7 @@ def build(shape: serve.Shape, weights: dict, threads: int):
             for block in self.blocks:
                 x, update = block(x, update, start)
             normal, _ = self.norm.add(update, x)
-            return self.head(normal[:, -1:])
+            return self.head(normal if decoding else normal[:, -1:])
 
     network = Network()
     names = {parameter.name: parameter for parameter in network.trainable_params()}

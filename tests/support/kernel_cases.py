@@ -26,7 +26,7 @@ ODD_SCALARS: dict[str, tuple[Scalar, ...]] = {
 
 def cases_of(entry: Operator, scale: int) -> list[Case]:
     """``scale`` times 20 cases: with axes of size 0, with small ones, and with larger ones."""
-    kinds = [(calls(entry, 0, 5), 6 * scale), (calls(entry, 1, 9), 10 * scale)]
+    kinds = [(calls(entry, 0, 2), 8 * scale), (calls(entry, 1, 9), 8 * scale)]
     if entry.sizes:
         kinds.append((measured(entry), 4 * scale))
     found: list[Case] = []
@@ -56,7 +56,9 @@ def measured(draw: st.DrawFn, entry: Operator) -> Call:
     def below(top: int) -> int:
         return draw(st.integers(max(1, top // 2), top) | st.integers(1, top))
 
-    options = tuple(sizes.pop(o.name, None) or draw(_option(o)) for o in rule.options)
+    options = tuple(
+        below(sizes.pop(o.name)) if o.name in sizes else draw(_option(o)) for o in rule.options
+    )
     for name, top in sizes.items():
         sizes[name] = tuple(map(below, top)) if isinstance(top, tuple) else below(top)
     for whole, part in rule.multiples:

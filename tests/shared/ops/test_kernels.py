@@ -159,6 +159,23 @@ def test_a_second_derivative_of_a_kernel_is_an_error_and_of_plain_a_number():
             slope(ops.silu)(x).asnumpy()
 
 
+def test_grouped_attention_has_a_second_derivative_in_its_plain_formulation():
+    q, k = tensor(1, 4, 3, 2), tensor(1, 2, 3, 2, seed=1)
+    step = 1e-2
+
+    def total(q, k):
+        return (ops.attention(q, k, k, causal=True) ** 2).sum()
+
+    with ops.plain_formulations():
+        slope = ms.grad(total, 1)
+        got = ms.grad(lambda q, k: ms.grad(total, 1)(q, k).sum(), 1)(q, k).asnumpy()
+        direction = np.ones(k.shape, np.float32)
+        ahead, behind = (
+            slope(q, Tensor(k.asnumpy() + s * direction)).asnumpy() for s in (step, -step)
+        )
+    np.testing.assert_allclose(got, (ahead - behind) / (2 * step), atol=2e-3)
+
+
 def run(code, **env):
     return subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, **env}

@@ -18,6 +18,9 @@ import pytest
 from scimind.ops.kernels import triton as kernels
 from scimind.ops.kernels.triton import arrays, interpreter
 
+# The interpreter makes Python integers of arrays of one element.
+pytestmark = pytest.mark.filterwarnings("ignore:Conversion of an array:DeprecationWarning")
+
 DTYPES = ("float32", "float16", "bfloat16")
 # Relative to the largest entry: rounding of float32 sums; for the others that of the
 # probabilities, of the result, and in gradients of their products.
@@ -61,7 +64,7 @@ def dtype_of(seed):
 def close(got, expected, dtype, tolerance=None):
     got = exact(got)
     assert got.shape == expected.shape
-    size = np.abs(expected).max(initial=0.0) + 0.1  # some are sums that cancel to 0
+    size = np.abs(expected).max(initial=0.0) + 0.5  # some are sums that cancel to 0
     atol = (tolerance or TOLERANCE[dtype]) * size
     np.testing.assert_allclose(got, expected, rtol=0, atol=atol)
 
@@ -592,15 +595,11 @@ def test_lowered_for_ascend(lowered, kernel, dtype):
     # Every access moves a tile; the loops over single rows or elements bear these marks.
     assert "DiscreteMemAccess" not in text
     assert "ExtractedLoadOrStore" not in text
-    if kernel != "selection.best_blocks":
+    if name not in ("best_blocks", "distinct_blocks"):
         element = {"float32": "f32", "float16": "f16", "bfloat16": "bf16"}[dtype]
         assert f"memref<?x{element}>" in text
-    matrices = kernel.split(".")[1] not in (
-        "compress_blocks",
-        "best_blocks",
-        "combine",
-        "sum_chunks",
-    )
+    vectors = "compress_blocks", "best_blocks", "distinct_blocks", "sum_chunks", "combine"
+    matrices = name not in vectors
     assert ("linalg.matmul" in text) == matrices
     assert f'mix_mode = "{"mix" if matrices else "aiv"}"' in text
 

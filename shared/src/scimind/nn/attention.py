@@ -80,11 +80,10 @@ class Attention(nn.Cell):
         """Queries (batch, head, query, head_dim), keys and values (batch, group, key, head_dim)."""
         batch, length, _ = x.shape
         keys = context.shape[1]
-        query = self.query(x).reshape((batch, length, self.heads, self.head_dim))
-        both = self.key_value(context).reshape((batch, keys, 2 * self.groups, self.head_dim))
-        query = query.transpose((0, 2, 1, 3))
+        query = self.apart(self.query(x), self.heads)
+        both = self.apart(self.key_value(context), 2 * self.groups)
         # Taking parts by index costs MindSpore twenty times as much on the CPU.
-        key, value = ms_ops.split(both.transpose((0, 2, 1, 3)), self.groups, axis=1)
+        key, value = ms_ops.split(both, self.groups, axis=1)
         if self.normalise_queries:
             query, key = self.query_norm(query), self.key_norm(key)
         if self.rope_base is not None:
@@ -115,10 +114,19 @@ class Attention(nn.Cell):
         mixed = ops.attention(query, key, value, mask, bias, self.causal, self.window)
         return self.output(self.merge(mixed))
 
+    def apart(self, x: Tensor, heads: int) -> Tensor:
+        """(batch, token, heads * head_dim) to (batch, head, token, head_dim)."""
+        batch, length, _ = x.shape
+        if length == 1:  # nothing to move
+            return x.reshape((batch, heads, 1, self.head_dim))
+        return x.reshape((batch, length, heads, self.head_dim)).transpose((0, 2, 1, 3))
+
     def merge(self, mixed: Tensor) -> Tensor:
         """(batch, head, query, head_dim) to (batch, query, heads * head_dim)."""
         batch, _, length, _ = mixed.shape
-        return mixed.transpose((0, 2, 1, 3)).reshape((batch, length, self.heads * self.head_dim))
+        if length > 1:
+            mixed = mixed.transpose((0, 2, 1, 3))
+        return mixed.reshape((batch, length, self.heads * self.head_dim))
 
     def empty_cache(self, batch: int, capacity: int, name: str = "cache") -> KVCache:
         """A cache for ``capacity`` positions.

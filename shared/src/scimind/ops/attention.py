@@ -166,6 +166,5 @@ def _repeat_heads(
     x: Float[Tensor, "batch group length dim"], count: int
 ) -> Float[Tensor, "batch head length dim"]:
     batch, groups, length, dim = x.shape
-    return ops.tile(x.expand_dims(2), (1, 1, count, 1, 1)).reshape(
-        (batch, groups * count, length, dim)
-    )
+    # The gradient of ``tile`` has no gradient on the CPU.
+    return ops.stack((x,) * count, 2).reshape((batch, groups * count, length, dim))

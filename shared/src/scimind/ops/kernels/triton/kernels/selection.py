@@ -146,7 +146,8 @@ def best_blocks(
         for _ in range(0, count):
             best = tl.max(rest, 0)
             index = tl.min(tl.where(rest == best, selection, SELECTIONS), 0)
-            rest = tl.where((selection == index) & (best > -2.0), -3.0, rest)
+            index = tl.where(best > -2.0, index, SELECTIONS)
+            rest = tl.where(selection == index, -3.0, rest)
         for place in range(0, count):
             index = tl.min(tl.where(rest == -3.0, selection, SELECTIONS), 0)
             rest = tl.where(selection == index, -4.0, rest)
