@@ -21,9 +21,9 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+
 from operator_workers import cases
 from operator_workers.cases import Case, Tensor, Variant
-
 from report import report
 from scimind.ops import OPERATORS, Operator
 from scimind.ops.rule import evaluate, shape_of
@@ -61,7 +61,7 @@ class Worker:
             stdout=subprocess.PIPE,
             text=True,
             env=self.environment,
-            preexec_fn=lambda: os.sched_setaffinity(0, self.cores),  # noqa: PLW1509
+            preexec_fn=lambda: os.sched_setaffinity(0, self.cores),
         )
         self.memory = 0.0
         self.versions = self.answer()
@@ -240,7 +240,7 @@ class Pair:
             for name in ["kernel forward", "kernel forward_backward", *ours["digests"]]
             if name in ours["digests"] and name not in failed
         }
-        columns |= {name: case.calls for name in theirs["digests"]}
+        columns |= dict.fromkeys(theirs["digests"], case.calls)
         if "single forward" in columns:
             columns["eager forward"] = 1
         times = self.measure(case, _in_turn(columns), rounds)
@@ -334,9 +334,10 @@ def line(row: dict[str, Any]) -> str:
     for mode in MODES:
         if mode in row:
             found = row[mode]
+            kernel, torch = found["kernel"]["wall_us_min"], found["torch"]["wall_us_min"]
             text += (
-                f" | {mode} {found['kernel']['wall_us_min']:.0f}/{found['torch']['wall_us_min']:.0f}"
-                f" us, wall {found['wall_ratio']:.2f}, CPU {found['cpu_ratio']:.2f},"
+                f" | {mode} {kernel:.0f}/{torch:.0f} us, wall {found['wall_ratio']:.2f},"
+                f" CPU {found['cpu_ratio']:.2f},"
                 f" {found['share_of_ceiling']:.0%} of {found['bound']}"
             )
     return text

@@ -33,16 +33,86 @@ def steps(report: dict) -> list[str]:
 
 
 def operators(report: dict) -> list[str]:
+    """Ratios are of CPU time with one thread, which other load moves least, else of wall time."""
+    cases: dict[tuple[str, str, str], dict[int, dict]] = {}
+    for row in report["results"]:
+        key = row["operator"], row["variant"], row["sizes"]
+        cases.setdefault(key, {})[row["threads"]] = row
+    threads = sorted({row["threads"] for row in report["results"]})
+    ceilings = "; ".join(
+        f"{count} thread{'s' * (count > 1)}: {max(found['gflops'].values()):.0f} GFLOP/s, "
+        + ", ".join(
+            f"{bandwidth:.0f} GB/s of {int(size) / 2**20:g} MiB"
+            for size, bandwidth in found["copy_gb_s"].items()
+        )
+        for count, found in ((count, report["ceilings"][str(count)]) for count in threads)
+    )
     lines = [
-        f"`{report['command']}`, {report['unit']}, commit {report['commit']}.",
+        f"`{report['command']}`, commit {report['commit'][:7]}, {report['rounds']} rounds, load "
+        f"average {report['load_average']:.1f}: time of our kernel in a graph by that of PyTorch, "
+        f"median [95 %], with {' / '.join(map(str, threads))} threads (CPU time with one, else "
+        "wall time; above 1.1 in bold), by that of MindSpore's own operator, and the share of the "
+        "ceiling: the least time for the operations or for the bytes (M), at the rates of the "
+        f"fastest product and of copies. {ceilings}.",
         "",
-        "| operator | PyTorch | plain | kernel |",
-        "| --- | --- | --- | --- |",
+        "| operator | sizes | forward | forward and backward | by MindSpore's own | of ceiling |",
+        "| --- | --- | --- | --- | --- | --- |",
     ]
-    for name, row in report["results"].items():
-        cells = [f"{a:.1f} / {b:.1f}" for a, b in (row[c] for c in ("torch", "plain", "kernel"))]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return [*lines, ""]
+    for (name, variant, sizes), rows in cases.items():
+        found = [rows[count] for count in threads if count in rows]
+        cells = [
+            " / ".join(_ratio(row, mode) for row in found)
+            for mode in ("forward", "forward_backward")
+        ]
+        own = ", ".join(filter(None, (_own(found[0], m) for m in ("forward", "forward_backward"))))
+        share = " / ".join(_share(row) for row in found)
+        call = f"{name} {variant}".strip()
+        lines.append(f"| {call} | {sizes} | {' | '.join(cells)} | {own or '–'} | {share} |")
+    return [*lines, "", *_dispatch(report), ""]
+
+
+def _ratio(row: dict, mode: str) -> str:
+    if "refused" in row:
+        return "refused"
+    if mode not in row:
+        return "–"
+    unit = "cpu" if row["threads"] == 1 else "wall"
+    ratio, (low, high) = row[mode][f"{unit}_ratio"], row[mode][f"{unit}_ratio_95"]
+    text = f"{ratio:.2f}" if low is None else f"{ratio:.2f} [{low:.2f}, {high:.2f}]"
+    return f"**{text}**" if ratio > 1.1 else text
+
+
+def _own(row: dict, mode: str) -> str:
+    if mode not in row or "mindspore" not in row[mode]:
+        return ""
+    kernel, own = (row[mode][column]["cpu_us_min"] for column in ("kernel", "mindspore"))
+    return f"{kernel / own:.2f}"
+
+
+def _share(row: dict) -> str:
+    if "refused" in row:
+        return "refused"
+    found = row["forward"]
+    return f"{100 * found['share_of_ceiling']:.0f} %{' M' * (found['bound'] == 'memory')}"
+
+
+def _dispatch(report: dict) -> list[str]:
+    """What a call costs outside a graph, and alone in one."""
+    lines = [
+        "The graphs above make several calls, as a network does. At the smallest sizes, one "
+        "thread, smallest wall time in microseconds of a call:",
+        "",
+        "| operator | PyTorch | in a graph (calls) | plain in a graph | alone in a graph | eager |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in report["results"]:
+        found = row.get("forward", {})
+        if row["threads"] == 1 and "eager" in found and not row["variant"]:
+            columns = ("torch", "kernel", "plain", "single", "eager")
+            cells = [f"{found[c]['wall_us_min']:.0f}" if c in found else "–" for c in columns]
+            cells[1] += f" ({row['calls']})"
+            lines.append(f"| {row['operator']} | {' | '.join(cells)} |")
+    return lines
 
 
 def parts(report: dict) -> list[str]:
@@ -82,7 +152,7 @@ SECTIONS = {
     "train_step.json": steps,
     "train_step_one_thread.json": steps,
     "step_parts.json": parts,
-    "ops.json": operators,
+    "operators.json": operators,
     "first_step.json": first_step,
 }
 

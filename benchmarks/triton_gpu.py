@@ -18,6 +18,7 @@ import statistics
 import sys
 import time
 import traceback
+import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,18 +48,23 @@ FLOAT32 = (8, 1)
 
 
 def load() -> Any:
-    """The package by its path: ``scimind`` itself needs MindSpore."""
+    """The package by its path, in place of ``scimind`` itself, which needs MindSpore."""
+    name = "scimind.ops.kernels.triton"
+    for index in range(1, name.count(".") + 1):
+        parent = types.ModuleType(".".join(name.split(".")[:index]))
+        parent.__path__ = []
+        sys.modules[parent.__name__] = parent
     spec = importlib.util.spec_from_file_location(
-        "scimind_triton", FOLDER / "__init__.py", submodule_search_locations=[str(FOLDER)]
+        name, FOLDER / "__init__.py", submodule_search_locations=[str(FOLDER)]
     )
     module = importlib.util.module_from_spec(spec)
-    sys.modules["scimind_triton"] = module
+    sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
 
 
 kernels = load()
-arrays = importlib.import_module("scimind_triton.arrays")
+arrays = importlib.import_module("scimind.ops.kernels.triton.arrays")
 
 
 class Torch:

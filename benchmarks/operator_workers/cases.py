@@ -377,6 +377,12 @@ def _product(forward: float = 0.0, backward: float = 0.0) -> Callable[[Case], tu
     return count
 
 
+def _matrices(case: Case) -> tuple[float, float]:
+    s = case.sizes
+    product = 2.0 * math.prod(s["batch"]) * s["row"] * s["inner"] * s["column"]
+    return product, 2 * product
+
+
 def _triangle(case: Case) -> tuple[float, float]:
     s = case.sizes
     product = 2.0 * s["batch"] * s["row"] * s["column"] * s["inner"] * s["channel"]
@@ -405,6 +411,7 @@ FLOPS: dict[str, Callable[[Case], tuple[float, float]]] = {
     "layer_norm": _each(8, 12),
     "linear": _product(),
     "linear_activation": _product(EXPONENTIAL + 7, EXPONENTIAL + 15),
+    "matmul": _matrices,
     "paged_attention": _decode,
     "random_bits": lambda case: (58.0 * case.sizes["count"], 0.0),  # on integers, 115 for a pair
     "rms_norm": _each(4, 8),

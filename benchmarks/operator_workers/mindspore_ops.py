@@ -79,6 +79,10 @@ def linear_activation(x, weight, bias, activation):
     return ms_ops.gelu(linear(x, weight, bias), approximate="tanh")
 
 
+def matmul(left, right):
+    return ms_ops.BatchMatMul()(left, right)
+
+
 def embedding(indices, table):
     return ms_ops.gather(table, indices, 0)
 
@@ -109,7 +113,9 @@ def cache_update(cache, new, start):
 
 def paged_attention(query, key_cache, value_cache, block_table, length, scale):
     paged = ms_ops.auto_generate.PagedAttention(query.shape[1], 0.1, key_cache.shape[2])
-    return paged(query.reshape((query.shape[0], 1, -1)), key_cache, value_cache, block_table, length)
+    return paged(
+        query.reshape((query.shape[0], 1, -1)), key_cache, value_cache, block_table, length
+    )
 
 
 def compressed_attention(query, key, value, length, stride, scale, start):
@@ -164,6 +170,7 @@ OWN: dict[str, tuple[str, Callable[..., Any]]] = {
     "layer_norm": ("ops.LayerNorm", layer_norm),
     "linear": ("MatMul and BiasAdd", linear),
     "linear_activation": ("MatMul, BiasAdd and ops.gelu", linear_activation),
+    "matmul": ("BatchMatMul", matmul),
     "paged_attention": ("PagedAttention", paged_attention),
     "random_bits": ("UniformInt", random_bits),
     "rms_norm": ("ops.rms_norm", rms_norm),
@@ -346,6 +353,10 @@ class Preparation:
         self.prepared.runs["eager forward"] = run
 
 
+def _chosen(operator: str) -> list[str]:
+    return [name for call, name in ops.chosen().items() if call.split()[0] == operator]
+
+
 def prepare(case: Case, more: list[str]) -> Prepared:
     """The kernel, and ``more`` of plain, mindspore, and single (one call, in a graph and not)."""
     function = getattr(ops, case.operator) if case.joined else OPERATORS[case.operator].call
@@ -353,6 +364,8 @@ def prepare(case: Case, more: list[str]) -> Prepared:
     few = few_calls(case)
     for mode in ("forward", "forward_backward") if case.gradient else ("forward",):
         preparation.add("kernel", mode, function, case.calls, False)
+        if "cpu/kernel" not in _chosen(case.operator):
+            preparation.prepared.failed[f"kernel {mode}"] = "the kernel was not chosen"
         if "plain" in more:
             with ops.plain_formulations():
                 preparation.add("plain", mode, function, few, True)

@@ -60,20 +60,22 @@ def attention(
     if causal or window is not None:
         near = position_mask(query.shape[2], key.shape[2], causal, window)
         mask = near if mask is None else ops.logical_and(mask, near)
-    heads, groups = query.shape[1], key.shape[1]
-    if heads != groups:
-        key = _repeat_heads(key, heads // groups)
-        value = _repeat_heads(value, heads // groups)
+    batch, heads, queries, dim = query.shape
+    groups, keys = key.shape[1], key.shape[2]
     if scale is None:
-        scale = max(float(query.shape[-1]), 1.0) ** -0.5
-    logits = ops.BatchMatMul(transpose_b=True)(query * scale, key)
+        scale = max(float(dim), 1.0) ** -0.5
+    # The heads of a group are further rows of one product with its keys.
+    shared = (batch, groups, heads // max(groups, 1) * queries)
+    rows = (query * scale).reshape((*shared, dim))
+    logits = ops.BatchMatMul(transpose_b=True)(rows, key).reshape((batch, heads, queries, keys))
     if query.dtype == mstype.float16 or query.dtype == mstype.bfloat16:
         logits = logits.astype(mstype.float32)
     if bias is not None:
         logits = logits + bias
     if mask is not None:
         logits = ops.select(mask, logits, ops.full_like(logits, _MASKED))
-    out = ops.BatchMatMul()(_softmax(logits).astype(value.dtype), value)
+    weights = _softmax(logits).astype(value.dtype).reshape((*shared, keys))
+    out = ops.BatchMatMul()(weights, value).reshape((batch, heads, queries, value.shape[3]))
     if mask is not None:
         out = out * mask.astype(out.dtype).max(axis=-1, keepdims=True)
     return out
@@ -160,11 +162,3 @@ def cache_update(
     index = ops.broadcast_to(ops.clamp(row, 0, count - 1), (batch, groups, capacity, dim))
     updated = ops.select(written, ops.gather_elements(new, 2, index), cache)
     return ops.depend(ops.zeros(1, cache.dtype), ops.assign(cache, updated))
-
-
-def _repeat_heads(
-    x: Float[Tensor, "batch group length dim"], count: int
-) -> Float[Tensor, "batch head length dim"]:
-    batch, groups, length, dim = x.shape
-    # The gradient of ``tile`` has no gradient on the CPU.
-    return ops.stack((x,) * count, 2).reshape((batch, groups * count, length, dim))

@@ -6,13 +6,22 @@ references in Triton's interpreter, and triton-ascend lowers them to its Linalg 
 device (`lowering`). **None was run on Ascend**: memory limits, speed, and everything after that
 dialect are unverified there, see `driver`.
 
-The modules import one another by relative names, so that the folder also works alone, as
-``benchmarks/triton_gpu.py`` uses it on machines without MindSpore.
+Nothing here needs the rest of scimind, so that ``benchmarks/triton_gpu.py`` can use the folder on
+machines without MindSpore.
 """
 
-from .compression import compress_blocks, compressed_attention, compressed_attention_grad
-from .decoding import latent_attention, paged_attention
-from .selection import block_scores, select_blocks, selected_attention, selected_attention_grad
+from scimind.ops.kernels.triton.compression import (
+    compress_blocks,
+    compressed_attention,
+    compressed_attention_grad,
+)
+from scimind.ops.kernels.triton.decoding import latent_attention, paged_attention
+from scimind.ops.kernels.triton.selection import (
+    block_scores,
+    select_blocks,
+    selected_attention,
+    selected_attention_grad,
+)
 
 __all__ = [
     "block_scores",

@@ -114,7 +114,7 @@ class NumPy:
 
     def start(self, kernel: Any, tasks: int, arguments: Sequence[Any], constants: Any) -> None:
         """Interpret the kernel on fewer programs than tasks, so that the loop over them runs."""
-        from .interpreter import interpret, pointer
+        from scimind.ops.kernels.triton.interpreter import interpret, pointer
 
         given = [
             pointer(value, value.ctypes.data, self.dtype(value)) if self.owns(value) else value
@@ -184,7 +184,7 @@ class MindSpore:
         """Cores of the device."""
         if not _on_ascend():
             return NumPy().processors()
-        from .driver import MindSporeDriver
+        from scimind.ops.kernels.triton.driver import MindSporeDriver
 
         return MindSporeDriver.active().processors()
 
@@ -194,8 +194,8 @@ class MindSpore:
             views = [value.asnumpy() if self.owns(value) else value for value in arguments]
             NumPy().start(kernel, tasks, views, constants)
             return
-        from .driver import MindSporeDriver
-        from .interpreter import pointer
+        from scimind.ops.kernels.triton.driver import MindSporeDriver
+        from scimind.ops.kernels.triton.interpreter import pointer
 
         given = [
             pointer(value, value.data_ptr(), self.dtype(value)) if self.owns(value) else value

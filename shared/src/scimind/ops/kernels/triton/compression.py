@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .arrays import Arrays, arrays_of, launch, tile, tokens
-from .rules import positive, require, share, sizes_of
+from scimind.ops.kernels.triton.arrays import Arrays, arrays_of, launch, tile, tokens
+from scimind.ops.kernels.triton.rules import positive, require, share, sizes_of
 
 
 def compress_blocks(x: Any, weight: Any, length: int, stride: int) -> Any:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from .arrays import SIZE, Arrays, arrays_of, launch, tile, tokens
-from .rules import positive, require, share, sizes_of
+from scimind.ops.kernels.triton.arrays import SIZE, Arrays, arrays_of, launch, tile, tokens
+from scimind.ops.kernels.triton.rules import positive, require, share, sizes_of
 
 MOST_SPLITS = 128
 

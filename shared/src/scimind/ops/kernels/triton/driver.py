@@ -43,7 +43,7 @@ from typing import Any
 from triton.backends.compiler import GPUTarget
 from triton.backends.driver import DriverBase
 
-from .interpreter import Pointer
+from scimind.ops.kernels.triton.interpreter import Pointer
 
 VERIFIED = False
 """For `scimind.ops.registry.register`: nobody has run this on the device that it is for."""

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from . import (
+from scimind.ops.kernels.triton import (
     block_scores,
     compress_blocks,
     compressed_attention,
@@ -30,7 +30,7 @@ from . import (
     selected_attention,
     selected_attention_grad,
 )
-from .arrays import BFLOAT16, Launch, function, recorded
+from scimind.ops.kernels.triton.arrays import BFLOAT16, Launch, function, recorded
 
 TARGET = "Ascend910B3"
 DTYPES: dict[str, Any] = {

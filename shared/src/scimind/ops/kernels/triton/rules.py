@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .arrays import Arrays
+from scimind.ops.kernels.triton.arrays import Arrays
 
 FLOATS = ("float32", "float16", "bfloat16")
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from .arrays import Arrays, arrays_of, launch, tile, tokens
-from .compression import compressed_attention, results, rows
-from .rules import positive, share, sizes_of
+from scimind.ops.kernels.triton.arrays import Arrays, arrays_of, launch, tile, tokens
+from scimind.ops.kernels.triton.compression import compressed_attention, results, rows
+from scimind.ops.kernels.triton.rules import positive, share, sizes_of
 
 SCORES = 1 << 26
 """Scores of blocks that are kept at a time, 256 MiB; longer inputs are done in parts."""

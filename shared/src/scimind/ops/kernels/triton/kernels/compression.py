@@ -10,7 +10,7 @@ from typing import no_type_check
 import triton
 import triton.language as tl
 
-from .softmax import absorb, finish
+from scimind.ops.kernels.triton.kernels.softmax import absorb, finish
 
 
 @triton.jit

@@ -13,8 +13,8 @@ from typing import no_type_check
 import triton
 import triton.language as tl
 
-from .compression import visible_blocks
-from .softmax import absorb, finish
+from scimind.ops.kernels.triton.kernels.compression import visible_blocks
+from scimind.ops.kernels.triton.kernels.softmax import absorb, finish
 
 
 @triton.jit
