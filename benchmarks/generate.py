@@ -14,9 +14,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-
-HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))
 from report import report
 from train_step import SHAPES, Worker, interval
 

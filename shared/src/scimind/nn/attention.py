@@ -78,8 +78,7 @@ class Attention(nn.Cell):
         key_positions: Int[Tensor, "batch key"] | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Queries (batch, head, query, head_dim), keys and values (batch, group, key, head_dim)."""
-        batch, length, _ = x.shape
-        keys = context.shape[1]
+        length, keys = x.shape[1], context.shape[1]
         query = self.apart(self.query(x), self.heads)
         both = self.apart(self.key_value(context), 2 * self.groups)
         # Taking parts by index costs MindSpore twenty times as much on the CPU.

@@ -27,9 +27,7 @@ def table() -> str:
             names.append(entry.name if entry.verified else f"{entry.name} (not run)")
         declared = OPERATORS.get(name)
         call = f"`{name}`" if declared is None else f"`{_rule(declared)}`"
-        lines.append(
-            f"| {call} | {_summary(name)} | {_gradient(declared)} | {', '.join(names)} |"
-        )
+        lines.append(f"| {call} | {_summary(name)} | {_gradient(declared)} | {', '.join(names)} |")
     return "\n".join(lines)
 
 

@@ -1,7 +1,7 @@
 """Functions made from text that MindSpore's graph compiler can read like any others.
 
 The compiler reads the source file of a function and resolves names through its closure, so the
-text is a module in the cache, and what it refers to is passed as variables of an enclosing function.
+text is a module in the cache, and what it refers to are variables of an enclosing function.
 """
 
 from __future__ import annotations
