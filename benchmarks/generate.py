@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+
 from report import report
 from train_step import SHAPES, Worker, interval
 

@@ -403,12 +403,12 @@ class Preparation:
         for index in range(case.calls):
             self.inputs.append(
                 {
-                    name: None if value is None else torch.from_numpy(np.array(value))
+                    name: None if value is None else _tensor(value)
                     for name, value in values(case, index).items()
                 }
             )
             if case.gradient:
-                self.weights.append([torch.from_numpy(w) for w in cotangents(case, index)])
+                self.weights.append(list(map(_tensor, cotangents(case, index))))
 
     def formulations(self) -> dict[str, list[Call]]:
         """By name the calls of a run."""
@@ -465,6 +465,11 @@ class Preparation:
         else:
             found = list(_flat([results[0 if self.case.joined else place] for place in ends]))
         return digest([tensor.detach().numpy() for tensor in found])
+
+
+def _tensor(value: np.ndarray) -> torch.Tensor:
+    """In memory of PyTorch, which is aligned as vector instructions want it."""
+    return torch.from_numpy(np.array(value)).clone()
 
 
 def _flat(out: Any) -> Any:

@@ -1,7 +1,9 @@
-// Work on the pool: from several threads at once, within other work, and while the number of threads
-// changes. Ends with 0 when every element was visited once.
+// Work on the pool: from several threads at once, within other work, while the number of threads
+// changes, and when some of it fails. Ends with 0 when every element was visited once and every
+// failure reached the caller.
 #include <atomic>
 #include <cstdio>
+#include <new>
 #include <thread>
 #include <vector>
 
@@ -30,6 +32,16 @@ void visit(int64_t count, int64_t grain) {
     if (visits[i] != 1 || sums[i] != (i % grain == 0 ? static_cast<float>(i) : 0.0f)) ++wrong;
 }
 
+void fail(int64_t at) {
+  try {
+    over(64, 1, [=](int64_t i, int64_t) {
+      if (i == at) throw std::bad_alloc();
+    });
+    ++wrong;
+  } catch (const std::bad_alloc&) {
+  }
+}
+
 }  // namespace
 
 int main() {
@@ -41,6 +53,7 @@ int main() {
   for (int round = 0; round < 200; ++round) {
     scimind::Pool::instance().resize(1 + round % 4);
     visit(100, 3);
+    fail(round % 64);
   }
   for (std::thread& caller : callers) caller.join();
   std::printf("%d wrong\n", wrong.load());
