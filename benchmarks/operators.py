@@ -40,8 +40,8 @@ SELDOM = 3
 MOST_MEMORY_GIB = 8.0
 
 
-# glibc keeps what is freed, as MindSpore's pool does. By default each new result above 32 MiB costs a
-# page fault for every 4 KiB, up to ten times the operator.
+# glibc keeps what is freed, as MindSpore's pool does. By default each new result above 32 MiB costs
+# a page fault for every 4 KiB, up to ten times the operator.
 KEPT_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 40)}
 
 

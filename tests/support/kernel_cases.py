@@ -10,7 +10,7 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from operator_calls import Call, _option, _shape, calls
+from operator_calls import Call, calls, scalar, shape_of_tensor
 from scimind.ops import Operator
 from scimind.ops.kernels.cpp import _Plan
 from scimind.ops.rule import Option, Scalar, Shape, Tensors, evaluate, shape_of
@@ -57,7 +57,7 @@ def measured(draw: st.DrawFn, entry: Operator) -> Call:
         return draw(st.integers(max(1, top // 2), top) | st.integers(1, top))
 
     options = tuple(
-        below(sizes.pop(o.name)) if o.name in sizes else draw(_option(o)) for o in rule.options
+        below(sizes.pop(o.name)) if o.name in sizes else draw(scalar(o)) for o in rule.options
     )
     for name, top in sizes.items():
         sizes[name] = tuple(map(below, top)) if isinstance(top, tuple) else below(top)
@@ -67,7 +67,7 @@ def measured(draw: st.DrawFn, entry: Operator) -> Call:
     named = zip(rule.options, options, strict=True)
     sizes |= {o.name: v for o, v in named if isinstance(v, int) and not isinstance(v, bool)}
     shapes = tuple(
-        None if tensor.optional and draw(st.booleans()) else _shape(draw, tensor, sizes)
+        None if tensor.optional and draw(st.booleans()) else shape_of_tensor(draw, tensor, sizes)
         for tensor in rule.tensors
     )
     return Call(shapes, options, sizes, draw(st.integers(0, 2**31)))

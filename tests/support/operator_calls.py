@@ -45,7 +45,7 @@ def _values(
 def calls(draw: st.DrawFn, entry: Operator, smallest: int = 1, largest: int = 7) -> Call:
     """A call that keeps the rule, with axes of ``smallest`` to ``largest``."""
     rule = entry.rule
-    options = tuple(draw(_option(option)) for option in rule.options)
+    options = tuple(draw(scalar(option)) for option in rule.options)
     sizes = _sizes(draw, rule, smallest, largest)
     sizes |= {
         option.name: value
@@ -53,7 +53,7 @@ def calls(draw: st.DrawFn, entry: Operator, smallest: int = 1, largest: int = 7)
         if isinstance(value, int) and not isinstance(value, bool)
     }
     shapes = tuple(
-        None if tensor.optional and draw(st.booleans()) else _shape(draw, tensor, sizes)
+        None if tensor.optional and draw(st.booleans()) else shape_of_tensor(draw, tensor, sizes)
         for tensor in rule.tensors
     )
     return Call(shapes, options, sizes, draw(st.integers(0, 2**31)))
@@ -74,7 +74,8 @@ def _sizes(draw: st.DrawFn, rule: Rule, smallest: int, largest: int) -> dict[str
     return sizes
 
 
-def _shape(draw: st.DrawFn, tensor: Tensors, sizes: dict[str, Any]) -> Shape:
+def shape_of_tensor(draw: st.DrawFn, tensor: Tensors, sizes: dict[str, Any]) -> Shape:
+    """A shape of these sizes, some axes that may be repeated being 1."""
     shape: list[int] = []
     for axis in tensor.axes:
         if axis.startswith("*"):
@@ -86,7 +87,8 @@ def _shape(draw: st.DrawFn, tensor: Tensors, sizes: dict[str, Any]) -> Shape:
     return tuple(shape)
 
 
-def _option(option: Any) -> st.SearchStrategy[Scalar]:
+def scalar(option: Any) -> st.SearchStrategy[Scalar]:
+    """Values of a scalar argument."""
     kinds: dict[str, st.SearchStrategy[Scalar]] = {
         "bool": st.booleans(),
         "int": st.integers(1, 4),

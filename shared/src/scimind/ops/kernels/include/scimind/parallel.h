@@ -5,6 +5,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <mutex>
 #include <thread>
@@ -42,17 +43,26 @@ class Pool {
     }
     wake_.notify_all();
     drain(body, chunks);
+    std::exception_ptr error;
     {
       std::unique_lock<std::mutex> lock(mutex_);
       body_ = nullptr;
       done_.wait(lock, [this] { return active_ == 0; });
+      std::swap(error, error_);
     }
     running_.unlock();
+    if (error) std::rethrow_exception(error);
   }
 
  private:
   void drain(const std::function<void(int64_t)>& body, int64_t chunks) {
-    for (int64_t chunk; (chunk = next_.fetch_add(1)) < chunks;) body(chunk);
+    try {
+      for (int64_t chunk; (chunk = next_.fetch_add(1)) < chunks;) body(chunk);
+    } catch (...) {  // out of memory: leave the other chunks, and tell the caller
+      next_.store(chunks);
+      std::lock_guard<std::mutex> guard(mutex_);
+      if (!error_) error_ = std::current_exception();
+    }
   }
 
   void serve() {
@@ -73,10 +83,11 @@ class Pool {
   std::mutex mutex_, running_;
   std::condition_variable wake_, done_;
   const std::function<void(int64_t)>* body_ = nullptr;
+  std::exception_ptr error_;
   std::atomic<int64_t> next_{0};
   int64_t chunks_ = 0;
   int started_ = 0, active_ = 0, open_ = 0;
-  int allowed_ = 0;
+  std::atomic<int> allowed_{0};
 };
 
 // body(begin, end) over [0, count) in chunks of `grain`.
