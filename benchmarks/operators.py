@@ -181,7 +181,7 @@ class Pair:
 
     def ceilings(self) -> dict[str, Any]:
         ours, theirs = self.ours.ask(ceilings=True), self.theirs.ask(ceilings=True)
-        found = {"gflops": ours["gflops"] | theirs["gflops"], "copy_gb_s": theirs["copy"]}
+        found = {"gflops": ours["gflops"] | theirs["gflops"], "memory_gb_s": theirs["memory"]}
         return {
             name: {key: round(value, 1) for key, value in row.items()}
             for name, row in found.items()
@@ -304,7 +304,7 @@ def _compared(
         found[f"{unit}_ratio_95"] = interval(ratios) if len(ratios) > 1 else [None, None]
     seconds = 1e-3 * min(kernel.wall)
     flops, memory = work.flops / 1e9, work.bytes / 1e9
-    bandwidth = _bandwidth(ceilings["copy_gb_s"], case.calls * work.bytes)
+    bandwidth = _bandwidth(ceilings["memory_gb_s"], case.calls * work.bytes)
     least = {
         "arithmetic": flops / max(ceilings["gflops"].values()),
         "memory": memory / bandwidth,
@@ -317,15 +317,15 @@ def _compared(
         "gflops": round(flops / seconds, 1),
         "gb_s": round(memory / seconds, 1),
         "bound": bound,
-        "copy_gb_s": bandwidth,
+        "ceiling_gb_s": bandwidth,
         "share_of_ceiling": round(least[bound] / seconds, 3),
     }
 
 
-def _bandwidth(copies: dict[str, float], touched: float) -> float:
-    """GB/s of the largest copy that touches no more than a run of the case does."""
-    smaller = [size for size in map(int, copies) if size <= touched]
-    return copies[str(max(smaller) if smaller else min(map(int, copies)))]
+def _bandwidth(rates: dict[str, float], touched: float) -> float:
+    """GB/s of the largest copy or change that touches no more than a run of the case does."""
+    smaller = [size for size in map(int, rates) if size <= touched]
+    return rates[str(max(smaller) if smaller else min(map(int, rates)))]
 
 
 def _same_call(row: dict[str, Any], case: Case) -> bool:

@@ -43,7 +43,7 @@ def operators(report: dict) -> list[str]:
         f"{count} thread{'s' * (count > 1)}: {max(found['gflops'].values()):.0f} GFLOP/s, "
         + ", ".join(
             f"{bandwidth:.0f} GB/s of {int(size) / 2**20:g} MiB"
-            for size, bandwidth in found["copy_gb_s"].items()
+            for size, bandwidth in found["memory_gb_s"].items()
         )
         for count, found in ((count, report["ceilings"][str(count)]) for count in threads)
     )
@@ -53,7 +53,7 @@ def operators(report: dict) -> list[str]:
         f"median [95 %], with {' / '.join(map(str, threads))} threads (CPU time with one, else "
         "wall time; above 1.1 in bold), by that of MindSpore's own operator, and the share of the "
         "ceiling: the least time for the operations or for the bytes (M), at the rates of the "
-        f"fastest product and of copies. {ceilings}.",
+        f"fastest product and of memory. {ceilings}.",
         "",
         "| operator | sizes | forward | forward and backward | by MindSpore's own | of ceiling |",
         "| --- | --- | --- | --- | --- | --- |",

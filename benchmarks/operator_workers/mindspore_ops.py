@@ -409,7 +409,7 @@ def ceilings() -> dict[str, Any]:
         warm(run, 3, 1.0)
         best = min(timed(run, 10)["wall_ms"])
         found[f"linear {size}"] = 2e-6 * size**3 / best
-    return {"gflops": found, "copy": {}}
+    return {"gflops": found, "memory": {}}
 
 
 if __name__ == "__main__":

@@ -61,6 +61,8 @@ def test_ascend_operators_exist_with_the_documented_arguments():
         "sin",
         "mode",
     ]
+    made = inspect.signature(ms.ops.auto_generate.PagedAttention.__init__).parameters
+    assert list(made)[1:4] == ["head_num", "scale_value", "kv_head_num"]
     unverified = [entry for entry in registry.implementations() if not entry.verified]
     assert {entry.device for entry in unverified} == {"ascend"}
 

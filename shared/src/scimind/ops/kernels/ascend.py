@@ -11,6 +11,7 @@ from typing import Any
 
 from mindspore import mint
 from mindspore import ops as ms_ops
+from mindspore.ops import auto_generate
 
 from scimind.ops.masks import position_mask
 from scimind.ops.registry import register
@@ -94,6 +95,58 @@ def rms_norm(x: Any, weight: Any, eps: float) -> Any:
 def layer_norm(x: Any, weight: Any, bias: Any, eps: float) -> Any:
     """``mint.nn.functional.layer_norm`` over the last axis."""
     return mint.nn.functional.layer_norm(x, (x.shape[-1],), weight, bias, eps)
+
+
+@register(
+    "add_layer_norm",
+    name="ascend/LayerNormExt",
+    device="ascend",
+    dtypes=_ALL,
+    priority=10,
+    verified=False,
+)
+def add_layer_norm(x: Any, residual: Any, weight: Any, bias: Any, eps: float) -> Any:
+    """The sum, then `layer_norm`: MindSpore's operator for both has no documented gradient."""
+    total = x + residual
+    return layer_norm(total, weight, bias, eps), total
+
+
+@register(
+    "add_rms_norm", name="ascend/RmsNorm", device="ascend", dtypes=_ALL, priority=10, verified=False
+)
+def add_rms_norm(x: Any, residual: Any, weight: Any, eps: float) -> Any:
+    """The sum, then `rms_norm`: MindSpore's operator for both has no documented gradient."""
+    total = x + residual
+    return rms_norm(total, weight, eps), total
+
+
+def _pages_fit(call: Mapping[str, Any]) -> bool:
+    return int(call["dim"]) % 16 == 0 and call["width"] == call["dim"] and call["slot"] % 16 == 0
+
+
+@register(
+    "paged_attention",
+    name="ascend/PagedAttention",
+    device="ascend",
+    dtypes=("float16",),
+    priority=10,
+    verified=False,
+    when=_pages_fit,
+)
+def paged_attention(
+    query: Any,
+    key_cache: Any,
+    value_cache: Any,
+    block_table: Any,
+    length: Any,
+    scale: float | None,
+) -> Any:
+    """``PagedAttention``, which is documented for float16; every page in use has to exist."""
+    heads, dim = query.shape[1], query.shape[2]
+    operator = auto_generate.PagedAttention(
+        heads, dim**-0.5 if scale is None else scale, key_cache.shape[2]
+    )
+    return operator(query, key_cache, value_cache, block_table, length)
 
 
 def _rotary_fits(call: Mapping[str, Any]) -> bool:
