@@ -22,11 +22,11 @@ from typing import Any
 
 import numpy as np
 
-from operator_workers import cases
-from operator_workers.cases import Case, Tensor, Variant
+from operator_workers.cases import Case, size_text
+from operator_workers.declared import all_cases
+from operator_workers.values import differs
+from operator_workers.work import Work, few_calls, least_work
 from report import report
-from scimind.ops import OPERATORS, Operator
-from scimind.ops.rule import evaluate, shape_of
 from train_step import interval
 
 HERE = Path(__file__).resolve().parent
@@ -38,21 +38,23 @@ TURN_MS = 25.0
 SELDOM = 3
 # A worker with more is replaced: MindSpore keeps what a graph needs for as long as it lives.
 MOST_MEMORY_GIB = 8.0
-
-
 # glibc keeps what is freed, as MindSpore's pool does. By default each new result above 32 MiB costs
 # a page fault for every 4 KiB, up to ten times the operator.
 KEPT_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 40)}
 
 
+class WorkerEnded(Exception):
+    """A worker is gone, as when memory runs out."""
+
+
 class Worker:
-    """A process that prepares and runs cases, on the first ``threads`` cores of this one."""
+    """A process that prepares and runs cases; each operator may use ``threads`` threads."""
 
     def __init__(self, python: str, script: str, threads: int, **environment: str) -> None:
         self.arguments = [python, str(HERE / "operator_workers" / script), str(threads)]
-        self.cores = sorted(os.sched_getaffinity(0))[:threads]
         self.environment = {
             **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")]),
             "OMP_NUM_THREADS": str(threads),
             "SCIMIND_KERNELS": "auto",
             "GLOG_v": "4",  # MindSpore's own operators are tried, and fail with long messages
@@ -67,7 +69,6 @@ class Worker:
             stdout=subprocess.PIPE,
             text=True,
             env=self.environment,
-            preexec_fn=lambda: os.sched_setaffinity(0, self.cores),
         )
         self.memory = 0.0
         self.versions = self.answer()
@@ -79,7 +80,8 @@ class Worker:
     def answer(self) -> dict[str, Any]:
         line = self.process.stdout.readline()
         if not line:
-            raise SystemExit(f"{self.arguments[1]} ended with code {self.process.wait()}")
+            script = Path(self.arguments[1]).name
+            raise WorkerEnded(f"{script} ended with code {self.process.wait()}")
         return json.loads(line)
 
     def ask(self, **request: Any) -> dict[str, Any]:
@@ -90,65 +92,10 @@ class Worker:
         self.process.stdin.close()
         self.process.wait()
 
-
-# What is measured
-
-
-def cases_of(entry: Operator, quick: bool) -> list[Case]:
-    """The variants of an operator at their sizes, small to large."""
-    found = []
-    for variant in cases.VARIANTS.get(entry.rule.op, (Variant(),)):
-        sizes = variant.sizes
-        chosen = sizes if isinstance(sizes, tuple) else tuple(map(sizes, map(dict, entry.sizes)))
-        found += [_case(entry, variant, given) for given in (chosen[:1] if quick else chosen)]
-    return found
-
-
-def _case(entry: Operator, variant: Variant, sizes: dict[str, Any]) -> Case:
-    rule = entry.rule
-    options: dict[str, Any] = {}
-    for option in rule.options:
-        default = variant.options.get(option.name, option.default)
-        options[option.name] = sizes.get(option.name, default)
-    known = {**options, **sizes}
-
-    def tensor(found: Any) -> Tensor | None:
-        if found.name in variant.absent:
-            return None
-        axes = variant.axes.get(found.name)
-        below = evaluate(entry.below[found.name], known) if found.name in entry.below else 100
-        shape = shape_of(tuple(axes.split()) if axes else found.axes, known)
-        return Tensor(family=found.family, shape=shape, below=below)
-
-    tensors = {found.name: tensor(found) for found in rule.tensors}
-    backward = entry.kernels[0].backward
-    gradient = [] if backward is None else [n[1:] for n in backward.partition("->")[2].split()]
-    changes = {"adamw": ["parameter", "first", "second"], "cache_update": ["cache"]}
-    case = Case(
-        operator=rule.op,
-        variant=variant.name,
-        sizes=sizes,
-        tensors=tensors,
-        options=options,
-        results=[Tensor(family=r.family, shape=shape_of(r.axes, known)) for r in rule.results],
-        gradient=[name for name in gradient if tensors[name] is not None],
-        changes=changes[rule.op] if entry.in_place else [],
-    )
-    return Case(**{**vars(case), "calls": cases.calls(case)})
-
-
-def all_cases(only: list[str], quick: bool) -> list[Case]:
-    found = []
-    for name, entry in OPERATORS.items():
-        if entry.kernels and (not only or name in only):
-            found += cases_of(entry, quick)
-    for name, sizes in cases.JOINED.items():
-        if not only or name in only:
-            found += [cases.joined_case(name, given) for given in (sizes[:1] if quick else sizes)]
-    return found
-
-
-# Measurement
+    def restart(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.start()
 
 
 @dataclass(kw_only=True)
@@ -159,9 +106,9 @@ class Times:
     wall: list[float]
     cpu: list[float]
 
-    def add(self, answer: dict[str, list[float]]) -> None:
+    def add(self, answer: dict[str, Any]) -> None:
         self.wall.append(median(answer["wall_ms"]) / self.calls)
-        self.cpu.append(median(answer["cpu_ms"]) / self.calls)
+        self.cpu.append(answer["cpu_ms"] / self.calls)
 
     def summary(self) -> dict[str, float]:
         found = {}
@@ -179,7 +126,8 @@ class Pair:
         self.ours = Worker(sys.executable, "mindspore_ops.py", threads)
         self.theirs = Worker(torch_python, "torch_ops.py", threads, **KEPT_MEMORY)
 
-    def ceilings(self) -> dict[str, Any]:
+    def ceilings(self) -> dict[str, dict[str, float]]:
+        """The rates of the machine: of matrix products, and to memory by the bytes touched."""
         ours, theirs = self.ours.ask(ceilings=True), self.theirs.ask(ceilings=True)
         found = {"gflops": ours["gflops"] | theirs["gflops"], "memory_gb_s": theirs["memory"]}
         return {
@@ -188,9 +136,6 @@ class Pair:
         }
 
     def prepare(self, case: Case, more: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
-        if self.ours.memory > MOST_MEMORY_GIB:
-            self.ours.close()
-            self.ours.start()
         message = {"case": case.message(), "more": more}
         self.ours.send(message)
         self.theirs.send(message)
@@ -198,76 +143,78 @@ class Pair:
         self.ours.memory = answers[0]["memory_gib"]
         return answers
 
-    def measure(
-        self, case: Case, columns: dict[str, int], rounds: int
-    ) -> dict[str, dict[str, Times]]:
-        """Times by mode and column; ``columns`` are the names of runs, with their calls."""
+    def measure(self, runs: dict[str, int], rounds: int) -> dict[str, dict[str, Times]]:
+        """Times by mode and column of runs, which are given with their calls."""
         times: dict[str, dict[str, Times]] = {}
-        length: dict[str, float] = {}
+        length = dict.fromkeys(runs, TURN_MS)
         for number in range(rounds):
-            for mode in MODES:
-                for column, calls in columns.items():
-                    run, _, of = column.partition(" ")
-                    if of != mode:
-                        continue
-                    if run in ("plain", "mindspore") and number % SELDOM:
-                        continue
-                    worker = self.theirs if run == "torch" else self.ours
-                    count = int(np.clip(TURN_MS / length.get(column, TURN_MS), 1, 3))
-                    answer = worker.ask(run=column, times=count)
-                    length[column] = min(answer["wall_ms"])
-                    found = times.setdefault(mode, {})
-                    found.setdefault(run, Times(calls=calls, wall=[], cpu=[])).add(answer)
+            for name, calls in runs.items():
+                column, mode = name.split()
+                if column in ("plain", "mindspore") and number % SELDOM:
+                    continue
+                worker = self.theirs if column == "torch" else self.ours
+                answer = worker.ask(run=name, times=int(np.clip(TURN_MS / length[name], 1, 3)))
+                length[name] = min(answer["wall_ms"])
+                found = times.setdefault(mode, {})
+                found.setdefault(column, Times(calls=calls, wall=[], cpu=[])).add(answer)
         return times
 
-    def row(
-        self, case: Case, more: list[str], rounds: int, ceilings: dict[str, Any]
-    ) -> dict[str, Any]:
+    def row(self, case: Case, more: list[str], rounds: int) -> dict[str, Any]:
         """What is found about a case."""
-        ours, theirs = self.prepare(case, more)
-        failed = {**ours["failed"], **theirs["failed"]}
         found: dict[str, Any] = {
             "operator": case.operator,
             "variant": case.variant,
-            "sizes": cases.size_text(case.sizes),
+            "sizes": size_text(case.sizes),
             "threads": self.threads,
             "calls": case.calls,
-            "torch": ", ".join(sorted({note for note in theirs["notes"].values() if note})),
-            "mindspore": ours["notes"]["mindspore"],
         }
+        if self.ours.memory > MOST_MEMORY_GIB:
+            self.ours.restart()
+        try:
+            return found | self._row(case, more, rounds)
+        except WorkerEnded as error:
+            self.ours.restart()
+            self.theirs.restart()
+            return {**found, "refused": {"worker": str(error)}}
+
+    def _row(self, case: Case, more: list[str], rounds: int) -> dict[str, Any]:
+        ours, theirs = self.prepare(case, more)
+        failed = {**ours["failed"], **theirs["failed"]}
         refused = _refused(case, ours["digests"], theirs["digests"], failed)
         for name in [name for name in refused if name.startswith("mindspore ")]:
             failed[name] = f"another result: {refused.pop(name)}"
+        found: dict[str, Any] = {
+            "torch": ", ".join(sorted({note for note in theirs["notes"].values() if note})),
+            "mindspore": ours["notes"]["mindspore"],
+        }
         if refused:
             return {**found, "refused": refused}
-        few = int(ours["notes"]["plain calls"])
-        columns = {
-            name: {"kernel": case.calls, "single": 1}.get(name.split()[0], few)
-            for name in ["kernel forward", "kernel forward_backward", *ours["digests"]]
-            if name in ours["digests"] and name not in failed
+        good = {name for name in (*ours["digests"], *theirs["digests"]) if name not in failed}
+        if "single forward" in good:
+            good.add("eager forward")
+        runs = {
+            f"{column} {mode}": calls
+            for mode in MODES
+            for column, calls in (
+                ("kernel", case.calls),
+                ("torch", case.calls),
+                ("single", 1),
+                ("eager", 1),
+                ("plain", few_calls(case)),
+                ("mindspore", few_calls(case)),
+            )
+            if f"{column} {mode}" in good
         }
-        columns |= dict.fromkeys(theirs["digests"], case.calls)
-        if "single forward" in columns:
-            columns["eager forward"] = 1
-        times = self.measure(case, _in_turn(columns), rounds)
-        work = cases.work(case)
-        for mode, row in times.items():
-            found[mode] = _compared(row, work[mode], case, ceilings, self.threads)
-        if failed:
-            found["failed"] = failed
-        return found
+        least = least_work(case)
+        for mode, times in self.measure(runs, rounds).items():
+            found[mode] = _compared(times, least[mode])
+        return {**found, "failed": failed} if failed else found
 
     def close(self) -> dict[str, str]:
         versions = self.ours.versions | self.theirs.versions
         self.ours.close()
         self.theirs.close()
         return versions
-
-
-def _in_turn(columns: dict[str, int]) -> dict[str, int]:
-    """Ours, theirs, and then what takes part more seldom."""
-    order = ("kernel", "torch", "single", "eager", "plain", "mindspore")
-    return dict(sorted(columns.items(), key=lambda item: order.index(item[0].split()[0])))
 
 
 def _refused(
@@ -282,20 +229,14 @@ def _refused(
             continue
         if column == "mindspore" and case.operator == "adamw":
             continue
-        why = cases.differs(case, digest, other) if column != "single" else None
+        why = differs(case, digest, other) if column != "single" else None
         if why:
             refused[name] = why
     return refused
 
 
-def _compared(
-    times: dict[str, Times],
-    work: cases.Work,
-    case: Case,
-    ceilings: dict[str, Any],
-    threads: int,
-) -> dict[str, Any]:
-    """Times, ratios to PyTorch, and how near the kernel is to what the machine can do."""
+def _compared(times: dict[str, Times], least: Work) -> dict[str, Any]:
+    """Times, ratios to PyTorch, and rates of the kernel."""
     found: dict[str, Any] = {name: row.summary() for name, row in times.items()}
     kernel, torch = times["kernel"], times["torch"]
     for unit in ("wall", "cpu"):
@@ -303,22 +244,35 @@ def _compared(
         found[f"{unit}_ratio"] = round(float(np.median(ratios)), 3)
         found[f"{unit}_ratio_95"] = interval(ratios) if len(ratios) > 1 else [None, None]
     seconds = 1e-3 * min(kernel.wall)
-    flops, memory = work.flops / 1e9, work.bytes / 1e9
-    bandwidth = _bandwidth(ceilings["memory_gb_s"], case.calls * work.bytes)
-    least = {
-        "arithmetic": flops / max(ceilings["gflops"].values()),
-        "memory": memory / bandwidth,
-    }
-    bound = max(least, key=least.__getitem__)
     return {
         **found,
-        "gflop": round(flops, 6),
-        "megabytes": round(1e3 * memory, 4),
-        "gflops": round(flops / seconds, 1),
-        "gb_s": round(memory / seconds, 1),
-        "bound": bound,
-        "ceiling_gb_s": bandwidth,
-        "share_of_ceiling": round(least[bound] / seconds, 3),
+        "flops": least.flops,
+        "bytes": least.bytes,
+        "gflops": round(1e-9 * least.flops / seconds, 1),
+        "gb_s": round(1e-9 * least.bytes / seconds, 1),
+    }
+
+
+def set_shares(row: dict[str, Any], ceilings: dict[str, dict[str, float]]) -> None:
+    """How near the kernel is to what the machine can do: the least time by the smallest one."""
+    for mode in filter(row.__contains__, MODES):
+        found = row[mode]
+        bandwidth = _bandwidth(ceilings["memory_gb_s"], row["calls"] * found["bytes"])
+        least = {
+            "arithmetic": 1e-3 * found["flops"] / max(ceilings["gflops"].values()),
+            "memory": 1e-3 * found["bytes"] / bandwidth,
+        }
+        bound = max(least, key=least.__getitem__)
+        found["bound"], found["ceiling_gb_s"] = bound, bandwidth
+        found["share_of_ceiling"] = round(least[bound] / found["kernel"]["wall_us_min"], 3)
+
+
+def _larger(
+    one: dict[str, dict[str, float]], other: dict[str, dict[str, float]]
+) -> dict[str, dict[str, float]]:
+    return {
+        name: {key: max(value, other[name][key]) for key, value in rates.items()}
+        for name, rates in one.items()
     }
 
 
@@ -343,8 +297,7 @@ def line(row: dict[str, Any]) -> str:
             kernel, torch = found["kernel"]["wall_us_min"], found["torch"]["wall_us_min"]
             text += (
                 f" | {mode} {kernel:.0f}/{torch:.0f} us, wall {found['wall_ratio']:.2f},"
-                f" CPU {found['cpu_ratio']:.2f},"
-                f" {found['share_of_ceiling']:.0%} of {found['bound']}"
+                f" CPU {found['cpu_ratio']:.2f}, {found['gflops']} GFLOP/s, {found['gb_s']} GB/s"
             )
     return text
 
@@ -372,10 +325,12 @@ def main() -> None:
             more = ["plain", "mindspore"] if threads == options.threads[0] else []
             if not any(_same_call(row, case) and row["threads"] == threads for row in rows):
                 more += ["single"]  # at the smallest size
-            rows.append(pair.row(case, more, rounds, ceilings[str(threads)]))
-            row = rows[-1]
-            print(line(row), flush=True)
+            rows.append(pair.row(case, more, rounds))
+            print(line(rows[-1]), flush=True)
+        ceilings[str(threads)] = _larger(ceilings[str(threads)], pair.ceilings())
         versions |= pair.close()
+    for row in rows:
+        set_shares(row, ceilings[str(row["threads"])])
     findings = {
         "rounds": rounds,
         "minutes": round((time.perf_counter() - started) / 60, 1),

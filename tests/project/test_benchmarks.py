@@ -7,7 +7,7 @@ import importlib
 import json
 import re
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,14 +18,19 @@ KERNELS = [name for name, entry in OPERATORS.items() if entry.kernels]
 
 
 @pytest.fixture(scope="module")
-def benchmark(root: Path) -> ModuleType:
+def parts(root: Path) -> dict[str, Any]:
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(root / "benchmarks"))
-        return importlib.import_module("operators")
+        names = ("cases", "declared", "values", "work")
+        return {name: importlib.import_module(f"operator_workers.{name}") for name in names}
+
+
+def measured(parts: dict[str, Any]) -> set[str]:
+    return {case.operator for case in parts["declared"].all_cases([], quick=True)}
 
 
 def module(root: Path, name: str) -> ast.Module:
-    """A worker, not imported: it needs PyTorch or sets the device."""
+    """A module of a worker, read but not imported."""
     path = root / "benchmarks" / "operator_workers" / name
     return ast.parse(path.read_text(encoding="utf-8"))
 
@@ -41,10 +46,10 @@ def keys(tree: ast.Module, name: str) -> set[str]:
 
 @pytest.mark.parametrize("name", KERNELS)
 def test_every_operator_with_a_kernel_is_measured_at_its_sizes(
-    benchmark: ModuleType, name: str
+    parts: dict[str, Any], name: str
 ) -> None:
     entry = OPERATORS[name]
-    cases = benchmark.cases_of(entry, quick=False)
+    cases = parts["declared"].cases_of(entry, quick=False)
     assert len(cases) >= len(entry.sizes) >= 3
     for case in cases:
         given = tuple(
@@ -54,20 +59,20 @@ def test_every_operator_with_a_kernel_is_measured_at_its_sizes(
             )
         )
         entry.rule.check(given, tuple(case.options.values()))
-        assert 1 <= case.calls <= benchmark.cases.MOST_CALLS
-        assert 1 <= benchmark.cases.few_calls(case) <= case.calls
-        for least in benchmark.cases.work(case).values():
+        assert 1 <= case.calls <= parts["work"].MOST_CALLS
+        assert 1 <= parts["work"].few_calls(case) <= case.calls
+        for least in parts["work"].least_work(case).values():
             assert least.bytes > 0
             assert least.flops >= 0
 
 
 def test_values_have_the_shapes_of_the_case_and_survive_the_way_to_a_worker(
-    benchmark: ModuleType,
+    parts: dict[str, Any],
 ) -> None:
-    for case in benchmark.all_cases([], quick=True):
+    for case in parts["declared"].all_cases([], quick=True):
         again = type(case).of(json.loads(json.dumps(case.message())))
-        assert benchmark.cases.work(again) == benchmark.cases.work(case)
-        for name, value in benchmark.cases.values(again, 1).items():
+        assert parts["work"].least_work(again) == parts["work"].least_work(case)
+        for name, value in parts["values"].values(again, 1).items():
             tensor = case.tensors[name]
             assert (value is None) == (tensor is None)
             if tensor is not None:
@@ -77,36 +82,34 @@ def test_values_have_the_shapes_of_the_case_and_survive_the_way_to_a_worker(
                 )
 
 
-def test_work_is_that_of_the_textbook(benchmark: ModuleType) -> None:
+def test_work_is_that_of_the_textbook(parts: dict[str, Any]) -> None:
     size = {"batch": (3,), "in": 5, "out": 7}
     entry = OPERATORS["linear"]
-    case = benchmark._case(entry, benchmark.Variant(), size)
-    work = benchmark.cases.work(case)
-    assert work["forward"].flops == 3 * 7 * (2 * 5 + 1)
-    assert work["forward"].bytes == 4 * (3 * 5 + 7 * 5 + 7 + 3 * 7)
+    case = parts["declared"].case_of(entry, parts["cases"].Variant(), size)
+    least = parts["work"].least_work(case)["forward"]
+    assert least.flops == 3 * 7 * (2 * 5 + 1)
+    assert least.bytes == 4 * (3 * 5 + 7 * 5 + 7 + 3 * 7)
 
 
-def test_every_measured_operator_has_a_call_in_pytorch(benchmark: ModuleType, root: Path) -> None:
-    tree = module(root, "torch_ops.py")
+def test_every_measured_operator_has_a_call_in_pytorch(parts: dict[str, Any], root: Path) -> None:
+    tree = module(root, "torch_calls.py")
     written = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
-    assert {case.operator for case in benchmark.all_cases([], quick=True)} - written == set()
+    assert measured(parts) - written == set()
 
 
-def test_it_is_said_of_every_operator_what_mindspore_has(benchmark: ModuleType, root: Path) -> None:
-    tree = module(root, "mindspore_ops.py")
+def test_it_is_said_of_every_operator_what_mindspore_has(parts: dict[str, Any], root: Path) -> None:
+    tree = module(root, "mindspore_own.py")
     own, none = keys(tree, "OWN"), keys(tree, "NONE")
     assert own & none == set()
-    assert {case.operator for case in benchmark.all_cases([], quick=True)} == own | none
+    assert measured(parts) == own | none
 
 
 def test_the_results_cover_every_operator_and_name_no_folder(
-    benchmark: ModuleType, root: Path
+    parts: dict[str, Any], root: Path
 ) -> None:
     text = (root / "benchmarks" / "operators.json").read_text(encoding="utf-8")
     assert not re.search(r"(?<![\w.:/~-])/(?:work|tmp|root|opt|home|mnt|Users)/", text)
     found = {(row["operator"], row["variant"], row["sizes"]) for row in json.loads(text)["results"]}
-    cases = benchmark.all_cases([], quick=False)
-    wanted = {
-        (case.operator, case.variant, benchmark.cases.size_text(case.sizes)) for case in cases
-    }
+    cases = parts["declared"].all_cases([], quick=False)
+    wanted = {(case.operator, case.variant, parts["cases"].size_text(case.sizes)) for case in cases}
     assert wanted == found
