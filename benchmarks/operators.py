@@ -311,7 +311,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one round at the smallest sizes")
     parser.add_argument("--output", type=Path, help="benchmarks/operators.json keeps the results")
     options = parser.parse_args()
-    started = time.perf_counter()
+    started, load = time.perf_counter(), os.getloadavg()[0]
     chosen = all_cases(options.only, options.quick)
     rows: list[dict[str, Any]] = []
     ceilings: dict[str, Any] = {}
@@ -334,7 +334,7 @@ def main() -> None:
     findings = {
         "rounds": rounds,
         "minutes": round((time.perf_counter() - started) / 60, 1),
-        "load_average_at_the_end": round(os.getloadavg()[0], 1),
+        "load_average_at_the_start": round(load, 1),
         "opponent": versions,
         "ceilings": ceilings,
         "results": rows,
