@@ -33,6 +33,8 @@ HERE = Path(__file__).resolve().parent
 MODES = ("forward", "forward_backward")
 # Runs of a turn take about so long, and at most three are made.
 TURN_MS = 25.0
+# Threads of OpenMP spin for about 5 ms before they sleep, on the cores of the other process.
+PAUSE_S = 0.01
 # Plain and MindSpore's own take part in every third round of the first number of threads: they
 # need no interval, and their graphs take long to compile.
 SELDOM = 3
@@ -153,6 +155,7 @@ class Pair:
                 if column in ("plain", "mindspore") and number % SELDOM:
                     continue
                 worker = self.theirs if column == "torch" else self.ours
+                time.sleep(PAUSE_S)
                 answer = worker.ask(run=name, times=int(np.clip(TURN_MS / length[name], 1, 3)))
                 length[name] = min(answer["wall_ms"])
                 found = times.setdefault(mode, {})

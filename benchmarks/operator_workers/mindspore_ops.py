@@ -7,7 +7,6 @@ it costs to enter a graph is shared by them as in a network.
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -15,12 +14,13 @@ from typing import Any
 import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor
+from mindspore import ops as ms_ops
 from mindspore.ops.composite.base import _Grad
 
 from operator_workers.cases import Case
 from operator_workers.mindspore_own import NONE, OTHER_RESULT, OWN
-from operator_workers.serve import BUSY_WAIT, Prepared, Run, first_line, serve, timed, warm
-from operator_workers.values import cotangents, digest, values
+from operator_workers.serve import Prepared, Run, first_line, serve, timed, warm
+from operator_workers.values import cotangent, digest, value
 from operator_workers.work import checked, few_calls
 from scimind import device, ops
 from scimind.ops.generated import define
@@ -44,32 +44,37 @@ class Inputs:
     def __init__(self, case: Case) -> None:
         self.case = case
         self.shared: dict[str, Parameter] = {}
+        self.number = Parameter(Tensor(np.ones(1, np.float32)), name="number", requires_grad=False)
 
     def closure(self, count: int) -> dict[str, Parameter | None]:
-        """By name, for ``count`` calls; those that are changed anew each time."""
-        found: dict[str, Parameter | None] = {}
-        for index in range(count):
-            for name, value in values(self.case, index).items():
-                found[f"{name}_{index}"] = self._parameter(name, index, value)
-        return found
-
-    def weights(self, index: int) -> dict[str, Parameter]:
-        """The gradients of the results of a call."""
+        """By name, for ``count`` calls; those that a call changes are made anew."""
         found = {}
-        for place, value in enumerate(cotangents(self.case, index)):
-            name = f"cotangent{place}"
-            found[f"{name}_{index}"] = self._parameter(name, index, value)
+        for index in range(count):
+            for name in self.case.tensors:
+                make = partial(value, self.case, index, name)
+                changed = name in self.case.changes
+                found[f"{name}_{index}"] = self._parameter(f"{name}_{index}", make, changed)
         return found
 
-    def _parameter(self, name: str, index: int, value: np.ndarray | None) -> Parameter | None:
-        if value is None:
+    def weights(self, index: int) -> dict[str, Parameter | None]:
+        """The gradients of the results of a call."""
+        names = [f"cotangent{place}_{index}" for place in range(len(self.case.results))]
+        return {
+            name: self._parameter(name, partial(cotangent, self.case, index, place), False)
+            for place, name in enumerate(names)
+        }
+
+    def _parameter(
+        self, name: str, make: Callable[[], np.ndarray | None], changed: bool
+    ) -> Parameter | None:
+        if name in self.shared:
+            return self.shared[name]
+        array = make()
+        if array is None:
             return None
-        place = f"{name}_{index}"
-        if place in self.shared:
-            return self.shared[place]
-        parameter = Parameter(Tensor(value), name=place, requires_grad=False)
-        if name not in self.case.changes:
-            self.shared[place] = parameter
+        parameter = Parameter(Tensor(array), name=name, requires_grad=False)
+        if not changed:
+            self.shared[name] = parameter
         return parameter
 
 
@@ -96,10 +101,12 @@ class Graph:
         return f"function({', '.join([*map(str, places.values()), *options])})"
 
     def _compiled(self, lines: list[str], results: list[str]) -> Run:
-        text = ["def calls():", *lines, f"    return ({', '.join(results)},)"]
-        calls = define("calls", "\n".join(text), __name__, **self.closure)
+        text = ["def calls():", *lines, f"    out = ({', '.join(results)},)"]
+        text += ["    return out, relu(depend(number, out))"]
+        closure = {**self.closure, "relu": ms_ops.relu, "depend": ms_ops.depend}
+        calls = define("calls", "\n".join(text), __name__, number=self.inputs.number, **closure)
         _ALIVE.append(calls)
-        return partial(_wait, ms.jit(calls))
+        return partial(_fetch, ms.jit(calls))
 
     def forward(self) -> Run:
         if self.case.joined:
@@ -150,12 +157,16 @@ def _joined_options(case: Case) -> str:
     return "".join(f", {option!r}" for option in [*options, (decay,) * case.calls])
 
 
-def _wait(run: Callable[..., Any], *inputs: Any) -> Any:
-    """Run to the end, for which the main thread of MindSpore waits in a loop."""
-    out = run(*inputs)
-    start = time.thread_time()
+def _fetch(run: Callable[[], Any]) -> Any:
+    """Run a graph to its end, for which the fetch of a number waits; `synchronize` spins."""
+    out, done = run()
+    done.asnumpy()
+    return out
+
+
+def _eager(function: Callable[..., Any], *arguments: Any) -> Any:
+    out = function(*arguments)
     ms.runtime.synchronize()
-    BUSY_WAIT.seconds += time.thread_time() - start
     return out
 
 
@@ -182,14 +193,14 @@ class Preparation:
             run = graph.forward() if mode == "forward" else graph.forward_backward()
             self.prepared.digests[name] = graph.digest(run)
             self.prepared.runs[name] = run
-            warm(run, SEARCH if search else 3, 1.0)
+            warm(run, SEARCH if search else 3, 0.6)
         except Exception as error:
             self.prepared.failed[name] = first_line(error)
 
     def eager(self, function: Callable[..., Any]) -> None:
         """A call outside a graph."""
         arguments = self.inputs.closure(1).values()
-        run = partial(_wait, function, *arguments, *self.case.options.values())
+        run = partial(_eager, function, *arguments, *self.case.options.values())
         warm(run, 3, 1.0)
         self.prepared.runs["eager forward"] = run
 
@@ -232,9 +243,10 @@ def ceilings() -> dict[str, Any]:
         x, weight = (Tensor(rng.standard_normal((size, size), np.float32)) for _ in range(2))
 
         def product(x, weight):
-            return ops.linear(x, weight)
+            out = ops.linear(x, weight)
+            return out, ms_ops.relu(out[0, :1])
 
-        run = partial(_wait, ms.jit(product), x, weight)
+        run = partial(_fetch, partial(ms.jit(product), x, weight))
         warm(run, 3, 1.0)
         best = min(timed(run, 10)["wall_ms"])
         found[f"linear {size}"] = 2e-6 * size**3 / best

@@ -102,7 +102,16 @@ def compressed_attention(query, key, value, length, stride, scale, start):
 
 def selected_attention(query, key, value, blocks, block_size, scale):
     return ms_ops.nsa_select_attention(
-        query, key, value, blocks, 0.1, query.shape[1], block_size, blocks.shape[3]
+        query,
+        key,
+        value,
+        blocks,
+        0.1,
+        query.shape[1],
+        block_size,
+        blocks.shape[3],
+        actual_seq_qlen=(query.shape[2],),
+        actual_seq_kvlen=(key.shape[2],),
     )
 
 

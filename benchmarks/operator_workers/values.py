@@ -66,20 +66,22 @@ VALUES: dict[str, Callable[[Case, np.random.Generator], np.ndarray]] = {
 
 def values(case: Case, index: int) -> dict[str, np.ndarray | None]:
     """The arguments of call number ``index``."""
-    found = {}
-    for place, (name, tensor) in enumerate(case.tensors.items()):
-        rng = np.random.default_rng([index, place])
-        if tensor is None:
-            found[name] = None
-        elif name in VALUES:
-            found[name] = VALUES[name](case, rng)
-        elif tensor.family == "bool":
-            found[name] = rng.random(tensor.shape) < 0.7
-        elif tensor.family == "int":
-            found[name] = rng.integers(0, tensor.below, tensor.shape, dtype=np.int32)
-        else:
-            found[name] = _normal(rng, tensor.shape)
-    return found
+    return {name: value(case, index, name) for name in case.tensors}
+
+
+def value(case: Case, index: int, name: str) -> np.ndarray | None:
+    """One of them."""
+    tensor = case.tensors[name]
+    rng = np.random.default_rng([index, list(case.tensors).index(name)])
+    if tensor is None:
+        return None
+    if name in VALUES:
+        return VALUES[name](case, rng)
+    if tensor.family == "bool":
+        return rng.random(tensor.shape) < 0.7
+    if tensor.family == "int":
+        return rng.integers(0, tensor.below, tensor.shape, dtype=np.int32)
+    return _normal(rng, tensor.shape)
 
 
 def _normal(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
@@ -90,10 +92,12 @@ def _normal(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
 
 def cotangents(case: Case, index: int) -> list[np.ndarray]:
     """The gradients of the results of call number ``index``."""
-    return [
-        _normal(np.random.default_rng([index, 100 + place]), result.shape)
-        for place, result in enumerate(case.results)
-    ]
+    return [cotangent(case, index, place) for place in range(len(case.results))]
+
+
+def cotangent(case: Case, index: int, place: int) -> np.ndarray:
+    """One of them."""
+    return _normal(np.random.default_rng([index, 100 + place]), case.results[place].shape)
 
 
 def digest(results: list[np.ndarray]) -> list[list[float]]:

@@ -16,12 +16,12 @@ BEGIN, END = "<!-- operators: begin -->", "<!-- operators: end -->"
 
 
 def table() -> str:
-    """One row per operator, in Markdown."""
+    """One row per operator of scimind, in Markdown."""
     lines = [
         "| operator | what | gradient of the kernel | implementations |",
         "| --- | --- | --- | --- |",
     ]
-    for name in sorted(registry.FUNCTIONS):
+    for name in filter(_ours, sorted(registry.FUNCTIONS)):
         names = []
         for entry in registry.implementations(name):
             names.append(entry.name if entry.verified else f"{entry.name} (not run)")
@@ -29,6 +29,11 @@ def table() -> str:
         call = f"`{name}`" if declared is None else f"`{_rule(declared)}`"
         lines.append(f"| {call} | {_summary(name)} | {_gradient(declared)} | {', '.join(names)} |")
     return "\n".join(lines)
+
+
+def _ours(name: str) -> bool:
+    """Whether scimind declares it, rather than a program that uses scimind."""
+    return registry.FUNCTIONS[name][0].__module__.startswith("scimind.")
 
 
 def _rule(entry: Operator) -> str:
