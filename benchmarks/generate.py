@@ -18,7 +18,7 @@ import numpy as np
 from report import report
 from train_step import SHAPES, Worker, interval
 
-STEPS = {"prefill": 2, "decode": 64}
+STEPS = {"prefill": 8, "decode": 128}
 
 
 def compare(shape: dict, mode: str, threads: int, rounds: int, torch_python: str) -> dict:

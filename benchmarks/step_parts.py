@@ -18,7 +18,7 @@ import numpy as np
 from report import report
 from train_step import SHAPES, Worker
 
-PARTS = ("linear", "gelu", "layer_norm", "attention", "adamw")
+PARTS = ("linear", "gelu", "layer_norm", "attention", "adamw_all")
 VARIANTS = {"kernels": (), **{part: (part,) for part in PARTS}, "all plain": PARTS}
 
 

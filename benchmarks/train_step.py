@@ -25,6 +25,8 @@ SHAPES = {
     "6x256": {"layers": 6, "dim": 256, "heads": 8},
     "4x128": {"layers": 4, "dim": 128, "heads": 4},
 }
+# Threads of OpenMP spin for about 5 ms before they sleep, on the cores of the other process.
+PAUSE_S = 0.01
 
 
 class Worker:
@@ -47,6 +49,7 @@ class Worker:
         return json.loads(line)
 
     def run(self, steps: int) -> dict:
+        time.sleep(PAUSE_S)
         self.process.stdin.write(f"{steps}\n")
         self.process.stdin.flush()
         return self.answer()

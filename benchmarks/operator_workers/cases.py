@@ -105,7 +105,6 @@ def _rows(count: int) -> dict[str, Any]:
 _NO_MASK, _ALONE = ("mask",), ("mask", "bias")
 _ADAMW = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "decay": 0.01}
 VARIANTS: dict[str, tuple[Variant, ...]] = {
-    "adamw": (Variant(options=_ADAMW),),
     "attention": (
         Variant(absent=_ALONE),
         Variant(name="causal", absent=_ALONE, options={"causal": True}),

@@ -9,9 +9,6 @@ from operator_workers.work import many_calls
 from scimind.ops import OPERATORS, Operator
 from scimind.ops.rule import evaluate, shape_of
 
-# Arguments that in-place operators change, all others leave alone.
-CHANGES = {"adamw": ["parameter", "first", "second"], "cache_update": ["cache"]}
-
 
 def cases_of(entry: Operator, quick: bool) -> list[Case]:
     """The variants of an operator at their sizes, small to large."""
@@ -50,7 +47,7 @@ def case_of(entry: Operator, variant: Variant, sizes: dict[str, Any]) -> Case:
         options=options,
         results=[Tensor(family=r.family, shape=shape_of(r.axes, known)) for r in rule.results],
         gradient=[name for name in gradient if tensors[name] is not None],
-        changes=CHANGES[rule.op] if entry.in_place else [],
+        changes=list(entry.in_place),
     )
     return Case(**{**vars(case), "calls": many_calls(case)})
 

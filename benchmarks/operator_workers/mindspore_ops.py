@@ -1,7 +1,7 @@
 """Worker: the declared operators in ``ms.jit``, their plain formulations, and MindSpore's own.
 
-A graph makes all calls of a run, each with its own inputs, and returns all results, so that what
-it costs to enter a graph is shared by them as in a network.
+A graph makes all calls of a run, each with its own inputs, and returns the results that are
+compared, so that what it costs to enter and to leave a graph is shared by them as in a network.
 """
 
 from __future__ import annotations
@@ -101,8 +101,10 @@ class Graph:
         return f"function({', '.join([*map(str, places.values()), *options])})"
 
     def _compiled(self, lines: list[str], results: list[str]) -> Run:
+        ends = [0] if self.case.joined else self._ends()
         text = ["def calls():", *lines, f"    out = ({', '.join(results)},)"]
-        text += ["    return out, relu(depend(number, out))"]
+        kept = "".join(f"out[{place}], " for place in ends)
+        text += [f"    return ({kept}), relu(depend(number, out))"]
         closure = {**self.closure, "relu": ms_ops.relu, "depend": ms_ops.depend}
         calls = define("calls", "\n".join(text), __name__, number=self.inputs.number, **closure)
         _ALIVE.append(calls)
@@ -142,12 +144,18 @@ class Graph:
     def digest(self, run: Run) -> list[list[float]]:
         """Of what the calls to compare return or change."""
         out = run()
-        ends = [place for place in checked(self.case) if place < self.count]
-        if self.case.changes:
-            names = [self.places[place][name] for place in ends for name in self.case.changes]
-            return digest([self.closure[name].asnumpy() for name in names])
-        results = [out[0 if self.case.joined else place] for place in ends]
-        return digest([part.asnumpy() for part in _flat(results)])
+        found = []
+        if not (self.case.joined and self.case.changes):
+            found += [*out] * len(self._ends()) if self.case.joined else _flat(out)
+        found += [
+            self.closure[self.places[place][name]]
+            for place in self._ends()
+            for name in self.case.changes
+        ]
+        return digest([part.asnumpy() for part in found])
+
+    def _ends(self) -> list[int]:
+        return [place for place in checked(self.case) if place < self.count]
 
 
 def _joined_options(case: Case) -> str:

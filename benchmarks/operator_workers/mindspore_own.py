@@ -77,14 +77,13 @@ def attention(query, key, value, mask, bias, causal, window, scale):
     )
 
 
-def decode_attention(query, key_cache, value_cache, length, window, scale):
+def cached_attention(query, key, value, key_cache, value_cache, start, window, scale):
+    update = ms_ops.auto_generate.KVCacheScatterUpdate()
+    key_cache = update(key_cache, start, key, 2, "update")
+    value_cache = update(value_cache, start, value, 2, "update")
     return ms_ops.incre_flash_attention(
         query, [key_cache], [value_cache], None, num_heads=query.shape[1], input_layout="BNSD"
     )
-
-
-def cache_update(cache, new, start):
-    return ms_ops.auto_generate.KVCacheScatterUpdate()(cache, start, new, 2, "update")
 
 
 def paged_attention(query, key_cache, value_cache, block_table, length, scale):
@@ -133,23 +132,13 @@ def random_bits(key, stream, count):
     return ms_ops.UniformInt()((count,), low, high)
 
 
-def adamw(
-    parameter, first, second, gradient, learning_rate, power1, power2, beta1, beta2, eps, decay
-):
-    return ms_ops.Adam()(
-        parameter, first, second, power1, power2, learning_rate, beta1, beta2, eps, gradient
-    )
-
-
 OWN: dict[str, tuple[str, Callable[..., Any]]] = {
-    "adamw": ("ops.Adam", adamw),
     "add_layer_norm": ("ops.LayerNorm of the sum", add_layer_norm),
     "add_rms_norm": ("ops.add_rms_norm", add_rms_norm),
     "attention": ("ops.flash_attention_score", attention),
-    "cache_update": ("KVCacheScatterUpdate", cache_update),
+    "cached_attention": ("KVCacheScatterUpdate, ops.incre_flash_attention", cached_attention),
     "compressed_attention": ("ops.nsa_compress_attention", compressed_attention),
     "cross_entropy": ("ops.cross_entropy", cross_entropy),
-    "decode_attention": ("ops.incre_flash_attention", decode_attention),
     "embedding": ("ops.gather", embedding),
     "gelu": ("ops.gelu", gelu),
     "layer_norm": ("ops.LayerNorm", layer_norm),
@@ -176,7 +165,6 @@ NONE = {
 }
 """Operators for which MindSpore has none of its own, with the reason."""
 OTHER_RESULT = {
-    "adamw": "adds eps before the bias correction and has no decoupled decay",
     "random_bits": "another generator, with a hidden state",
 }
 """Own operators that compute something else."""

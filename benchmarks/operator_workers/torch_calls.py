@@ -107,24 +107,25 @@ def _lists(length):
     return [int(count) for count in length]
 
 
-def decode_attention(query, key_cache, value_cache, length, window, scale):
+def cached_attention(query, key, value, key_cache, value_cache, start, window, scale):
     batch, heads, queries, dim = query.shape
     groups = key_cache.shape[1]
+    length = start + queries
     longest, lengths = int(length.max()), _lists(length)
-    position = length[:, None, None, None] - queries + torch.arange(queries)[:, None]
+    position = start[:, None, None, None] + torch.arange(queries)[:, None]
     mask = torch.arange(longest) <= position
     rows = query.reshape(batch, groups, heads // groups * queries, dim)
     mask_rows = mask.repeat(1, 1, heads // groups, 1)
-    key, value = key_cache[:, :, :longest], value_cache[:, :, :longest]
+    seen_keys, seen_values = key_cache[:, :, :longest], value_cache[:, :, :longest]
 
     def at_once():
-        out = functional.scaled_dot_product_attention(rows, key, value, mask_rows)
+        out = functional.scaled_dot_product_attention(rows, seen_keys, seen_values, mask_rows)
         return out.view(query.shape)
 
     def product():
-        logits = (rows @ key.transpose(-1, -2)) * dim**-0.5
+        logits = (rows @ seen_keys.transpose(-1, -2)) * dim**-0.5
         weights = logits.masked_fill(~mask_rows, float("-inf")).softmax(-1)
-        return (weights @ value).view(query.shape)
+        return (weights @ seen_values).view(query.shape)
 
     def each():
         outs = []
@@ -132,28 +133,47 @@ def decode_attention(query, key_cache, value_cache, length, window, scale):
             seen = None if queries == 1 else mask_rows[index, ..., :count]
             outs.append(
                 functional.scaled_dot_product_attention(
-                    rows[index], key[index, :, :count], value[index, :, :count], seen
+                    rows[index], key_cache[index, :, :count], value_cache[index, :, :count], seen
                 )
             )
         return torch.stack(outs).view(query.shape)
 
-    return {"all rows": at_once, "products": product, "row by row": each}
+    updates = {"index_put": _put(start, queries), "slices": _slices(start, queries)}
+
+    def both(update, attend):
+        def call():
+            update(key_cache, key)
+            update(value_cache, value)
+            return attend()
+
+        return call
+
+    attends = {"all rows": at_once, "products": product, "row by row": each}
+    return {
+        f"{first}, {second}": both(update, attend)
+        for first, update in updates.items()
+        for second, attend in attends.items()
+    }
 
 
-def cache_update(cache, new, start):
-    batch, count = new.shape[0], new.shape[2]
-    starts = _lists(start)
-    row = torch.arange(batch)[:, None]
+def _put(start, count):
+    row = torch.arange(len(start))[:, None]
     position = start.long()[:, None] + torch.arange(count)
 
-    def put():
-        cache[row, :, position] = new.transpose(1, 2)
+    def update(cache, rows):
+        cache[row, :, position] = rows.transpose(1, 2)
 
-    def each():
+    return update
+
+
+def _slices(start, count):
+    starts = _lists(start)
+
+    def update(cache, rows):
         for index, first in enumerate(starts):
-            cache[index, :, first : first + count] = new[index]
+            cache[index, :, first : first + count] = rows[index]
 
-    return {"index_put": put, "slices": each}
+    return update
 
 
 def paged_attention(query, key_cache, value_cache, block_table, length, scale):
@@ -361,10 +381,6 @@ def _fused(parameter, first, second, gradient, scale, beta1, beta2, eps, decay):
     return call
 
 
-def adamw(parameter, first, second, gradient, learning_rate, power1, power2, **options):
-    return _fused(parameter, first, second, gradient, None, **options)
-
-
 def adamw_all(
     parameter, first, second, gradient, learning_rate, factor, correction1, correction2, **options
 ):
@@ -378,7 +394,7 @@ def adamw_all(
     return {"foreach_mul and fused": clipped, "fused with grad_scale": scaled}
 
 
-TOGETHER = ("adamw", "adamw_all", "square_sum")
+TOGETHER = ("adamw_all", "square_sum")
 """Functions that get the tensors of all calls of a run, in lists."""
 NOTES = {"random_bits": "torch.randint: another generator, with a hidden state"}
 """Where the nearest that PyTorch has computes something else."""

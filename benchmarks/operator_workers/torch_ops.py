@@ -50,24 +50,39 @@ class Preparation:
         return found
 
     def forward(self, calls: list[Call]) -> Run:
+        ends = self._ends()
+
         def run():
+            results = {}
             with torch.no_grad():
-                return [call() for call in calls]
+                for place, call in enumerate(calls):
+                    out = call()
+                    if place in ends:
+                        results[place] = out
+            return results
 
         return run
 
     def forward_backward(self, calls: list[Call]) -> Run:
         arguments = [[given[name] for name in self.case.gradient] for given in self.inputs]
 
+        ends = self._ends()
+
         def run():
-            results = []
-            for call, tensors, weights in zip(calls, arguments, self.weights, strict=True):
+            results = {}
+            each = enumerate(zip(calls, arguments, self.weights, strict=True))
+            for place, (call, tensors, weights) in each:
                 out = call()
                 outs = out if isinstance(out, tuple) else (out,)
-                results.append((outs, torch.autograd.grad(outs, tensors, weights)))
+                gradients = torch.autograd.grad(outs, tensors, weights)
+                if place in ends:
+                    results[place] = (outs, gradients)
             return results
 
         return run
+
+    def _ends(self) -> set[int]:
+        return {0} if self.case.joined else set(checked(self.case))
 
     def add(self, mode: str) -> None:
         best = math.inf
@@ -82,13 +97,13 @@ class Preparation:
                 best, self.prepared.runs[name] = took, run
                 self.prepared.notes[name] = form
 
-    def digest(self, results: list[Any]) -> list[list[float]]:
+    def digest(self, results: dict[int, Any]) -> list[list[float]]:
         """Of what the calls to compare return or change."""
         ends, changes = checked(self.case), self.case.changes
-        if changes:
-            found = [self.inputs[place][name] for place in ends for name in changes]
-        else:
-            found = list(_flat([results[0 if self.case.joined else place] for place in ends]))
+        found = []
+        if not (self.case.joined and changes):
+            found += _flat([results[0 if self.case.joined else place] for place in ends])
+        found += [self.inputs[place][name] for place in ends for name in changes]
         return digest([tensor.detach().numpy() for tensor in found])
 
 

@@ -55,8 +55,6 @@ VALUES: dict[str, Callable[[Case, np.random.Generator], np.ndarray]] = {
     "factor": _number(1.0),
     "learning_rate": _number(1e-3),
     "length": lambda case, rng: lengths(case),
-    "power1": _number(0.9**10),
-    "power2": _number(0.999**10),
     "second": lambda case, rng: np.abs(_normal(rng, case.tensors["second"].shape)) + 0.1,
     "sin": lambda case, rng: np.sin(_angle(case)).astype(np.float32),
     "start": _start,

@@ -11,7 +11,7 @@ import numpy as np
 
 from operator_workers.cases import Case, Tensor, lengths
 
-MOST_CALLS, MOST_BYTES = 16, 1 << 29
+MOST_CALLS, MOST_BYTES = 32, 1 << 29
 EXPONENTIAL = 20
 """Operations of an exponential: a polynomial of degree 5 and the reduction of its argument."""
 
@@ -60,7 +60,7 @@ def _tokens(case: Case) -> int:
 def _decode(case: Case) -> tuple[float, float]:
     s = case.sizes
     dim, width = (s["rank"] + s["rope"], s["rank"]) if "rank" in s else (s["dim"], s["width"])
-    return _attention(s["head"] * s.get("query", 1) * _tokens(case), dim, width)[0], 0.0
+    return _attention(s["head"] * s.get("new", 1) * _tokens(case), dim, width)[0], 0.0
 
 
 def _ended(s: dict[str, Any]) -> int:
@@ -120,15 +120,13 @@ def _rows_moved(case: Case) -> tuple[float, float]:
 
 
 FLOPS: dict[str, Callable[[Case], tuple[float, float]]] = {
-    "adamw": _each(15),
     "adamw_all": _each(16),
     "add_layer_norm": _each(9, 13),
     "add_rms_norm": _each(5, 9),
     "attention": _dense,
-    "cache_update": _each(0),
+    "cached_attention": _decode,
     "compressed_attention": _compressed,
     "cross_entropy": _each(EXPONENTIAL + 3, EXPONENTIAL + 3),
-    "decode_attention": _decode,
     "embedding": _rows_moved,
     "gated": _each(EXPONENTIAL + 3, EXPONENTIAL + 7),
     "gelu": _each(EXPONENTIAL + 7, EXPONENTIAL + 15),
@@ -166,9 +164,7 @@ def _read(case: Case) -> float:
     if case.operator == "embedding":  # a row that is used twice can stay in the cache
         rows = min(math.prod(s["batch"]), s["entry"])
         return sizes["indices"] + 4.0 * rows * s["dim"]
-    if case.operator == "cache_update":
-        return sizes["new"] + sizes["start"]
-    if "length" in t:
+    if "length" in t or "start" in t:
         capacity = s["capacity"] if "capacity" in s else s["blocks"] * s["slot"]
         caches = [name for name in t if name.endswith("_cache")]
         places = s["batch"] * capacity if "capacity" in s else s["page"] * s["slot"]
@@ -187,8 +183,8 @@ def least_work(case: Case) -> dict[str, Work]:
     forward, backward = FLOPS[case.operator](case)
     results = sum(map(size_of, case.results))
     changed = sum(size_of(case.tensors[name]) for name in case.changes)
-    if case.operator == "cache_update":
-        changed = size_of(case.tensors["new"])
+    if case.operator == "cached_attention":  # only the new rows
+        changed = size_of(case.tensors["key"]) + size_of(case.tensors["value"])
     first = Work(flops=forward, bytes=_read(case) + results + changed)
     if not case.gradient:
         return {"forward": first}

@@ -54,12 +54,7 @@ def build(shape: serve.Shape, weights: dict, threads: int):
             batch, length, dim = x.shape
             q, k, v = ms_ops.split(self.qkv(normal), dim, axis=-1)
             q, k, v = self.apart(q), self.apart(k), self.apart(v)
-            q = ms_ops.depend(q, ops.cache_update(self.cache[0], k, start))
-            q = ms_ops.depend(q, ops.cache_update(self.cache[1], v, start))
-            if decoding:
-                mixed = ops.decode_attention(q, self.cache[0], self.cache[1], start + length)
-            else:
-                mixed = ops.attention(q, k, v, causal=True)
+            mixed = ops.cached_attention(q, k, v, self.cache[0], self.cache[1], start)
             if not decoding:
                 mixed = mixed.transpose((0, 2, 1, 3))
             mixed = mixed.reshape((batch, length, dim))
@@ -76,8 +71,11 @@ def build(shape: serve.Shape, weights: dict, threads: int):
             self.norm = snn.LayerNorm(shape.dim)
             self.head = snn.Linear(shape.dim, shape.vocabulary, rng=rng)
 
-        def construct(self, tokens, places, start):
-            x, update = self.token(tokens), ops.embedding(places, self.position)
+        def construct(self, tokens, start):
+            places = start.expand_dims(1)
+            if not decoding:
+                places = places + ms_ops.arange(0, tokens.shape[1]).astype(ms.int32)
+            x, update = self.token(tokens), ops.embedding(places % shape.length, self.position)
             for block in self.blocks:
                 x, update = block(x, update, start)
             normal, _ = self.norm.add(update, x)
@@ -90,16 +88,12 @@ def build(shape: serve.Shape, weights: dict, threads: int):
         parameter.set_data(Tensor(weights[name]))
 
     @ms.jit
-    def compiled(tokens, places, start):
-        return network(tokens, places, start)
+    def compiled(tokens, start):
+        return network(tokens, start)
 
     def call(tokens: np.ndarray, start: int) -> np.ndarray:
-        places = (start + np.arange(tokens.shape[1])) % shape.length
-        return compiled(
-            Tensor(np.ascontiguousarray(tokens)),
-            Tensor(np.tile(places.astype(np.int32), (shape.batch, 1))),
-            Tensor(np.full(shape.batch, start, np.int32)),
-        ).asnumpy()
+        starts = Tensor(np.full(shape.batch, start, np.int32))
+        return compiled(Tensor(np.ascontiguousarray(tokens)), starts).asnumpy()
 
     step = serve.generation(shape, call, decoding, capacity)
     step.chosen = ops.chosen

@@ -33,17 +33,22 @@ def build(shape: serve.Shape, weights: dict, threads: int):
             self.expand = snn.Linear(shape.dim, 4 * shape.dim, activation="gelu", rng=rng)
             self.contract = snn.Linear(4 * shape.dim, shape.dim, rng=rng)
 
-        def construct(self, x):
+        def construct(self, x, update):
+            if update is None:
+                normal = self.norm1(x)
+            else:
+                normal, x = self.norm1.add(update, x)
             batch, length, dim = x.shape
             heads = (batch, length, shape.heads, dim // shape.heads)
-            q, k, v = ms_ops.split(self.qkv(self.norm1(x)), dim, axis=-1)
+            q, k, v = ms_ops.split(self.qkv(normal), dim, axis=-1)
             mixed = ops.attention(
                 q.reshape(heads).transpose((0, 2, 1, 3)),
                 k.reshape(heads).transpose((0, 2, 1, 3)),
                 v.reshape(heads).transpose((0, 2, 1, 3)),
             )
-            x = x + self.output(mixed.transpose((0, 2, 1, 3)).reshape((batch, length, dim)))
-            return x + self.contract(self.expand(self.norm2(x)))
+            mixed = mixed.transpose((0, 2, 1, 3)).reshape((batch, length, dim))
+            normal, x = self.norm2.add(self.output(mixed), x)
+            return x, self.contract(self.expand(normal))
 
     class Network(nn.Cell):
         def __init__(self) -> None:
@@ -56,10 +61,11 @@ def build(shape: serve.Shape, weights: dict, threads: int):
             self.head = snn.Linear(shape.dim, shape.vocabulary, rng=rng)
 
         def construct(self, tokens, labels):
-            x = self.token(tokens) + self.position
+            x, update = self.token(tokens) + self.position, None
             for block in self.blocks:
-                x = block(x)
-            return ops.cross_entropy(self.head(self.norm(x)), labels)
+                x, update = block(x, update)
+            normal, _ = self.norm.add(update, x)
+            return ops.cross_entropy(self.head(normal), labels)
 
     network = Network()
     names = {parameter.name: parameter for parameter in network.trainable_params()}
@@ -77,41 +83,42 @@ def build(shape: serve.Shape, weights: dict, threads: int):
             super().__init__()
             self.parameters, self.first, self.second = parameters, first, second
 
-        def construct(self, tokens, labels, power1, power2, rate):
+        def construct(self, tokens, labels, rate, correction1, correction2):
             loss, gradients = gradient_of(tokens, labels)
-            for index in range(len(self.parameters)):
-                done = ops.adamw(
-                    self.parameters[index],
-                    self.first[index],
-                    self.second[index],
-                    gradients[index],
-                    rate,
-                    power1,
-                    power2,
-                    update["beta1"],
-                    update["beta2"],
-                    update["eps"],
-                    update["decay"],
-                )
-                loss = ms_ops.depend(loss, done)
-            return loss
+            done = ops.adamw_all(
+                self.parameters,
+                self.first,
+                self.second,
+                gradients,
+                rate,
+                one,
+                correction1,
+                correction2,
+                update["beta1"],
+                update["beta2"],
+                update["eps"],
+                (update["decay"],) * len(self.parameters),
+            )
+            return ms_ops.depend(loss, done)
 
     cell = Step()
 
     @ms.jit
-    def compiled(tokens, labels, power1, power2, rate):
-        return cell(tokens, labels, power1, power2, rate)
+    def compiled(tokens, labels, rate, correction1, correction2):
+        return cell(tokens, labels, rate, correction1, correction2)
 
     tokens, labels = serve.data(shape)
     tokens, labels = Tensor(tokens), Tensor(labels)
-    rate = Tensor(update["rate"], ms.float32)
+    rate, one = Tensor(update["rate"], ms.float32), Tensor(1.0, ms.float32)
     count = 0
 
     def step() -> float:
         nonlocal count
         count += 1
-        powers = [Tensor(update[name] ** count, ms.float32) for name in ("beta1", "beta2")]
-        return float(compiled(tokens, labels, *powers, rate).asnumpy())
+        corrections = [
+            Tensor(1.0 - update[name] ** count, ms.float32) for name in ("beta1", "beta2")
+        ]
+        return float(compiled(tokens, labels, rate, *corrections).asnumpy())
 
     step.chosen = ops.chosen
     return step, {"mindspore": ms.__version__, "numpy": np.__version__}

@@ -11,11 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mindspore import Parameter, Tensor
-from mindspore import ops as ms_ops
 
 from raw_kernels import ABSENT, Kernels, options
 from scimind import ops
-from scimind.ops.attention import attention, cache_update, decode_attention
+from scimind.ops.attention import attention, cached_attention
 from scimind.ops.kernels import native
 
 FOLDER = Path(ops.__file__).parent / "kernels/cpu"
@@ -334,24 +333,23 @@ def test_memory_grows_linearly_with_the_length():
     assert len(done.stdout.splitlines()) == len(lengths)
 
 
-def decode_reference(query, key_cache, value_cache, length, window, scale):
-    out = np.zeros((*query.shape[:3], value_cache.shape[3]))
-    for b, count in enumerate(np.clip(length, 0, key_cache.shape[2])):
+def written(cache, rows, start):
+    """The cache after the rows were written, what would be outside left out."""
+    cache = cache.copy()
+    for b, i in itertools.product(range(rows.shape[0]), range(rows.shape[2])):
+        if 0 <= int(start[b]) + i < cache.shape[2]:
+            cache[b, :, int(start[b]) + i] = rows[b, :, i]
+    return cache
+
+
+def cached_reference(query, keys, values, start, window, scale):
+    """Of caches that hold the new keys and values."""
+    out = np.zeros((*query.shape[:3], values.shape[3]))
+    for b, count in enumerate(np.clip(start + query.shape[2], 0, keys.shape[2])):
         row = slice(b, b + 1)
-        key, value = key_cache[row, :, :count], value_cache[row, :, :count]
+        key, value = keys[row, :, :count], values[row, :, :count]
         out[b] = reference(query[row], key, value, None, None, True, window, scale, out[row])["out"]
-    return {"out": out}
-
-
-def caches(seed, batch, groups, capacity, dim, width, length, beyond):
-    found = (
-        normal(seed, batch, groups, capacity, dim),
-        normal(seed + 1, batch, groups, capacity, width),
-    )
-    for cache in found:
-        for b, count in enumerate(length):
-            cache[b, :, max(count, 0) :] = beyond
-    return found
+    return out
 
 
 @random_shapes
@@ -359,7 +357,7 @@ def caches(seed, batch, groups, capacity, dim, width, length, beyond):
     batch=st.integers(0, 3),
     groups=st.integers(1, 3),
     share=st.sampled_from((1, 2, 8)),
-    queries=st.integers(0, 9),
+    new=st.integers(0, 9),
     capacity=st.one_of(st.integers(0, 70), st.sampled_from((500, 1100, 3000))),
     dim=st.integers(0, 40),
     width=st.integers(0, 40),
@@ -367,15 +365,25 @@ def caches(seed, batch, groups, capacity, dim, width, length, beyond):
     scale=st.none() | st.floats(0.1, 1.0),
     seed=seeds,
 )
-def test_decoding_reads_the_filled_part_only(
-    raw_decode, batch, groups, share, queries, capacity, dim, width, window, scale, seed
+def test_cached_attention_writes_the_new_rows_and_reads_the_filled_part_only(
+    raw_decode, batch, groups, share, new, capacity, dim, width, window, scale, seed
 ):
-    length = np.random.default_rng(seed).integers(-1, capacity + 2, batch, dtype=np.int32)
-    query = normal(seed + 2, batch, groups * share, queries, dim)
-    found = caches(seed, batch, groups, capacity, dim, width, length, np.nan)
-    out = np.full((batch, groups * share, queries, width), np.nan, np.float32)
-    raw_decode.call("decode_attention", [query, *found, length, options(window, scale)], [out])
-    assert_agrees({"out": out}, decode_reference(query, *found, length, window, scale))
+    rng = np.random.default_rng(seed)
+    start = rng.integers(0, capacity + 2, batch, dtype=np.int32)
+    query = normal(seed + 2, batch, groups * share, new, dim)
+    rows = [normal(seed + 3, batch, groups, new, dim), normal(seed + 4, batch, groups, new, width)]
+    empty = [np.full((batch, groups, capacity, size), np.nan, np.float32) for size in (dim, width)]
+    for cache in empty:
+        for b, count in enumerate(start):
+            cache[b, :, :count] = rng.standard_normal(cache[b, :, :count].shape)
+    full = [written(cache, added, start) for cache, added in zip(empty, rows, strict=True)]
+    out = np.full((batch, groups * share, new, width), np.nan, np.float32)
+    given = [query, *rows, *empty, start, options(window, scale)]
+    raw_decode.call("cached_attention", given, [out])
+    np.testing.assert_array_equal(empty[0], full[0])
+    np.testing.assert_array_equal(empty[1], full[1])
+    expected = cached_reference(query, *full, start, window, scale)
+    assert_agrees({"out": out}, {"out": expected})
 
 
 @random_shapes
@@ -387,25 +395,20 @@ def test_decoding_reads_the_filled_part_only(
     dim=st.integers(0, 5),
     seed=seeds,
 )
-def test_cache_rows_outside_the_cache_are_left_out(
-    raw_decode, batch, groups, capacity, new, dim, seed
-):
+def test_rows_outside_the_cache_are_left_out(raw_decode, batch, groups, capacity, new, dim, seed):
     rng = np.random.default_rng(seed)
     odd = np.array([-(2**31), 2**31 - 1], np.int32)
     start = rng.integers(-10, capacity + 10, batch, dtype=np.int32)
     start = np.where(rng.random(batch) < 0.2, rng.choice(odd, batch), start).astype(np.int32)
-    cache, rows = (
-        normal(seed, batch, groups, capacity, dim),
-        normal(seed + 1, batch, groups, new, dim),
-    )
-    expected = cache.copy()
-    for b, i in itertools.product(range(batch), range(new)):
-        if 0 <= int(start[b]) + i < capacity:
-            expected[b, :, int(start[b]) + i] = rows[b, :, i]
-    done = np.full(1, np.nan, np.float32)
-    raw_decode.call("cache_update", [cache, rows, start], [done])
-    assert (cache == expected).all()
-    assert np.isfinite(done).all()
+    keys, values = (normal(seed + i, batch, groups, capacity, dim) for i in range(2))
+    key, value, query = (normal(seed + i, batch, groups, new, dim) for i in range(2, 5))
+    expected = written(keys, key, start), written(values, value, start)
+    out = np.full_like(query, np.nan)
+    given = [query, key, value, keys, values, start, options(None, None)]
+    raw_decode.call("cached_attention", given, [out])
+    np.testing.assert_array_equal(keys, expected[0])
+    np.testing.assert_array_equal(values, expected[1])
+    assert np.isfinite(out).all()
 
 
 @pytest.mark.parametrize("jit", [False, True])
@@ -417,22 +420,20 @@ def test_a_sequence_decoded_in_pieces_is_the_whole_sequence(jit, formulation):
     empty = np.zeros((batch, groups, capacity, dim), np.float32)
     keys, values = (Parameter(Tensor(empty), name=name) for name in ("keys", "values"))
 
-    def step(query, key, value, start, length):
-        written = cache_update(keys, key, start) + cache_update(values, value, start)
-        filled = ms_ops.depend(length, written)
-        return decode_attention(query, keys, values, filled, 5)
+    def step(query, key, value, start):
+        return cached_attention(query, key, value, keys, values, start, 5)
 
     if jit:
         step = ms.jit(step)
     pieces = []
     for begin, end in ((0, 5), (5, 6), (6, 11)):
         now = [Tensor(x[:, :, begin:end].copy()) for x in (query, key, value)]
-        counts = [Tensor(np.full(batch, n, np.int32)) for n in (begin, end)]
+        start = Tensor(np.full(batch, begin, np.int32))
         if formulation == "plain":
             with ops.plain_formulations():
-                pieces.append(step(*now, *counts).asnumpy().copy())
+                pieces.append(step(*now, start).asnumpy().copy())
         else:
-            pieces.append(step(*now, *counts).asnumpy().copy())
+            pieces.append(step(*now, start).asnumpy().copy())
     expected = reference(query, key, value, None, None, True, 5, None, query)["out"]
     np.testing.assert_allclose(np.concatenate(pieces, 2), expected, atol=1e-5)
     assert (keys.asnumpy()[:, :, :length] == key).all()

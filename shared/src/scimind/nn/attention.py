@@ -163,8 +163,5 @@ class Attention(nn.Cell):
         batch, new, _ = x.shape
         positions = start.reshape((batch, 1)) + ms_ops.arange(0, new).reshape((1, new))
         query, key, value = self.project(x, x, positions, positions)
-        # The order is that of the dependencies: first the cache is written, then it is read.
-        query = ms_ops.depend(query, ops.cache_update(cache[0], key, start))
-        query = ms_ops.depend(query, ops.cache_update(cache[1], value, start))
-        mixed = ops.decode_attention(query, cache[0], cache[1], start + new, self.window)
+        mixed = ops.cached_attention(query, key, value, cache[0], cache[1], start, self.window)
         return self.output(self.merge(mixed))

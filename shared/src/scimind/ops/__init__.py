@@ -2,7 +2,7 @@
 
 from scimind.ops import random
 from scimind.ops.activations import gelu, silu, softmax, swiglu
-from scimind.ops.attention import attention, cache_update, decode_attention
+from scimind.ops.attention import attention, cached_attention
 from scimind.ops.joined import adamw_all, square_sum
 from scimind.ops.linear import embedding, linear, matmul
 from scimind.ops.losses import (
@@ -16,7 +16,6 @@ from scimind.ops.losses import (
 from scimind.ops.masks import position_mask
 from scimind.ops.norms import add_layer_norm, add_rms_norm, layer_norm, rms_norm
 from scimind.ops.operator import OPERATORS, Cpp, Operator, operator, plain
-from scimind.ops.optimizer import adamw
 from scimind.ops.paged import latent_attention, paged_attention
 from scimind.ops.random import bernoulli, dropout, fold_in, normal, uniform
 from scimind.ops.registry import chosen, plain_formulations, register
@@ -31,7 +30,6 @@ __all__ = [
     "OPERATORS",
     "Cpp",
     "Operator",
-    "adamw",
     "adamw_all",
     "add_layer_norm",
     "add_rms_norm",
@@ -39,11 +37,10 @@ __all__ = [
     "attention",
     "bce_with_logits",
     "bernoulli",
-    "cache_update",
+    "cached_attention",
     "chosen",
     "compressed_attention",
     "cross_entropy",
-    "decode_attention",
     "dropout",
     "embedding",
     "fold_in",

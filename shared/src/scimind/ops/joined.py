@@ -48,7 +48,10 @@ def adamw_all(
     eps: float,
     decays: tuple[float, ...],
 ) -> Tensor:
-    """`scimind.ops.adamw` of all parameters in one pass over memory.
+    """AdamW updates of all parameters, in one pass over memory.
+
+    ``m = β₁m + (1-β₁)g``, ``v = β₂v + (1-β₂)g²``, ``p = (1 - lr·decay) p - lr m̂ / (√v̂ + eps)``
+    with ``m̂ = m / (1 - β₁ᵗ)`` and ``v̂ = v / (1 - β₂ᵗ)``.
 
     Args:
         parameters: Parameters, changed in place.

@@ -41,8 +41,8 @@ class Operator:
         kernels: Its compiled kernels.
         sizes: Sizes of the named axes to measure it at, small to large.
         below: Integer arguments whose values are smaller than the size of an axis, with that axis.
-        in_place: Whether it changes its arguments; its result then has to be consumed
-            (``ops.depend``) inside a graph, or the change is pruned.
+        in_place: Arguments that it changes; its result then has to be consumed (``ops.depend``)
+            inside a graph, or the change is pruned.
     """
 
     rule: Rule
@@ -51,7 +51,7 @@ class Operator:
     kernels: tuple[Cpp, ...]
     sizes: tuple[Mapping[str, Any], ...] = ()
     below: Mapping[str, str] = field(default_factory=dict)
-    in_place: bool = False
+    in_place: tuple[str, ...] = ()
 
 
 OPERATORS: dict[str, Operator] = {}
@@ -66,7 +66,7 @@ def operator(
     multiples: Mapping[str, str] | None = None,
     at_least: Mapping[str, int] | None = None,
     below: Mapping[str, str] | None = None,
-    in_place: bool = False,
+    in_place: tuple[str, ...] = (),
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Declare the decorated plain formulation as an operator.
 
@@ -79,7 +79,7 @@ def operator(
         multiples: Axes whose size is a multiple of that of another axis, or of a number.
         at_least: Smallest values of integer scalars.
         below: Integer arguments whose values are smaller than the size of an axis, with that axis.
-        in_place: Whether it changes its arguments, see `Operator`.
+        in_place: Arguments that it changes, see `Operator`.
 
     Raises:
         TypeError: The annotations are no complete rule.

@@ -54,7 +54,8 @@ void batched(int64_t batch, int64_t rows, int64_t columns, int64_t inner, Operan
              float* y) {
   const int64_t pieces = (rows + kRows - 1) / kRows;
   const int64_t work = std::max<int64_t>(1, std::min(rows, kRows) * columns * inner);
-  over(batch * pieces, std::max<int64_t>(1, (1 << 18) / work), [=](int64_t begin, int64_t end) {
+  const int64_t enough = work > kTiny ? 1 << 18 : 1 << 14;  // tiny ones take longer for their work
+  over(batch * pieces, std::max<int64_t>(1, enough / work), [=](int64_t begin, int64_t end) {
     for (int64_t index = begin; index < end; ++index) {
       const int64_t matrix = index / pieces, first = index % pieces * kRows;
       Operand left = a, right = b;

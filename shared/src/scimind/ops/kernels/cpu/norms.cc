@@ -1,6 +1,7 @@
 // Operators that reduce over the last axis: softmax, layer norm, RMS norm.
 #include <algorithm>
 
+#include "scimind/lanes.h"
 #include "scimind/operator.h"
 
 using namespace scimind;
@@ -37,15 +38,11 @@ void forward(In x, In residual, In weight, In bias, float eps, Out y, Out sum, O
         for (int64_t i = 0; i < width; ++i) added[i] = in[i] + other[i];
         in = added;
       }
-      float mean = 0.0f, squares = 0.0f;
-      if (kCentred) {
-        float total = 0.0f;
-#pragma omp simd reduction(+ : total)
-        for (int64_t i = 0; i < width; ++i) total += in[i];
-        mean = total / width;
-      }
-#pragma omp simd reduction(+ : squares)
-      for (int64_t i = 0; i < width; ++i) squares += (in[i] - mean) * (in[i] - mean);
+      const float mean = kCentred ? total(width, [=](auto at) { return at(in); }) / width : 0.0f;
+      const float squares = total(width, [=](auto at) {
+        const auto centred = at(in) - mean;
+        return centred * centred;
+      });
       const float inverse = 1.0f / std::sqrt(squares / width + eps);
 #pragma omp simd
       for (int64_t i = 0; i < width; ++i)
@@ -98,15 +95,11 @@ void backward(In x, In weight, In bias, In statistics, In dout, In extra, Out dx
       float* out = dx + row * width;
       const float m = kCentred ? statistics[2 * row] : 0.0f;
       const float s = kCentred ? statistics[2 * row + 1] : statistics[row];
-      float along = 0.0f, across = 0.0f;
-#pragma omp simd reduction(+ : along, across)
-      for (int64_t i = 0; i < width; ++i) {
-        const float slope = d[i] * factor[i];
-        if (kCentred) along += slope;
-        across += slope * (in[i] - m);
-      }
-      along *= s / width;
-      across *= s * s * s / width;
+      const float slopes =
+          kCentred ? total(width, [=](auto at) { return at(d) * at(factor); }) : 0.0f;
+      const float products =
+          total(width, [=](auto at) { return at(d) * at(factor) * (at(in) - m); });
+      const float along = slopes * s / width, across = products * s * s * s / width;
       // dx = (slope - mean(slope) - normal mean(slope normal)) s with normal = (x - m) s
       if (extra.present) {
         const float* e = extra + row * width;
@@ -187,9 +180,7 @@ SCIMIND_OPERATOR(softmax_grad, (In y, In dout, Out dx)) {
       const float* p = y + row * width;
       const float* d = dout + row * width;
       float* out = dx + row * width;
-      float dot = 0.0f;
-#pragma omp simd reduction(+ : dot)
-      for (int64_t i = 0; i < width; ++i) dot += p[i] * d[i];
+      const float dot = total(width, [=](auto at) { return at(p) * at(d); });
 #pragma omp simd
       for (int64_t i = 0; i < width; ++i) out[i] = p[i] * (d[i] - dot);
     }

@@ -84,23 +84,6 @@ struct Adamw {
 
 constexpr int64_t kGrain = 1 << 15;
 
-}  // namespace
-
-// One update in place, with the options beta1, beta2, eps, decay and the powers of the betas;
-// `done` is written so that a graph has something to depend on.
-SCIMIND_OPERATOR(adamw, (Inout parameter, Inout first, Inout second, In gradient, In learning_rate,
-                         In power1, In power2, Options options, Out done)) {
-  const Adamw adamw(options, learning_rate[0], 1.0f, 1.0f - power1[0], 1.0f - power2[0]);
-  const float decay = options[3];
-  over(parameter.size(), kGrain, [=](int64_t begin, int64_t end) {
-    adamw.update(parameter + begin, first + begin, second + begin, gradient + begin, end - begin,
-                 decay);
-  });
-  done[0] = 0.0f;
-}
-
-namespace {
-
 // The elements of many tensors as one range.
 class Joined {
  public:
@@ -157,6 +140,28 @@ extern "C" int adamw_all(int count, void** data, int* ndims, int64_t** shapes, c
   return 0;
 }
 
+namespace {
+
+// In double precision, with sums that do not wait for one another.
+double squares(const float* values, int64_t count) {
+  constexpr int kSums = 32;
+  double sums[kSums] = {};
+  int64_t i = 0;
+  for (; i + kSums <= count; i += kSums) {
+#pragma omp simd
+    for (int k = 0; k < kSums; ++k) {
+      const double value = values[i + k];
+      sums[k] += value * value;
+    }
+  }
+  for (; i < count; ++i) sums[0] += static_cast<double>(values[i]) * values[i];
+  double total = 0.0;
+  for (const double sum : sums) total += sum;
+  return total;
+}
+
+}  // namespace
+
 // Any number of tensors -> the sum of the squares of all elements
 extern "C" int square_sum(int count, void** data, int* ndims, int64_t** shapes,
                           const char** dtypes, void*, void*) {
@@ -168,13 +173,7 @@ extern "C" int square_sum(int count, void** data, int* ndims, int64_t** shapes,
   over(joined.size(), kGrain, [&](int64_t begin, int64_t end) {
     joined.parts(begin, end, [&](int64_t i, int64_t offset, int64_t part) {
       const float* values = static_cast<const float*>(data[i]) + offset;
-      double total = 0.0;
-#pragma omp simd reduction(+ : total)
-      for (int64_t k = 0; k < part; ++k) {
-        const double value = values[k];
-        total += value * value;
-      }
-      sums[begin / kGrain] += total;
+      sums[begin / kGrain] += squares(values, part);
     });
   });
   double total = 0.0;

@@ -115,6 +115,32 @@ SCIMIND_INLINE float maximum(Lanes x) {
   }
 }
 
+// What a term of `total` reads with: several elements from the i-th on, or the i-th.
+struct Several {
+  int64_t i;
+  Lanes operator()(const float* p) const { return load(p + i); }
+};
+struct Single {
+  int64_t i;
+  float operator()(const float* p) const { return p[i]; }
+};
+
+// The sum of term(at) over `count` places, where at(p) reads p there. An addition waits for the one
+// before it, so there are four sums.
+template <typename Term>
+SCIMIND_INLINE float total(int64_t count, Term term) {
+  Lanes sums[4] = {};
+  int64_t i = 0;
+  for (; i + 4 * kLanes <= count; i += 4 * kLanes) {
+#pragma GCC unroll 4
+    for (int k = 0; k < 4; ++k) sums[k] += term(Several{i + k * kLanes});
+  }
+  for (; i + kLanes <= count; i += kLanes) sums[0] += term(Several{i});
+  float rest = 0.0f;
+  for (; i < count; ++i) rest += term(Single{i});
+  return sum((sums[0] + sums[1]) + (sums[2] + sums[3])) + rest;
+}
+
 // Transposes the square of kLanes vectors.
 template <int step = 1>
 SCIMIND_INLINE void transpose(Lanes (&x)[kLanes]) {

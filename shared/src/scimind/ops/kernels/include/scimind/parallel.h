@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <exception>
@@ -12,6 +13,17 @@
 #include <vector>
 
 namespace scimind {
+
+// Between two kernels of a graph lie a few microseconds, and a thread that sleeps takes 50 to wake.
+constexpr std::chrono::microseconds kSpin{100};
+
+inline void pause() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
 
 class Pool {
  public:
@@ -28,9 +40,10 @@ class Pool {
   }
 
   // Calls body(chunk) for every chunk. The caller takes chunks too and waits only for workers that
-  // have joined, so a process forked without the workers still finishes.
+  // have joined, so a process forked without the workers still finishes. Work that is given while
+  // other work runs, or by it, is done by its caller alone.
   void run(int64_t chunks, const std::function<void(int64_t)>& body) {
-    if (chunks <= 1 || allowed_ < 1 || !running_.try_lock()) {
+    if (chunks <= 1 || allowed_ < 1 || running_.exchange(true)) {
       for (int64_t chunk = 0; chunk < chunks; ++chunk) body(chunk);
       return;
     }
@@ -40,6 +53,7 @@ class Pool {
       chunks_ = chunks;
       body_ = &body;
       open_ = allowed_;
+      ++jobs_;
     }
     wake_.notify_all();
     drain(body, chunks);
@@ -47,14 +61,30 @@ class Pool {
     {
       std::unique_lock<std::mutex> lock(mutex_);
       body_ = nullptr;
+      lock.unlock();
+      spin([this] { return active_ == 0; });
+      lock.lock();
       done_.wait(lock, [this] { return active_ == 0; });
       std::swap(error, error_);
     }
-    running_.unlock();
+    running_ = false;
     if (error) std::rethrow_exception(error);
   }
 
  private:
+  // Waits for a short time, unless the threads have to share cores.
+  template <typename Ready>
+  void spin(Ready ready) const {
+    if (allowed_ >= cores_) return;
+    const auto end = std::chrono::steady_clock::now() + kSpin;
+    do {
+      for (int i = 0; i < 32; ++i) {
+        if (ready()) return;
+        pause();
+      }
+    } while (std::chrono::steady_clock::now() < end);
+  }
+
   void drain(const std::function<void(int64_t)>& body, int64_t chunks) {
     try {
       for (int64_t chunk; (chunk = next_.fetch_add(1)) < chunks;) body(chunk);
@@ -68,7 +98,13 @@ class Pool {
   void serve() {
     std::unique_lock<std::mutex> lock(mutex_);
     for (;;) {
-      wake_.wait(lock, [this] { return body_ != nullptr && open_ > 0; });
+      while (body_ == nullptr || open_ == 0) {
+        const int64_t seen = jobs_;
+        lock.unlock();
+        spin([=] { return jobs_ != seen; });
+        lock.lock();
+        if (jobs_ == seen) wake_.wait(lock, [=] { return jobs_ != seen; });
+      }
       --open_;
       ++active_;
       const auto* body = body_;
@@ -80,14 +116,16 @@ class Pool {
     }
   }
 
-  std::mutex mutex_, running_;
+  std::mutex mutex_;
   std::condition_variable wake_, done_;
   const std::function<void(int64_t)>* body_ = nullptr;
   std::exception_ptr error_;
-  std::atomic<int64_t> next_{0};
+  std::atomic<int64_t> next_{0}, jobs_{0};
   int64_t chunks_ = 0;
-  int started_ = 0, active_ = 0, open_ = 0;
-  std::atomic<int> allowed_{0};
+  int started_ = 0, open_ = 0;
+  const int cores_ = static_cast<int>(std::thread::hardware_concurrency());
+  std::atomic<int> allowed_{0}, active_{0};
+  std::atomic<bool> running_{false};
 };
 
 // body(begin, end) over [0, count) in chunks of `grain`.
