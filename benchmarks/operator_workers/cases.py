@@ -124,7 +124,7 @@ VARIANTS: dict[str, tuple[Variant, ...]] = {
 # Operators over many tensors at once, which have no rule: sizes of one tensor and their number.
 JOINED: dict[str, tuple[dict[str, Any], ...]] = {
     name: (
-        {"tensors": 16, "shape": (256, 256)},
+        {"tensors": 64, "shape": (128, 128)},
         {"tensors": 16, "shape": (1024, 1024)},
         {"tensors": 4, "shape": (2048, 2048)},
     )

@@ -216,6 +216,7 @@ def declaration(tmp_path, text):
     finally:
         del sys.modules["one"]
         forget("wrong")
+    return module
 
 
 TYPES = "from scimind.typing import Float, Tensor\nX = Float[Tensor, 'a']\n"
@@ -226,6 +227,22 @@ MISTAKES = [
     ("def wrong(x: X, y: dict) -> X: ...", TypeError, "argument y is annotated"),
     ("def gelu(x: X) -> X: ...", ValueError, "gelu is declared already"),
 ]
+
+
+def test_arguments_may_have_any_name(tmp_path):
+    text = """
+    from scimind.typing import Float, Tensor
+    X = Float[Tensor, "count"]
+    @operator(half=("index", "out"))
+    def difference(index: X, out: X, half: float, wide: float) -> X:
+        return half * index - wide * out
+    """
+    module = declaration(tmp_path, text)
+    try:
+        found = module.difference(tensor(3), 2 * tensor(3), 3.0, 4.0)
+    finally:
+        forget("difference")
+    np.testing.assert_array_equal(found.asnumpy(), -5 * tensor(3).asnumpy())
 
 
 @pytest.mark.parametrize(("text", "error", "message"), MISTAKES)

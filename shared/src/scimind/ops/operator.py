@@ -144,17 +144,18 @@ def _call(function: Callable[..., Any], rule: Rule, half: tuple[str, ...]) -> Ca
 
     lines = [f"def {rule.op}({', '.join(parameters)}):"]
     if half:
-        lines += [f"    wide = {half[0]}.dtype", "    half = compute_dtype(wide)"]
-        lines += ["    if half != wide:"]
-        lines += [f"        {name} = {unless_none(name, f'{name}.astype(half)')}" for name in half]
-    lines += [f"    index = choose({rule.op!r},"]
+        lines += [f"    wide_ = {half[0]}.dtype", "    half_ = compute_dtype(wide_)"]
+        lines += ["    if half_ != wide_:"]
+        lines += [f"        {name} = {unless_none(name, f'{name}.astype(half_)')}" for name in half]
+    lines += [f"    index_ = choose({rule.op!r},"]
     lines += [
         f"        {unless_none(tensor.name, f'({tensor.name}.shape, {tensor.name}.dtype)')},"
         for tensor in rule.tensors
     ]
     lines += [f"        {option.name}," for option in rule.options]
-    lines += ["    )", f"    out = functions[{rule.op!r}][index]({', '.join(names)})"]
-    lines += ["    return out if half == wide else out.astype(wide)" if half else "    return out"]
+    lines += ["    )", f"    out_ = functions[{rule.op!r}][index_]({', '.join(names)})"]
+    result = "out_ if half_ == wide_ else out_.astype(wide_)" if half else "out_"
+    lines += [f"    return {result}"]
     call = define(
         rule.op,
         "\n".join(lines),
