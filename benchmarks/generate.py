@@ -70,6 +70,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
+    load = os.getloadavg()[0]
     rows = []
     for shape in SHAPES.values():
         for batch in options.batches:
@@ -81,7 +82,8 @@ def main() -> None:
                     )  # fmt: skip
                     rows.append(row)
                     print(shape, batch, mode, threads, row["wall_ms"], flush=True)
-    report(__file__, "milliseconds of a step of inference", {"results": rows}, options.output)
+    findings = {"load_average_at_the_start": round(load, 1), "results": rows}
+    report(__file__, "milliseconds of a step of inference", findings, options.output)
 
 
 if __name__ == "__main__":

@@ -342,9 +342,6 @@ def main() -> None:
         "ceilings": ceilings,
         "results": rows,
     }
-    sys.argv = [
-        "TORCH_ENV/bin/python" if word == options.torch_python else word for word in sys.argv
-    ]
     what = "operators in MindSpore against PyTorch on the same cores"
     report(__file__, what, findings, options.output)
     if any("refused" in row for row in rows):

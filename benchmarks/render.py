@@ -13,8 +13,10 @@ BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
 def steps(report: dict) -> list[str]:
     lines = [
-        f"`{report['command']}`, commit {report['commit']}, {report['hardware']}, "
-        f"load average {report['load_average']:.1f} (a shared machine: the minima say more).",
+        f"`{report['command']}`, commit {report['commit'][:7]}, {report['hardware']['processor']}, "
+        f"{report['hardware']['cores']} cores, load average "
+        f"{report['load_average_at_the_start']:.1f} at the start (a shared machine: the minima say "
+        "more).",
         "",
         "| step | kernels | threads | wall ms, ours / PyTorch (min) | CPU ms, ours / PyTorch (min) "
         "| CPU ratio, median [95 %] |",
@@ -49,7 +51,8 @@ def operators(report: dict) -> list[str]:
     )
     lines = [
         f"`{report['command']}`, commit {report['commit'][:7]}, {report['rounds']} rounds, load "
-        f"average {report['load_average']:.1f}: time of our kernel in a graph by that of PyTorch, "
+        f"average {report['load_average_at_the_start']:.1f} at the start: time of our kernel in a "
+        "graph by that of PyTorch, "
         f"median [95 %], with {' / '.join(map(str, threads))} threads (CPU time with one, else "
         "wall time; above 1.1 in bold), by that of MindSpore's own operator, and the share of the "
         "ceiling: the least time for the operations or for the bytes (M), at the rates of the "
@@ -135,6 +138,46 @@ def parts(report: dict) -> list[str]:
     return [*lines, ""]
 
 
+def generation(report: dict) -> list[str]:
+    lines = [
+        f"`{report['command']}`, commit {report['commit'][:7]}, load average "
+        f"{report['load_average_at_the_start']:.1f} at the start: inference of the same "
+        "transformers, the whole prompt of 128 tokens (prefill) or one more token after 128 to "
+        "255 (decode).",
+        "",
+        "| network | sequences | step | threads | wall ms, ours / PyTorch (min) "
+        "| wall ratio, median [95 %] | CPU ratio, median [95 %] |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in report["results"]:
+        wall = row["wall_ms"]
+        ratios = (
+            f"{row[unit]['ratio']:.2f} [{', '.join(f'{x:.2f}' for x in row[unit]['ratio_95'])}]"
+            for unit in ("wall_ms", "cpu_ms")
+        )
+        lines.append(
+            f"| {row['shape']['layers']} layers, d={row['shape']['dim']} | {row['shape']['batch']} "
+            f"| {row['mode']} | {row['threads']} | {wall['scimind_min']:.2f} / "
+            f"{wall['torch_min']:.2f} | {' | '.join(ratios)} |"
+        )
+    return [*lines, ""]
+
+
+def default_runs(report: dict) -> list[str]:
+    lines = []
+    for row in report["results"]:
+        before, after = (median(row[f"step_ms_{kernels}"]) for kernels in ("plain", "auto"))
+        lines += [
+            f"`{report['command']}`, commit {report['commit'][:7]}: the first {row['steps']} steps "
+            f"of the default run of `{row['package']}` take {before:.0f} ms each with MindSpore's "
+            f"operators and {after:.0f} ms with ours (ratio {row['step_ms_ratio']:.2f}; CPU time "
+            f"of the whole process {row['cpu_s_ratio']:.2f}); the losses differ by "
+            f"{row['largest_relative_loss_difference']:.0e} at most.",
+            "",
+        ]
+    return lines
+
+
 def first_step(report: dict) -> list[str]:
     cold, warm = (
         median(row[kind]["cpu_s"] for row in report["rounds"]) for kind in ("cold", "warm")
@@ -151,7 +194,9 @@ def first_step(report: dict) -> list[str]:
 SECTIONS = {
     "train_step.json": steps,
     "train_step_one_thread.json": steps,
+    "generate.json": generation,
     "step_parts.json": parts,
+    "default_runs.json": default_runs,
     "operators.json": operators,
     "first_step.json": first_step,
 }

@@ -12,13 +12,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import numpy as np
+
+from report import report
 
 HERE = Path(__file__).resolve().parent
 SHAPES = {
@@ -111,8 +112,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--rounds", type=int, default=12)
     parser.add_argument("--steps", type=int, default=2)
-    parser.add_argument("--output", type=Path, default=HERE / "train_step.json")
+    parser.add_argument("--output", type=Path)
     options = parser.parse_args()
+    load = os.getloadavg()[0]
     rows = []
     for name in options.shapes:
         for kernels in options.kernels:
@@ -126,29 +128,12 @@ def main() -> None:
             )
             rows.append(row)
             print(name, kernels, json.dumps({u: row[u] for u in ("wall_ms", "cpu_ms")}), flush=True)
-    report = {
-        "benchmark": "train_step",
-        "command": " ".join(["python", "benchmarks/train_step.py", *sys.argv[1:]]),
-        "commit": commit(),
-        "date": time.strftime("%Y-%m-%d"),
-        "hardware": f"{processor()}, {len(os.sched_getaffinity(0))} cores",
-        "load_average": os.getloadavg()[0],
-        "versions": {"python": platform.python_version(), **versions},
+    findings = {
+        "load_average_at_the_start": round(load, 1),
+        "opponent": versions,
         "results": rows,
     }
-    options.output.write_text(json.dumps(report, indent=1) + "\n")
-
-
-def commit() -> str:
-    git = ["git", "-C", str(HERE), "rev-parse", "--short", "HEAD"]
-    return subprocess.run(git, capture_output=True, text=True).stdout.strip()
-
-
-def processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.split(":")[1].strip()
-    return platform.processor()
+    report(__file__, "milliseconds of a training step", findings, options.output)
 
 
 if __name__ == "__main__":
