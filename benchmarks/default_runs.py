@@ -25,7 +25,8 @@ from scimind.provenance import cpu_seconds
 
 STEPS = 60
 # The default configurations, but for the length of the run.
-RUNS = {"biomol": ("steps=60", "schedule.warmup_steps=10", "evaluate_every=60", "log.every=10")}
+SHORTER = (f"steps={STEPS}", "schedule.warmup_steps=10", f"evaluate_every={STEPS}", "log.every=10")
+RUNS = {"biomol": SHORTER}
 KERNELS = ("plain", "auto")
 
 

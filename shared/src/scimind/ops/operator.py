@@ -122,9 +122,18 @@ def plain(call: Callable[..., Any] | str) -> Callable[..., Any]:
     Raises:
         ValueError: It is not declared.
     """
+    return declared(call).plain
+
+
+def declared(call: Callable[..., Any] | str) -> Operator:
+    """The declaration of an operator, given by its function or name.
+
+    Raises:
+        ValueError: It is not declared.
+    """
     for entry in OPERATORS.values():
         if call in (entry.call, entry.rule.op):
-            return entry.plain
+            return entry
     raise ValueError(f"{call} is no declared operator; declared are {', '.join(OPERATORS)}")
 
 

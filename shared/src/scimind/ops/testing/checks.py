@@ -15,7 +15,7 @@ from scimind.device import target
 from scimind.errors import EnvironmentProblem
 from scimind.ops import registry
 from scimind.ops.kernels import build, native
-from scimind.ops.operator import OPERATORS, Operator, plain
+from scimind.ops.operator import Operator, declared
 from scimind.ops.testing.calls import Call, Values, draw_call
 from scimind.ops.testing.outcomes import Arrays, Way, cotangents, gradients, values
 
@@ -60,8 +60,7 @@ def check(
         ValueError: The operator is not declared, has no kernel or no argument of a name in
             ``given``.
     """
-    formulation = plain(operator)
-    entry = next(entry for entry in OPERATORS.values() if entry.plain is formulation)
+    entry = declared(operator)
     for call in drawn(entry, calls, seed, given):
         compare_values(entry, call, tolerance)
         compare_gradients(entry, call, 5 * tolerance)

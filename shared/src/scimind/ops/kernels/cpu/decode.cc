@@ -37,11 +37,9 @@ SCIMIND_OPERATOR(cached_attention, (In query, In key, In value, Inout key_cache,
   const int64_t added = query.shape[2], capacity = key_cache.shape[2];
   write(key_cache, key, start);
   write(value_cache, value, start);
-  Mask mask;
-  In bias;
-  mask.present = bias.present = false;
-  const Attention attention = attention_of(query, constant(key_cache), constant(value_cache),
-                                           Terms(mask, bias), options[1]);
+  const Terms terms(Mask::absent(), In::absent());
+  const Attention attention =
+      attention_of(query, constant(key_cache), constant(value_cache), terms, options[1]);
   const int64_t window = options.whole(0, kUnlimited);
   auto sight = [&](int64_t batch) {
     return Sight{added, std::clamp<int64_t>(start[batch] + added, 0, capacity), window, true};

@@ -2,8 +2,8 @@
 // sizes of the tiles are those at which the product runs at full speed on x86-64 with AVX-512.
 #include <algorithm>
 
-#include "scimind/lanes.h"
 #include "scimind/operator.h"
+#include "scimind/tile.h"
 
 using namespace scimind;
 
@@ -32,28 +32,9 @@ void fill_tile(float* tile, int64_t rows, int64_t columns, int64_t stride, float
     std::fill(tile + row * stride, tile + row * stride + columns, value);
 }
 
-constexpr int64_t kFew = 4;          // rows for which a call of oneDNN does not pay
 constexpr int64_t kEnough = 1 << 17;  // products, of a few microseconds, that are worth a thread
 
-// Results [first, first + count) of one row, at most kLanes of them.
-SCIMIND_INLINE Lanes some_of(const float* x, const float* weight, int64_t in, int64_t count) {
-  const float* row[kLanes];
-  for (int k = 0; k < kLanes; ++k) row[k] = weight + std::min<int64_t>(k, count - 1) * in;
-  Lanes sums[kLanes] = {};
-  int64_t i = 0;
-  for (; i + kLanes <= in; i += kLanes) {
-    const Lanes value = load(x + i);
-#pragma GCC unroll 16
-    for (int k = 0; k < kLanes; ++k) sums[k] += value * load(row[k] + i);
-  }
-  if (i < in) {
-    const Lanes value = load(x + i, in - i);
-    for (int k = 0; k < kLanes; ++k) sums[k] += value * load(row[k] + i, in - i);
-  }
-  return sums_of(sums);
-}
-
-// `forward` of a few rows, which reads the weight once.
+// `forward` of so few rows that a call of oneDNN does not pay; reads the weight once.
 template <typename Activation, bool kActivate>
 void few(In x, In weight, In bias, Out y, Out z) {
   const int64_t in = weight.axis(1), out = weight.axis(0), rows = x.rows();
@@ -62,9 +43,10 @@ void few(In x, In weight, In bias, Out y, Out z) {
          for (int64_t part = begin; part < end; ++part) {
            const int64_t first = part * kLanes, count = std::min<int64_t>(kLanes, out - first);
            const Lanes shift = bias.present ? load(bias + first, count) : Lanes{};
+           const float* at[kLanes];
+           some_rows(at, weight + first * in, count, in);
            for (int64_t row = 0; row < rows; ++row) {
-             const Lanes found = some_of(x + row * in, weight + first * in, in, count) + shift;
-             store(z + row * out + first, found, count);
+             store(z + row * out + first, products_of(x + row * in, at, in) + shift, count);
              if (!kActivate) continue;
              const float* line = z + row * out + first;
              float* value = y + row * out + first;
@@ -80,8 +62,9 @@ template <typename Activation, bool kActivate>
 void forward(In x, In weight, In bias, Out y, Out z) {
   const int64_t in = weight.axis(1), out = weight.axis(0), rows = x.rows();
   if (rows == 0 || out == 0) return;
-  if (rows <= kFew) return few<Activation, kActivate>(x, weight, bias, y, z);
-  // oneDNN is slow for 9 to 31 rows by a transposed matrix, faster for 8.
+  if (rows <= kFewRows) return few<Activation, kActivate>(x, weight, bias, y, z);
+  // oneDNN is slow for 9 to 31 rows by a transposed matrix, faster for 8. Up to 256 rows tiles are
+  // lower, so that there are enough of them for several threads.
   Tiles tiles{rows, out, rows <= 24 ? 8 : rows <= 256 ? 64 : 256, 512};
   const int64_t down = ceil_div(rows, tiles.height);
   if (down < 8) tiles.width = std::clamp<int64_t>(ceil_div(out * down, 8 * 64) * 64, 128, 512);

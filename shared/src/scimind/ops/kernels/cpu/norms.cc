@@ -143,13 +143,6 @@ void backward(In x, In weight, In bias, In statistics, In dout, In extra, Out dx
   }
 }
 
-template <typename V>
-V absent() {
-  V view;
-  view.present = false;
-  return view;
-}
-
 }  // namespace
 
 SCIMIND_OPERATOR(softmax, (In x, Out y)) {
@@ -188,13 +181,13 @@ SCIMIND_OPERATOR(softmax_grad, (In y, In dout, Out dx)) {
 }
 
 SCIMIND_OPERATOR(layer_norm, (In x, In weight, In bias, Options options, Out y, Out statistics)) {
-  const Out none = absent<Out>();
+  const Out none = Out::absent();
   forward<true, false>(x, x, weight, bias, options[0], y, none, statistics);
 }
 
 SCIMIND_OPERATOR(layer_norm_grad, (In x, In weight, In bias, In statistics, In dout, Options,
                                    Out dx, Out dweight, Out dbias)) {
-  backward<true>(x, weight, bias, statistics, dout, absent<In>(), dx, absent<Out>(), dweight,
+  backward<true>(x, weight, bias, statistics, dout, In::absent(), dx, Out::absent(), dweight,
                  dbias);
 }
 
@@ -210,22 +203,22 @@ SCIMIND_OPERATOR(add_layer_norm_grad,
 }
 
 SCIMIND_OPERATOR(rms_norm, (In x, In weight, Options options, Out y, Out inverse)) {
-  forward<false, false>(x, x, weight, absent<In>(), options[0], y, absent<Out>(), inverse);
+  forward<false, false>(x, x, weight, In::absent(), options[0], y, Out::absent(), inverse);
 }
 
 SCIMIND_OPERATOR(rms_norm_grad,
                  (In x, In weight, In inverse, In dout, Options, Out dx, Out dweight)) {
-  backward<false>(x, weight, absent<In>(), inverse, dout, absent<In>(), dx, absent<Out>(), dweight,
-                  absent<Out>());
+  backward<false>(x, weight, In::absent(), inverse, dout, In::absent(), dx, Out::absent(), dweight,
+                  Out::absent());
 }
 
 SCIMIND_OPERATOR(add_rms_norm, (In x, In residual, In weight, Options options, Out y, Out sum,
                                 Out inverse)) {
-  forward<false, true>(x, residual, weight, absent<In>(), options[0], y, sum, inverse);
+  forward<false, true>(x, residual, weight, In::absent(), options[0], y, sum, inverse);
 }
 
 SCIMIND_OPERATOR(add_rms_norm_grad, (In sum, In weight, In inverse, In dout, In dsum, Options,
                                      Out dx, Out dresidual, Out dweight)) {
-  backward<false>(sum, weight, absent<In>(), inverse, dout, dsum, dx, dresidual, dweight,
-                  absent<Out>());
+  backward<false>(sum, weight, In::absent(), inverse, dout, dsum, dx, dresidual, dweight,
+                  Out::absent());
 }

@@ -56,6 +56,12 @@ struct View {
     valid = !present || dtype == nullptr || std::strcmp(dtype, dtype_name<T>()) == 0;
     if (!present) data = nullptr;
   }
+  // An optional argument that was not given.
+  static View absent() {
+    View view;
+    view.present = false;
+    return view;
+  }
   int64_t size() const { return elements(ndim, shape); }
   // Size of an axis; negative numbers count from the end.
   int64_t axis(int index) const { return shape[index < 0 ? index + ndim : index]; }

@@ -142,29 +142,38 @@ inline Right right_transposed(const float* x, int64_t rows, int64_t columns, flo
 
 constexpr int64_t kFewRows = 4;
 
+// The kLanes rows from x on, of which the last of `count` stands for those beyond it.
+SCIMIND_INLINE void some_rows(const float* (&at)[kLanes], const float* x, int64_t count,
+                              int64_t inner) {
+  for (int64_t i = 0; i < kLanes; ++i) at[i] = x + (i < count ? i : count - 1) * inner;
+}
+
+// Their products with a row.
+SCIMIND_INLINE Lanes products_of(const float* left, const float* const (&at)[kLanes],
+                                 int64_t inner) {
+  const int64_t whole = inner / kLanes * kLanes;
+  Lanes sums[kLanes] = {};
+  for (int64_t j = 0; j < whole; j += kLanes) {
+    const Lanes y = load(left + j);
+#pragma GCC unroll 16
+    for (int i = 0; i < kLanes; ++i) sums[i] += y * load(at[i] + j);
+  }
+  if (whole < inner) {
+    const Lanes y = load(left + whole, inner - whole);
+    for (int i = 0; i < kLanes; ++i) sums[i] += y * load(at[i] + whole, inner - whole);
+  }
+  return sums_of(sums);
+}
+
 // C = alpha A X^T for few rows of A, which reads X once, without a copy. Rows of C are written in
 // whole vectors.
 inline void scalar_products(int64_t rows, float alpha, const float* a, const float* x,
                             int64_t columns, int64_t inner, float* c, int64_t c_row) {
-  const int64_t whole = inner / kLanes * kLanes;
   for (int64_t first = 0; first < columns; first += kLanes) {
     const float* at[kLanes];
-    for (int i = 0; i < kLanes; ++i)
-      at[i] = x + (first + i < columns ? first + i : columns - 1) * inner;
-    for (int64_t r = 0; r < rows; ++r) {
-      const float* left = a + r * inner;
-      Lanes sums[kLanes] = {};
-      for (int64_t j = 0; j < whole; j += kLanes) {
-        const Lanes y = load(left + j);
-#pragma GCC unroll 16
-        for (int i = 0; i < kLanes; ++i) sums[i] += y * load(at[i] + j);
-      }
-      if (whole < inner) {
-        const Lanes y = load(left + whole, inner - whole);
-        for (int i = 0; i < kLanes; ++i) sums[i] += y * load(at[i] + whole, inner - whole);
-      }
-      store(c + r * c_row + first, alpha * sums_of(sums));
-    }
+    some_rows(at, x + first * inner, columns - first, inner);
+    for (int64_t r = 0; r < rows; ++r)
+      store(c + r * c_row + first, alpha * products_of(a + r * inner, at, inner));
   }
 }
 
