@@ -18,7 +18,8 @@ import numpy as np
 from report import report
 from train_step import SHAPES, Worker, interval
 
-STEPS = {"prefill": 8, "decode": 128}
+STEPS = {"prefill": 8, "decode": 128}  # of a round: these, or as many times as take so long
+ROUND_MS = 250.0  # the first milliseconds after the turn of the other process are cold
 
 
 def compare(shape: dict, mode: str, threads: int, rounds: int, torch_python: str) -> dict:
@@ -30,16 +31,19 @@ def compare(shape: dict, mode: str, threads: int, rounds: int, torch_python: str
         )
     ]
     collected = {"wall_ms": ([], []), "cpu_ms": ([], [])}
-    difference = 0.0
+    difference, steps = 0.0, STEPS[mode]
     for index in range(rounds + 1):
-        answers = [worker.run(STEPS[mode]) for worker in workers]
+        answers = [worker.run(steps) for worker in workers]
         losses = [np.array(answer["loss"]) for answer in answers]
         difference = max(difference, float(abs(losses[0] / losses[1] - 1).max()))
         assert difference < 1e-3, "the two do not compute the same"
-        if index > 0:  # the first round warms up
-            for unit, both in collected.items():
-                for values, answer in zip(both, answers, strict=True):
-                    values.append(float(np.mean(answer[unit])))
+        if index == 0:  # the first round warms up
+            took = max(sum(answer["wall_ms"]) for answer in answers)
+            steps *= max(1, round(ROUND_MS / took))
+            continue
+        for unit, both in collected.items():
+            for values, answer in zip(both, answers, strict=True):
+                values.append(float(np.mean(answer[unit])))
     for worker in workers:
         worker.close()
     row = {
@@ -47,7 +51,7 @@ def compare(shape: dict, mode: str, threads: int, rounds: int, torch_python: str
         "mode": mode,
         "threads": threads,
         "rounds": rounds,
-        "steps_per_round": STEPS[mode],
+        "steps_per_round": steps,
         "largest_relative_difference": difference,
         "chosen": answers[0]["chosen"],
     }

@@ -206,7 +206,7 @@ class Pair:
                 ("single", 1),
                 ("eager", 1),
                 ("plain", few_calls(case)),
-                ("mindspore", few_calls(case)),
+                ("mindspore", case.calls),
             )
             if f"{column} {mode}" in good
         }

@@ -230,7 +230,7 @@ def prepare(case: Case, more: list[str]) -> Prepared:
             with ops.plain_formulations():
                 preparation.add("plain", mode, function, few, True)
         if "mindspore" in more and case.operator in OWN:
-            preparation.add("mindspore", mode, OWN[case.operator][1], few, True)
+            preparation.add("mindspore", mode, OWN[case.operator][1], case.calls, True)
     if "single" in more and not case.joined:
         preparation.add("single", "forward", function, 1, False)
         preparation.eager(function)

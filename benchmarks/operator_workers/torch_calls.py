@@ -35,6 +35,28 @@ def gated(x, gate, mask):
     return {"product": call, "masked_fill": filled}
 
 
+def _apart(x, counts):
+    """Tensors of heads in memory of their own, as our operators give them."""
+    heads = x.unflatten(-1, (sum(counts), -1)).transpose(1, 2)
+    return tuple(part.contiguous() for part in heads.split(counts, 1))
+
+
+def split_heads(x, heads, dim):
+    return lambda: _apart(x, [heads])[0]
+
+
+def split_key_value(x, groups, dim):
+    return lambda: _apart(x, [groups, groups])
+
+
+def split_query_key_value(x, heads, groups, dim):
+    return lambda: _apart(x, [heads, groups, groups])
+
+
+def merge_heads(x):
+    return lambda: x.transpose(1, 2).flatten(2)
+
+
 def softmax(x):
     return lambda: functional.softmax(x, -1)
 

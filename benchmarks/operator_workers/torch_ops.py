@@ -49,40 +49,27 @@ class Preparation:
                 found.setdefault(name, []).append(call)
         return found
 
+    # As in a network that is trained, and in a graph, a result is kept until the end of a run: the
+    # next call does not find its memory in the cache.
     def forward(self, calls: list[Call]) -> Run:
-        ends = self._ends()
-
         def run():
-            results = {}
             with torch.no_grad():
-                for place, call in enumerate(calls):
-                    out = call()
-                    if place in ends:
-                        results[place] = out
-            return results
+                return [call() for call in calls]
 
         return run
 
     def forward_backward(self, calls: list[Call]) -> Run:
         arguments = [[given[name] for name in self.case.gradient] for given in self.inputs]
 
-        ends = self._ends()
-
         def run():
-            results = {}
-            each = enumerate(zip(calls, arguments, self.weights, strict=True))
-            for place, (call, tensors, weights) in each:
+            results = []
+            for call, tensors, weights in zip(calls, arguments, self.weights, strict=True):
                 out = call()
                 outs = out if isinstance(out, tuple) else (out,)
-                gradients = torch.autograd.grad(outs, tensors, weights)
-                if place in ends:
-                    results[place] = (outs, gradients)
+                results.append((outs, torch.autograd.grad(outs, tensors, weights)))
             return results
 
         return run
-
-    def _ends(self) -> set[int]:
-        return {0} if self.case.joined else set(checked(self.case))
 
     def add(self, mode: str) -> None:
         best = math.inf
@@ -97,7 +84,7 @@ class Preparation:
                 best, self.prepared.runs[name] = took, run
                 self.prepared.notes[name] = form
 
-    def digest(self, results: dict[int, Any]) -> list[list[float]]:
+    def digest(self, results: list[Any]) -> list[list[float]]:
         """Of what the calls to compare return or change."""
         ends, changes = checked(self.case), self.case.changes
         found = []

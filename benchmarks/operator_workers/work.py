@@ -135,6 +135,7 @@ FLOPS: dict[str, Callable[[Case], tuple[float, float]]] = {
     "linear": _product(),
     "linear_activation": _product(EXPONENTIAL + 7, EXPONENTIAL + 15),
     "matmul": _matrices,
+    "merge_heads": _each(0),
     "paged_attention": _decode,
     "random_bits": lambda case: (58.0 * case.sizes["count"], 0.0),  # on integers, 115 for a pair
     "rms_norm": _each(4, 8),
@@ -144,6 +145,9 @@ FLOPS: dict[str, Callable[[Case], tuple[float, float]]] = {
     "silu": _each(EXPONENTIAL + 3, EXPONENTIAL + 7),
     "softmax": _each(EXPONENTIAL + 4, 4),
     "square_sum": _each(2),
+    "split_heads": _each(0),
+    "split_key_value": _each(0),
+    "split_query_key_value": _each(0),
     "swiglu": _each(EXPONENTIAL + 4, EXPONENTIAL + 9),
     "triangle_incoming": _triangle,
     "triangle_outgoing": _triangle,
@@ -189,7 +193,8 @@ def least_work(case: Case) -> dict[str, Work]:
     if not case.gradient:
         return {"forward": first}
     gradients = sum(size_of(case.tensors[name]) for name in case.gradient)
-    linear = {"embedding": "table", "rope": "x"}.get(case.operator)
+    moved = ("merge_heads", "split_heads", "split_key_value", "split_query_key_value")
+    linear = {"embedding": "table", "rope": "x", **dict.fromkeys(moved, "x")}.get(case.operator)
     needed = sum(size_of(tensor) for name, tensor in case.tensors.items() if name != linear)
     second = Work(flops=backward, bytes=needed + results + gradients)
     return {"forward": first, "forward_backward": first + second}
@@ -205,12 +210,12 @@ def _fitting(case: Case, milliseconds: float, most: int) -> int:
 
 
 def many_calls(case: Case) -> int:
-    """Of the kernel and of PyTorch in a run."""
+    """Of the kernel, of PyTorch and of MindSpore's own operator in a run."""
     return case.calls if case.joined else _fitting(case, 8.0, MOST_CALLS)
 
 
 def few_calls(case: Case) -> int:
-    """Of formulations that are several times slower."""
+    """Of the plain formulation, which may be many times slower."""
     return case.calls if case.joined else min(_fitting(case, 1.0, 4), case.calls)
 
 

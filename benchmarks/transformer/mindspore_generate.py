@@ -42,22 +42,13 @@ def build(shape: serve.Shape, weights: dict, threads: int):
                 [Parameter(Tensor(zeros), f"{name}.{part}", requires_grad=False) for part in "kv"]
             )
 
-        def apart(self, x):
-            batch, length, dim = x.shape
-            if decoding:  # one token: the axes that would be exchanged are of size 1
-                return x.reshape((batch, shape.heads, 1, dim // shape.heads))
-            heads = x.reshape((batch, length, shape.heads, dim // shape.heads))
-            return heads.transpose((0, 2, 1, 3))
-
         def construct(self, x, update, start):
             normal, x = self.norm1.add(update, x)
-            batch, length, dim = x.shape
-            q, k, v = ms_ops.split(self.qkv(normal), dim, axis=-1)
-            q, k, v = self.apart(q), self.apart(k), self.apart(v)
+            heads, dim = shape.heads, shape.dim // shape.heads
+            q, k, v = ops.split_query_key_value(self.qkv(normal), heads, heads, dim)
             mixed = ops.cached_attention(q, k, v, self.cache[0], self.cache[1], start)
-            if not decoding:
-                mixed = mixed.transpose((0, 2, 1, 3))
-            mixed = mixed.reshape((batch, length, dim))
+            # One token: the axes that would be exchanged are of size 1.
+            mixed = mixed.reshape(x.shape) if decoding else ops.merge_heads(mixed)
             normal, x = self.norm2.add(self.output(mixed), x)
             return x, self.contract(self.expand(normal))
 

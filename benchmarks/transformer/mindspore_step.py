@@ -38,15 +38,9 @@ def build(shape: serve.Shape, weights: dict, threads: int):
                 normal = self.norm1(x)
             else:
                 normal, x = self.norm1.add(update, x)
-            batch, length, dim = x.shape
-            heads = (batch, length, shape.heads, dim // shape.heads)
-            q, k, v = ms_ops.split(self.qkv(normal), dim, axis=-1)
-            mixed = ops.attention(
-                q.reshape(heads).transpose((0, 2, 1, 3)),
-                k.reshape(heads).transpose((0, 2, 1, 3)),
-                v.reshape(heads).transpose((0, 2, 1, 3)),
-            )
-            mixed = mixed.transpose((0, 2, 1, 3)).reshape((batch, length, dim))
+            heads, dim = shape.heads, shape.dim // shape.heads
+            q, k, v = ops.split_query_key_value(self.qkv(normal), heads, heads, dim)
+            mixed = ops.merge_heads(ops.attention(q, k, v))
             normal, x = self.norm2.add(self.output(mixed), x)
             return x, self.contract(self.expand(normal))
 

@@ -79,10 +79,8 @@ class Attention(nn.Cell):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Queries (batch, head, query, head_dim), keys and values (batch, group, key, head_dim)."""
         length, keys = x.shape[1], context.shape[1]
-        query = self.apart(self.query(x), self.heads)
-        both = self.apart(self.key_value(context), 2 * self.groups)
-        # Taking parts by index costs MindSpore twenty times as much on the CPU.
-        key, value = ms_ops.split(both, self.groups, axis=1)
+        query = self.apart(self.query(x))
+        key, value = ops.split_key_value(self.key_value(context), self.groups, self.head_dim)
         if self.normalise_queries:
             query, key = self.query_norm(query), self.key_norm(key)
         if self.rope_base is not None:
@@ -113,19 +111,17 @@ class Attention(nn.Cell):
         mixed = ops.attention(query, key, value, mask, bias, self.causal, self.window)
         return self.output(self.merge(mixed))
 
-    def apart(self, x: Tensor, heads: int) -> Tensor:
+    def apart(self, x: Tensor) -> Tensor:
         """(batch, token, heads * head_dim) to (batch, head, token, head_dim)."""
-        batch, length, _ = x.shape
-        if length == 1:  # nothing to move
-            return x.reshape((batch, heads, 1, self.head_dim))
-        return x.reshape((batch, length, heads, self.head_dim)).transpose((0, 2, 1, 3))
+        if x.shape[1] == 1:  # nothing to move
+            return x.reshape((x.shape[0], self.heads, 1, self.head_dim))
+        return ops.split_heads(x, self.heads, self.head_dim)
 
     def merge(self, mixed: Tensor) -> Tensor:
         """(batch, head, query, head_dim) to (batch, query, heads * head_dim)."""
-        batch, _, length, _ = mixed.shape
-        if length > 1:
-            mixed = mixed.transpose((0, 2, 1, 3))
-        return mixed.reshape((batch, length, self.heads * self.head_dim))
+        if mixed.shape[2] == 1:
+            return mixed.reshape((mixed.shape[0], 1, self.heads * self.head_dim))
+        return ops.merge_heads(mixed)
 
     def empty_cache(self, batch: int, capacity: int, name: str = "cache") -> KVCache:
         """A cache for ``capacity`` positions.

@@ -149,12 +149,13 @@ class NativeSparseAttention(nn.Cell):
     def mixed(self, x: Float[Tensor, "batch token dim"]) -> Float[Tensor, "batch token dim"]:
         """The three branches for at least ``length`` tokens."""
         batch, tokens, _ = x.shape
-        query = self.query(x).reshape((batch, tokens, self.heads, self.head_dim))
-        query = query.transpose((0, 2, 1, 3))
-        both = self.key_value(x).reshape((batch, tokens, 3, 2, self.groups, self.head_dim))
-        both = both.transpose((2, 3, 0, 4, 1, 5))
-        keys, values = self.compress_key(both[0, 0]), self.compress_value(both[0, 1])
-        selected_key, near_key = both[1, 0], both[2, 0]
+        query = ops.split_heads(self.query(x), self.heads, self.head_dim)
+        groups, dim = self.groups, self.head_dim
+        branches = ms_ops.split(self.key_value(x), 2 * groups * dim, axis=-1)
+        keys, values = ops.split_key_value(branches[0], groups, dim)
+        keys, values = self.compress_key(keys), self.compress_value(values)
+        selected_key, selected_value = ops.split_key_value(branches[1], groups, dim)
+        near_key, near_value = ops.split_key_value(branches[2], groups, dim)
         if self.rope_base is not None:
             base, here = self.rope_base, ms_ops.arange(0, tokens)
             ends = ms_ops.arange(0, keys.shape[2]) * self.stride + (self.length - 1)
@@ -170,13 +171,12 @@ class NativeSparseAttention(nn.Cell):
             self.count,
         )
         coarse = compressed_attention(query, keys, values, self.length, self.stride)
-        fine = selected_attention(query, selected_key, both[1, 1], blocks, self.block_size)
-        near = ops.attention(query, near_key, both[2, 1], None, None, True, self.window)
+        fine = selected_attention(query, selected_key, selected_value, blocks, self.block_size)
+        near = ops.attention(query, near_key, near_value, None, None, True, self.window)
         gates = ms_ops.sigmoid(self.gate(x)).reshape((batch, tokens, 3, self.heads, 1))
         gates = gates.transpose((2, 0, 3, 1, 4))
         mixed = gates[0] * coarse + gates[1] * fine + gates[2] * near
-        merged = mixed.transpose((0, 2, 1, 3)).reshape((batch, tokens, self.heads * self.head_dim))
-        return self.output(merged)
+        return self.output(ops.merge_heads(mixed))
 
 
 def _rotated(

@@ -3,6 +3,12 @@
 from scimind.ops import random
 from scimind.ops.activations import gelu, silu, softmax, swiglu
 from scimind.ops.attention import attention, cached_attention
+from scimind.ops.heads import (
+    merge_heads,
+    split_heads,
+    split_key_value,
+    split_query_key_value,
+)
 from scimind.ops.joined import adamw_all, square_sum
 from scimind.ops.linear import embedding, linear, matmul
 from scimind.ops.losses import (
@@ -52,6 +58,7 @@ __all__ = [
     "linear",
     "masked_mean",
     "matmul",
+    "merge_heads",
     "mse_loss",
     "normal",
     "operator",
@@ -69,6 +76,9 @@ __all__ = [
     "selected_attention",
     "silu",
     "softmax",
+    "split_heads",
+    "split_key_value",
+    "split_query_key_value",
     "spread",
     "square_sum",
     "swiglu",

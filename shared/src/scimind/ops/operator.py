@@ -65,6 +65,7 @@ def operator(
     half: tuple[str, ...] = (),
     multiples: Mapping[str, str] | None = None,
     at_least: Mapping[str, int] | None = None,
+    derived: Mapping[str, str] | None = None,
     below: Mapping[str, str] | None = None,
     in_place: tuple[str, ...] = (),
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -78,6 +79,7 @@ def operator(
             turned back into the dtype of the first one.
         multiples: Axes whose size is a multiple of that of another axis, or of a number.
         at_least: Smallest values of integer scalars.
+        derived: Axes whose size is made of other sizes and integer scalars, such as ``heads*dim``.
         below: Integer arguments whose values are smaller than the size of an axis, with that axis.
         in_place: Arguments that it changes, see `Operator`.
 
@@ -87,7 +89,7 @@ def operator(
     """
 
     def declare(function: Callable[P, R]) -> Callable[P, R]:
-        rule = Rule.of(function, name, multiples, at_least)
+        rule = Rule.of(function, name, multiples, at_least, derived)
         if rule.op in OPERATORS:
             raise ValueError(f"operator {rule.op} is declared already; choose another name")
         registry.register(rule.op, name="plain", rule=rule)(function)

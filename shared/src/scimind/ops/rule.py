@@ -85,6 +85,7 @@ class Rule:
         several: Whether it returns a tuple, be it of one.
         multiples: Pairs of an axis and a size (another axis or a number) that divides it.
         at_least: Pairs of an integer scalar and its smallest value.
+        derived: Pairs of an axis and what its size has to be, made of other sizes and scalars.
     """
 
     op: str
@@ -94,6 +95,7 @@ class Rule:
     several: bool
     multiples: tuple[tuple[str, str], ...] = ()
     at_least: tuple[tuple[str, int], ...] = ()
+    derived: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def of(
@@ -102,6 +104,7 @@ class Rule:
         name: str | None = None,
         multiples: Mapping[str, str] | None = None,
         at_least: Mapping[str, int] | None = None,
+        derived: Mapping[str, str] | None = None,
     ) -> Rule:
         """Read the rule of operator ``name`` from a signature.
 
@@ -138,6 +141,7 @@ class Rule:
             several,
             tuple((multiples or {}).items()),
             tuple((at_least or {}).items()),
+            tuple((derived or {}).items()),
         )
 
     def check(
@@ -206,6 +210,13 @@ class Rule:
                     raise self._broken(tensor, shape, name, sizes[name], origin[name])
         for name in loose:
             sizes.setdefault(name, 1)
+        for name, text in self.derived:
+            expected = evaluate(text, sizes)
+            if sizes.setdefault(name, expected) != expected:
+                raise RuleError(
+                    f"{self.op}: {name} = {sizes[name]} from {origin[name]} has to be {text} = "
+                    f"{expected}"
+                )
         for tensor, shape, axis, size in later:
             expected = evaluate(axis, sizes)
             if expected != size:

@@ -9,7 +9,13 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 
 from scimind.nn import LayerNorm, Linear
-from scimind.ops import attention, gated, triangle_multiply
+from scimind.ops import (
+    attention,
+    gated,
+    merge_heads,
+    split_query_key_value,
+    triangle_multiply,
+)
 from scimind.typing import Float
 
 
@@ -61,15 +67,15 @@ class TriangleAttention(nn.Cell):
         if not self.starting:
             pair = pair.swapaxes(1, 2)
         batch, rows, columns, dim = pair.shape
-        qkv = self.qkv(pair).reshape((batch * rows, columns, 3 * self.heads, self.head_dim))
-        query, key, value = ops.split(qkv.transpose((0, 2, 1, 3)), self.heads, axis=1)
+        qkv = self.qkv(pair).reshape((batch * rows, columns, 3 * dim))
+        query, key, value = split_query_key_value(qkv, self.heads, self.heads, self.head_dim)
         bias = self.bias(pair).transpose((0, 3, 1, 2))
         bias = bias + (token_mask - 1.0).reshape((batch, 1, 1, columns)) * 1e9
         if batch > 1:  # one bias for all rows of a complex
             bias = ops.tile(bias.expand_dims(1), (1, rows, 1, 1, 1))
             bias = bias.reshape((batch * rows, self.heads, columns, columns))
-        mixed = attention(query, key, value, bias=bias)
-        mixed = mixed.transpose((0, 2, 1, 3)).reshape((batch, rows, columns, dim))
+        mixed = merge_heads(attention(query, key, value, bias=bias))
+        mixed = mixed.reshape((batch, rows, columns, dim))
         update = self.output(gated(mixed, self.gate(pair)))
         if not self.starting:
             update = update.swapaxes(1, 2)

@@ -11,7 +11,15 @@ from mindspore import Tensor, nn, ops
 from biomol.config.model import ModelConfig
 from biomol.model.triangle import TriangleAttention, TriangleMultiplication
 from scimind.nn import LayerNorm, Linear
-from scimind.ops import attention, dropout, fold_in, gelu, spread
+from scimind.ops import (
+    attention,
+    dropout,
+    fold_in,
+    gelu,
+    merge_heads,
+    split_query_key_value,
+    spread,
+)
 from scimind.typing import Float, Int
 
 MASKED_LOGIT = -1e9
@@ -70,11 +78,10 @@ class TokenAttention(nn.Cell):
         x: Float[Tensor, "batch token dim"],
         bias: Float[Tensor, "batch head token token"],
     ) -> Float[Tensor, "batch token dim"]:
-        batch, tokens, dim = x.shape
-        qkv = self.qkv(x).reshape((batch, tokens, 3 * self.heads, self.head_dim))
-        query, key, value = ops.split(qkv.transpose((0, 2, 1, 3)), self.heads, axis=1)
-        mixed = attention(query, key, value, bias=bias)
-        return self.output(mixed.transpose((0, 2, 1, 3)).reshape((batch, tokens, dim)))
+        query, key, value = split_query_key_value(
+            self.qkv(x), self.heads, self.heads, self.head_dim
+        )
+        return self.output(merge_heads(attention(query, key, value, bias=bias)))
 
 
 class PairMessage(nn.Cell):

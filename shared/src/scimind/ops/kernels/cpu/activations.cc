@@ -1,6 +1,7 @@
 // Activations, forward and backward.
 #include <algorithm>
 
+#include "scimind/lanes.h"
 #include "scimind/operator.h"
 
 using namespace scimind;
@@ -62,7 +63,7 @@ struct GeluErf {
 
 template <typename Activation>
 void forward(In x, Out y) {
-  over(x.size(), kGrain, [=](int64_t begin, int64_t end) {
+  over_aligned(y.data, x.size(), kGrain, [=](int64_t begin, int64_t end) {
 #pragma omp simd
     for (int64_t i = begin; i < end; ++i) y[i] = Activation::value(x[i]);
   });
@@ -70,7 +71,7 @@ void forward(In x, Out y) {
 
 template <typename Activation>
 void backward(In x, In dout, Out dx) {
-  over(x.size(), kGrain, [=](int64_t begin, int64_t end) {
+  over_aligned(dx.data, x.size(), kGrain, [=](int64_t begin, int64_t end) {
 #pragma omp simd
     for (int64_t i = begin; i < end; ++i) dx[i] = dout[i] * Activation::slope(x[i]);
   });
@@ -96,14 +97,14 @@ SCIMIND_OPERATOR(silu_grad, (In x, In dout, Out dx)) { backward<Silu>(x, dout, d
 
 // silu(gate) up
 SCIMIND_OPERATOR(swiglu, (In gate, In up, Out y)) {
-  over(gate.size(), kGrain, [=](int64_t begin, int64_t end) {
+  over_aligned(y.data, gate.size(), kGrain, [=](int64_t begin, int64_t end) {
 #pragma omp simd
     for (int64_t i = begin; i < end; ++i) y[i] = Silu::value(gate[i]) * up[i];
   });
 }
 
 SCIMIND_OPERATOR(swiglu_grad, (In gate, In up, In dout, Out dgate, Out dup)) {
-  over(gate.size(), kGrain, [=](int64_t begin, int64_t end) {
+  over_aligned(dgate.data, gate.size(), kGrain, [=](int64_t begin, int64_t end) {
 #pragma omp simd
     for (int64_t i = begin; i < end; ++i) {
       const float s = sigmoid(gate[i]), value = gate[i] * s;

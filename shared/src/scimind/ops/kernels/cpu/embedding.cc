@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "scimind/lanes.h"
 #include "scimind/operator.h"
 
 using namespace scimind;
@@ -28,10 +29,12 @@ SCIMIND_OPERATOR(embedding, (Ints indices, In table, Out rows)) {
       if (i + kAhead < end && inside(indices[i + kAhead], entries))
         prefetch(table + indices[i + kAhead] * dim, dim);
       float* row = rows + i * dim;
-      if (inside(indices[i], entries))
-        std::copy_n(table + indices[i] * dim, dim, row);
-      else
+      if (!inside(indices[i], entries)) {
         std::fill_n(row, dim, 0.0f);
+        continue;
+      }
+      const float* entry = table + indices[i] * dim;
+      assign(row, dim, [=](auto at) { return at(entry); });
     }
   });
 }

@@ -30,23 +30,27 @@ void forward(In x, In residual, In weight, In bias, float eps, Out y, Out sum, O
   over(x.rows(), grain(width), [=](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       const float* in = x + row * width;
+      const float* next = in + width;
+      const float* factor = scale;  // captured pointers would be read again at each step
+      const float* offset = shift;
       float* out = y + row * width;
       if (kAdd) {
         const float* other = residual + row * width;
         float* added = sum + row * width;
-#pragma omp simd
-        for (int64_t i = 0; i < width; ++i) added[i] = in[i] + other[i];
+        assign(added, width, [=](auto at) { return at(in) + at(other); });
         in = added;
       }
       const float mean = kCentred ? total(width, [=](auto at) { return at(in); }) / width : 0.0f;
       const float squares = total(width, [=](auto at) {
+        at.claim(out);
         const auto centred = at(in) - mean;
         return centred * centred;
       });
       const float inverse = 1.0f / std::sqrt(squares / width + eps);
-#pragma omp simd
-      for (int64_t i = 0; i < width; ++i)
-        out[i] = (in[i] - mean) * inverse * scale[i] + shift[i];
+      assign(out, width, [=](auto at) {
+        at.fetch(next);
+        return (at(in) - mean) * inverse * at(factor) + at(offset);
+      });
       float* kept = statistics + row * (kCentred ? 2 : 1);
       if (kCentred) *kept++ = mean;
       *kept = inverse;
@@ -97,23 +101,26 @@ void backward(In x, In weight, In bias, In statistics, In dout, In extra, Out dx
       const float s = kCentred ? statistics[2 * row + 1] : statistics[row];
       const float slopes =
           kCentred ? total(width, [=](auto at) { return at(d) * at(factor); }) : 0.0f;
-      const float products =
-          total(width, [=](auto at) { return at(d) * at(factor) * (at(in) - m); });
+      const float products = total(width, [=](auto at) {
+        at.claim(out);
+        return at(d) * at(factor) * (at(in) - m);
+      });
       const float along = slopes * s / width, across = products * s * s * s / width;
       // dx = (slope - mean(slope) - normal mean(slope normal)) s with normal = (x - m) s
+      const auto slope = [=](auto at) {
+        at.fetch(in + width);
+        at.fetch(d + width);
+        return at(d) * at(factor) * s - along - (at(in) - m) * across;
+      };
       if (extra.present) {
         const float* e = extra + row * width;
-        float* again = copy + row * width;
-#pragma omp simd
-        for (int64_t i = 0; i < width; ++i) {
-          const float value = d[i] * factor[i] * s - along - (in[i] - m) * across + e[i];
-          out[i] = value;
-          again[i] = value;
-        }
+        assign(out, width, [=](auto at) {
+          at.fetch(e + width);
+          return slope(at) + at(e);
+        });
+        std::copy(out, out + width, copy + row * width);
       } else {
-#pragma omp simd
-        for (int64_t i = 0; i < width; ++i)
-          out[i] = d[i] * factor[i] * s - along - (in[i] - m) * across;
+        assign(out, width, slope);
       }
       if (!parameters) continue;
       const int64_t filled = (row - begin) % kGroup;
@@ -151,17 +158,12 @@ SCIMIND_OPERATOR(softmax, (In x, Out y)) {
     for (int64_t row = begin; row < end; ++row) {
       const float* in = x + row * width;
       float* out = y + row * width;
-      float top = -INFINITY, total = 0.0f;
+      float top = -INFINITY;
 #pragma omp simd reduction(max : top)
       for (int64_t i = 0; i < width; ++i) top = in[i] > top ? in[i] : top;
-#pragma omp simd reduction(+ : total)
-      for (int64_t i = 0; i < width; ++i) {
-        out[i] = exponential(in[i] - top);
-        total += out[i];
-      }
-      const float scale = 1.0f / total;
-#pragma omp simd
-      for (int64_t i = 0; i < width; ++i) out[i] *= scale;
+      assign(out, width, [=](auto at) { return exponential(at(in) - top); });
+      const float scale = 1.0f / total(width, [=](auto at) { return at(out); });
+      assign(out, width, [=](auto at) { return at(out) * scale; });
     }
   });
 }
@@ -174,8 +176,7 @@ SCIMIND_OPERATOR(softmax_grad, (In y, In dout, Out dx)) {
       const float* d = dout + row * width;
       float* out = dx + row * width;
       const float dot = total(width, [=](auto at) { return at(p) * at(d); });
-#pragma omp simd
-      for (int64_t i = 0; i < width; ++i) out[i] = p[i] * (d[i] - dot);
+      assign(out, width, [=](auto at) { return at(p) * (at(d) - dot); });
     }
   });
 }

@@ -18,13 +18,6 @@ constexpr int64_t kHeight = 4, kWidth = 3;
 // Depth and columns of the part of `right` that stays in the second cache.
 constexpr int64_t kDepth = 64, kColumns = 22 * kWidth;
 
-// Vectors that do not cross cache lines are read twice as fast.
-template <int slot>
-float* aligned_scratch(int64_t count) {
-  const auto address = reinterpret_cast<uintptr_t>(scratch<slot>(count + 16));
-  return reinterpret_cast<float*>((address + 63) / 64 * 64);
-}
-
 // (row, column, channel) at data[row * down + column * across + channel].
 template <typename T>
 struct Matrices {
@@ -85,8 +78,8 @@ void multiply(const Sizes& sizes, int64_t batch, const int64_t (&strides)[3],
   const int64_t groups = (sizes.channels + kLanes - 1) / kLanes;
   const int64_t blocks = (sizes.columns + kColumns - 1) / kColumns;
   over(batch * groups * blocks, 1, [=](int64_t begin, int64_t end) {
-    float* block = aligned_scratch<0>(kColumns * kDepth * kLanes);
-    float* panel = aligned_scratch<1>(kHeight * kDepth * kLanes);
+    float* block = scratch<0>(kColumns * kDepth * kLanes);
+    float* panel = scratch<1>(kHeight * kDepth * kLanes);
     for (int64_t task = begin; task < end; ++task) {
       const int64_t element = task / blocks / groups;
       const int64_t channel = task / blocks % groups * kLanes;

@@ -142,10 +142,9 @@ constexpr int64_t kRows = 128, kUnits = 16;
 // Pieces of this thread's scratch memory, each from a multiple of 64 bytes on.
 template <size_t count>
 std::array<float*, count> pieces(const int64_t (&sizes)[count]) {
-  int64_t total = 16;
+  int64_t total = 0;
   for (const int64_t size : sizes) total += (size + 15) / 16 * 16;
   float* next = scratch<0>(total);
-  next += -(reinterpret_cast<uintptr_t>(next) / 4) & 15;
   std::array<float*, count> found;
   for (size_t i = 0; i < count; ++i) {
     found[i] = next;

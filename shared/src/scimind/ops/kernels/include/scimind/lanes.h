@@ -1,12 +1,14 @@
 // Vectors as wide as the registers of the target, in the vector extensions of GCC and Clang.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <utility>
 
 #include "scimind/arithmetic.h"
+#include "scimind/parallel.h"
 
 namespace scimind {
 
@@ -53,6 +55,11 @@ SCIMIND_INLINE void store(float* p, Lanes x, int64_t count) {
   float lanes[kLanes];
   store(lanes, x);
   copy_lanes(p, lanes, count);
+}
+
+// Elements before the first address from p on that is a multiple of the size of a vector.
+SCIMIND_INLINE int64_t to_aligned(const float* p) {
+  return -(reinterpret_cast<uintptr_t>(p) / sizeof(float)) % kLanes;
 }
 
 SCIMIND_INLINE Lanes spread(float x) { return x - Lanes{}; }
@@ -115,14 +122,19 @@ SCIMIND_INLINE float maximum(Lanes x) {
   }
 }
 
-// What a term of `total` reads with: several elements from the i-th on, or the i-th.
+// What a term of `total` or `assign` reads with: several elements from the i-th on, or the i-th. It
+// may also fetch what is read next, or claim what is written next, into the cache.
 struct Several {
   int64_t i;
   Lanes operator()(const float* p) const { return load(p + i); }
+  void fetch(const float* p) const { __builtin_prefetch(p + i); }
+  void claim(const float* p) const { __builtin_prefetch(p + i, 1); }
 };
 struct Single {
   int64_t i;
   float operator()(const float* p) const { return p[i]; }
+  void fetch(const float*) const {}
+  void claim(const float*) const {}
 };
 
 // The sum of term(at) over `count` places, where at(p) reads p there. An addition waits for the one
@@ -139,6 +151,31 @@ SCIMIND_INLINE float total(int64_t count, Term term) {
   float rest = 0.0f;
   for (; i < count; ++i) rest += term(Single{i});
   return sum((sums[0] + sums[1]) + (sums[2] + sums[3])) + rest;
+}
+
+// out[i] = term(at) for `count` places, where at(p) reads p there; p may be out itself. Whole vectors
+// from the first aligned address on, because stores that cross a cache line take twice the time, and
+// one at each end that overlaps them: however out is aligned, every element is computed the same way.
+template <typename Term>
+SCIMIND_INLINE void assign(float* out, int64_t count, Term term) {
+  if (count < kLanes) {
+    for (int64_t i = 0; i < count; ++i) out[i] = term(Single{i});
+    return;
+  }
+  const Lanes first = term(Several{0}), last = term(Several{count - kLanes});
+  for (int64_t i = to_aligned(out); i + kLanes <= count; i += kLanes)
+    store(out + i, term(Several{i}));
+  store(out, first);
+  store(out + count - kLanes, last);
+}
+
+// body(begin, end) over [0, count) in chunks that begin where `out` is aligned, for operators whose
+// elements do not depend on each other.
+template <typename Body>
+void over_aligned(const float* out, int64_t count, int64_t grain, Body body) {
+  const int64_t lead = std::min(count, to_aligned(out));
+  if (lead > 0) body(0, lead);
+  over(count - lead, grain, [=](int64_t begin, int64_t end) { body(lead + begin, lead + end); });
 }
 
 // Transposes the square of kLanes vectors.

@@ -140,13 +140,14 @@ void over(int64_t count, int64_t grain, Body body) {
   });
 }
 
-// Memory of this thread that is kept for the next call; `slot` tells apart what one kernel needs at
-// the same time. The contents are undefined.
+// Memory of this thread, from a multiple of 64 bytes on, that is kept for the next call; `slot` tells
+// apart what one kernel needs at the same time. The contents are undefined.
 template <int slot>
 inline float* scratch(int64_t count) {
   thread_local std::vector<float> kept;
-  if (static_cast<int64_t>(kept.size()) < count) kept.resize(count);
-  return kept.data();
+  const auto wanted = static_cast<size_t>(count) + 16;
+  if (kept.size() < wanted) kept.resize(wanted);
+  return kept.data() + (-(reinterpret_cast<uintptr_t>(kept.data()) / sizeof(float)) & 15);
 }
 
 }  // namespace scimind
