@@ -161,10 +161,10 @@ NONE = {
     "gated": "no fused operator",
     "latent_attention": "no operator in float32",
     "select_blocks": "a second result of ops.nsa_compress_attention, for Ascend only",
-    **dict.fromkeys(
-        ("merge_heads", "split_heads", "split_key_value", "split_query_key_value"),
-        "Transpose and Split, which are the plain formulation",
-    ),
+    "merge_heads": "Transpose, the plain formulation",
+    "split_heads": "Transpose, the plain formulation",
+    "split_key_value": "Transpose and Split, the plain formulation",
+    "split_query_key_value": "Transpose and Split, the plain formulation",
     "square_sum": "no operator over several tensors",
 }
 """Operators for which MindSpore has none of its own, with the reason."""
