@@ -144,6 +144,18 @@ def test_another_setting_is_compiled(runs: _Runs) -> None:
     assert _numbers(other) == _numbers(runs(width=6, shapes="4", SCIMIND_COMPILE_CACHE="0"))
 
 
+@pytest.mark.skipif(shutil.which(os.environ.get("CXX", "g++")) is None, reason="no compiler")
+def test_a_graph_without_kernels_is_not_that_of_a_run_with_them(runs: _Runs) -> None:
+    plain = runs(shapes="4", SCIMIND_KERNELS="plain")
+    assert set(plain["chosen"].values()).isdisjoint({"cpu/kernel"})
+    fast = runs(shapes="4")
+    assert fast["chosen"]["linear_activation float32"] == "cpu/kernel"
+    assert "net" in fast["traced"]
+    again = runs(shapes="4", SCIMIND_KERNELS="plain")
+    assert "net" not in again["traced"]
+    assert _numbers(again) == _numbers(plain)
+
+
 def test_a_changed_script_is_compiled(runs: _Runs) -> None:
     before = runs(shapes="4")
     runs.script.write_text(SCRIPT.replace("+ self.frozen", "- self.frozen"))

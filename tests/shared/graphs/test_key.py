@@ -174,6 +174,17 @@ def test_plain_formulations_change_it(modules: Callable[..., Any]) -> None:
         assert _key(module) != before
 
 
+def test_kernels_that_are_not_there_change_it(
+    modules: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from scimind.ops.kernels import native
+
+    module = modules()
+    before = _key(module)
+    monkeypatch.setattr(native.STATE, "loaded", dict.fromkeys(native.STATE.loaded))
+    assert _key(module) != before
+
+
 def test_precision_changes_it(modules: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     of_device = sys.modules["scimind.device.setup"]  # the package has a function of this name
     runtime = of_device._runtime

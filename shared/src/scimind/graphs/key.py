@@ -4,8 +4,9 @@ The graph compiler reads the sources of ``construct`` and of what it calls, and 
 attribute, global and argument that is not a tensor or a parameter as a constant. So the key holds
 the values of all attributes below the cell; the functions that its methods may call, the constants
 that these refer to as they are now, and the sources of all their modules; the versions of what is
-installed; the settings of the device; shapes and dtypes of the inputs. An attribute of a kind that
-is not known here, or a global of such a kind that the code refers to, makes the graph unkeyable.
+installed; the settings of the device; the libraries of kernels, or that there are none; shapes and
+dtypes of the inputs. An attribute of a kind that is not known here, or a global of such a kind that
+the code refers to, makes the graph unkeyable.
 """
 
 from __future__ import annotations
@@ -146,6 +147,7 @@ def _surroundings() -> tuple[Any, ...]:
         _installed(),
         target(),
         tuple(sorted(capabilities())),
+        native.libraries_used(),
         mindspore.get_context("mode"),
         tuple(sorted(variables.items())),
     )

@@ -7,7 +7,7 @@ import logging
 import os
 from pathlib import Path
 
-from scimind.device import on_setup
+from scimind.device import on_setup, target
 from scimind.errors import EnvironmentProblem
 from scimind.ops.kernels.build import BuildError, libraries
 
@@ -58,6 +58,16 @@ def load(source: Path) -> Path | None:
         beside = [other for other in STATE.sources if other.parent == source.parent]
         STATE.loaded[source] = _load(source, beside if source in beside else [source])
     return STATE.loaded[source]
+
+
+def libraries_used() -> tuple[tuple[str, str], ...]:
+    """Of every source that may be needed its name and the library in use, empty without one.
+
+    Compiles what is not compiled yet. On other devices than the CPU none is in use.
+    """
+    if target() != "cpu":
+        return ()
+    return tuple(sorted((source.name, str(load(source) or "")) for source in STATE.sources))
 
 
 def set_threads(count: int) -> None:
