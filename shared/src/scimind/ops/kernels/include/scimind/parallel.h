@@ -2,6 +2,7 @@
 // result has the same bits with any number of threads.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
@@ -49,14 +50,18 @@ class Pool {
     }
     {
       std::lock_guard<std::mutex> guard(mutex_);
-      next_.store(0);
-      chunks_ = chunks;
-      body_ = &body;
       open_ = allowed_;
+      parts_ = std::min<int64_t>(open_ + 1, std::min<int64_t>(chunks, kMostParts));
+      for (int64_t i = 0; i < parts_; ++i) {
+        part_[i].next.store(chunks * i / parts_);
+        part_[i].end = chunks * (i + 1) / parts_;
+      }
+      joined_ = 0;
+      body_ = &body;
       ++jobs_;
     }
     wake_.notify_all();
-    drain(body, chunks);
+    drain(body, 0);
     std::exception_ptr error;
     {
       std::unique_lock<std::mutex> lock(mutex_);
@@ -85,11 +90,17 @@ class Pool {
     } while (std::chrono::steady_clock::now() < end);
   }
 
-  void drain(const std::function<void(int64_t)>& body, int64_t chunks) {
+  // Each thread has a part of the chunks, one after the other, which is how the processor fetches
+  // memory ahead and how a core finds what it wrote before; then it helps with the next part.
+  void drain(const std::function<void(int64_t)>& body, int64_t first) {
+    const int64_t parts = parts_;
     try {
-      for (int64_t chunk; (chunk = next_.fetch_add(1)) < chunks;) body(chunk);
+      for (int64_t i = 0; i < parts; ++i) {
+        Part& part = part_[(first + i) % parts];
+        for (int64_t chunk; (chunk = part.next.fetch_add(1)) < part.end;) body(chunk);
+      }
     } catch (...) {  // out of memory: leave the other chunks, and tell the caller
-      next_.store(chunks);
+      for (int64_t i = 0; i < parts; ++i) part_[i].next.store(part_[i].end);
       std::lock_guard<std::mutex> guard(mutex_);
       if (!error_) error_ = std::current_exception();
     }
@@ -108,20 +119,27 @@ class Pool {
       --open_;
       ++active_;
       const auto* body = body_;
-      const int64_t chunks = chunks_;
+      const int64_t first = ++joined_;
       lock.unlock();
-      drain(*body, chunks);
+      drain(*body, first);
       lock.lock();
       if (--active_ == 0) done_.notify_one();
     }
   }
 
+  struct alignas(64) Part {
+    std::atomic<int64_t> next{0};
+    int64_t end = 0;
+  };
+  static constexpr int64_t kMostParts = 64;
+
+  Part part_[kMostParts];
   std::mutex mutex_;
   std::condition_variable wake_, done_;
   const std::function<void(int64_t)>* body_ = nullptr;
   std::exception_ptr error_;
-  std::atomic<int64_t> next_{0}, jobs_{0};
-  int64_t chunks_ = 0;
+  std::atomic<int64_t> jobs_{0};
+  int64_t parts_ = 0, joined_ = 0;
   int started_ = 0, open_ = 0;
   const int cores_ = static_cast<int>(std::thread::hardware_concurrency());
   std::atomic<int> allowed_{0}, active_{0};
