@@ -11,18 +11,20 @@ namespace {
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-// A matrix in tiles of at most `height` by `width`.
+// A matrix in tiles of at most `height` by `width`, numbered along the rows, or down the columns.
 struct Tiles {
   int64_t rows, columns, height, width;
+  bool downwards = false;
   int64_t across() const { return ceil_div(columns, width); }
-  int64_t count() const { return ceil_div(rows, height) * across(); }
+  int64_t down() const { return ceil_div(rows, height); }
+  int64_t count() const { return down() * across(); }
 };
 
 struct Tile {
   int64_t top, left, rows, columns;
   Tile(const Tiles& tiles, int64_t index)
-      : top(index / tiles.across() * tiles.height),
-        left(index % tiles.across() * tiles.width),
+      : top((tiles.downwards ? index % tiles.down() : index / tiles.across()) * tiles.height),
+        left((tiles.downwards ? index / tiles.down() : index % tiles.across()) * tiles.width),
         rows(std::min(tiles.height, tiles.rows - top)),
         columns(std::min(tiles.width, tiles.columns - left)) {}
 };
@@ -66,7 +68,9 @@ void forward(In x, In weight, In bias, Out y, Out z) {
   // oneDNN is slow for 9 to 31 rows by a transposed matrix, faster for 8. Up to 256 rows tiles are
   // lower, so that there are enough of them for several threads.
   Tiles tiles{rows, out, rows <= 24 ? 8 : rows <= 256 ? 64 : 256, 512};
-  const int64_t down = ceil_div(rows, tiles.height);
+  // Threads have tiles that follow each other: each reads a part of the larger factor.
+  tiles.downwards = out > rows;
+  const int64_t down = tiles.down();
   if (down < 8) tiles.width = std::clamp<int64_t>(ceil_div(out * down, 8 * 64) * 64, 128, 512);
   const int64_t grain = rows * out * in <= kEnough ? tiles.count() : 1;
   over(tiles.count(), grain, [=](int64_t begin, int64_t end) {
