@@ -27,7 +27,7 @@ def case_of(entry: Operator, variant: Variant, sizes: dict[str, Any]) -> Case:
         default = variant.options.get(option.name, option.default)
         options[option.name] = sizes.get(option.name, default)
     known = {**options, **sizes}
-    known |= {axis: evaluate(text, known) for axis, text in rule.derived}
+    known |= rule.derive(known)
 
     def tensor(found: Any) -> Tensor | None:
         if found.name in variant.absent:

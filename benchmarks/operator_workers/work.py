@@ -155,6 +155,17 @@ FLOPS: dict[str, Callable[[Case], tuple[float, float]]] = {
 """Operations of the forward and of the backward pass; additions and products count one each."""
 
 
+LINEAR = {
+    "embedding": "table",
+    "merge_heads": "x",
+    "rope": "x",
+    "split_heads": "x",
+    "split_key_value": "x",
+    "split_query_key_value": "x",
+}
+"""The argument in which an operator is linear: its gradient does not need it."""
+
+
 def size_of(tensor: Tensor | None) -> int:
     if tensor is None:
         return 0
@@ -193,8 +204,7 @@ def least_work(case: Case) -> dict[str, Work]:
     if not case.gradient:
         return {"forward": first}
     gradients = sum(size_of(case.tensors[name]) for name in case.gradient)
-    moved = ("merge_heads", "split_heads", "split_key_value", "split_query_key_value")
-    linear = {"embedding": "table", "rope": "x", **dict.fromkeys(moved, "x")}.get(case.operator)
+    linear = LINEAR.get(case.operator)
     needed = sum(size_of(tensor) for name, tensor in case.tensors.items() if name != linear)
     second = Work(flops=backward, bytes=needed + results + gradients)
     return {"forward": first, "forward_backward": first + second}

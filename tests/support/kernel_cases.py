@@ -66,7 +66,7 @@ def measured(draw: st.DrawFn, entry: Operator) -> Call:
         sizes[whole] = max(1, sizes[whole] // divisor) * divisor
     named = zip(rule.options, options, strict=True)
     sizes |= {o.name: v for o, v in named if isinstance(v, int) and not isinstance(v, bool)}
-    sizes |= {axis: evaluate(text, sizes) for axis, text in rule.derived}
+    sizes |= rule.derive(sizes)
     shapes = tuple(
         None if tensor.optional and draw(st.booleans()) else shape_of_tensor(draw, tensor, sizes)
         for tensor in rule.tensors

@@ -210,12 +210,11 @@ class Rule:
                     raise self._broken(tensor, shape, name, sizes[name], origin[name])
         for name in loose:
             sizes.setdefault(name, 1)
-        for name, text in self.derived:
-            expected = evaluate(text, sizes)
+        for name, expected in self.derive(sizes).items():
             if sizes.setdefault(name, expected) != expected:
                 raise RuleError(
-                    f"{self.op}: {name} = {sizes[name]} from {origin[name]} has to be {text} = "
-                    f"{expected}"
+                    f"{self.op}: {name} = {sizes[name]} from {origin[name]} has to be "
+                    f"{dict(self.derived)[name]} = {expected}"
                 )
         for tensor, shape, axis, size in later:
             expected = evaluate(axis, sizes)
@@ -229,6 +228,10 @@ class Rule:
                     f"multiple of {part}" + ("" if part.isdigit() else f" = {divisor}")
                 )
         return sizes
+
+    def derive(self, sizes: Mapping[str, Any]) -> dict[str, int]:
+        """Sizes that are made of these."""
+        return {name: evaluate(text, sizes) for name, text in self.derived}
 
     def _broken(
         self, tensor: Tensors, shape: Shape, axis: str, expected: object, source: str

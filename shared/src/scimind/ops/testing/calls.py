@@ -107,7 +107,7 @@ def draw_call(
         for option, value in zip(rule.options, options, strict=True)
         if isinstance(value, int) and not isinstance(value, bool)
     }
-    known |= {axis: evaluate(text, known) for axis, text in rule.derived}
+    known |= rule.derive(known)
     shapes = tuple(
         None if tensor.optional and random.random() < 0.5 else draw_shape(tensor, known, random)
         for tensor in rule.tensors
