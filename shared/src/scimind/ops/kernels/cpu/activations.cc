@@ -63,18 +63,12 @@ struct GeluErf {
 
 template <typename Activation>
 void forward(In x, Out y) {
-  over_aligned(y.data, x.size(), kGrain, [=](int64_t begin, int64_t end) {
-#pragma omp simd
-    for (int64_t i = begin; i < end; ++i) y[i] = Activation::value(x[i]);
-  });
+  each(y.data, x.size(), kGrain, [=](int64_t i) { y[i] = Activation::value(x[i]); });
 }
 
 template <typename Activation>
 void backward(In x, In dout, Out dx) {
-  over_aligned(dx.data, x.size(), kGrain, [=](int64_t begin, int64_t end) {
-#pragma omp simd
-    for (int64_t i = begin; i < end; ++i) dx[i] = dout[i] * Activation::slope(x[i]);
-  });
+  each(dx.data, x.size(), kGrain, [=](int64_t i) { dx[i] = dout[i] * Activation::slope(x[i]); });
 }
 
 bool exact(Options options) { return options.whole(0, 0) == 1; }
@@ -97,19 +91,13 @@ SCIMIND_OPERATOR(silu_grad, (In x, In dout, Out dx)) { backward<Silu>(x, dout, d
 
 // silu(gate) up
 SCIMIND_OPERATOR(swiglu, (In gate, In up, Out y)) {
-  over_aligned(y.data, gate.size(), kGrain, [=](int64_t begin, int64_t end) {
-#pragma omp simd
-    for (int64_t i = begin; i < end; ++i) y[i] = Silu::value(gate[i]) * up[i];
-  });
+  each(y.data, gate.size(), kGrain, [=](int64_t i) { y[i] = Silu::value(gate[i]) * up[i]; });
 }
 
 SCIMIND_OPERATOR(swiglu_grad, (In gate, In up, In dout, Out dgate, Out dup)) {
-  over_aligned(dgate.data, gate.size(), kGrain, [=](int64_t begin, int64_t end) {
-#pragma omp simd
-    for (int64_t i = begin; i < end; ++i) {
-      const float s = sigmoid(gate[i]), value = gate[i] * s;
-      dgate[i] = dout[i] * up[i] * (s + value * (1.0f - s));
-      dup[i] = dout[i] * value;
-    }
+  each(dgate.data, gate.size(), kGrain, [=](int64_t i) {
+    const float s = sigmoid(gate[i]), value = gate[i] * s;
+    dgate[i] = dout[i] * up[i] * (s + value * (1.0f - s));
+    dup[i] = dout[i] * value;
   });
 }

@@ -9,7 +9,7 @@ namespace {
 void write(Inout cache, In rows, Ints start) {
   const int64_t groups = cache.shape[1], capacity = cache.shape[2], dim = cache.shape[3];
   const int64_t count = rows.shape[2];
-  over(cache.shape[0] * groups, (1 << 14) / (count * dim + 1) + 1, [=](int64_t begin, int64_t end) {
+  over(cache.shape[0] * groups, rows_of_chunk(count * dim), [=](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       const int64_t at = start[row / groups];
       const int64_t first = std::clamp<int64_t>(-at, 0, count);

@@ -9,13 +9,7 @@ using namespace scimind;
 
 namespace {
 
-int64_t grain(int64_t dim) { return (1 << 14) / (dim + 1) + 1; }
-
-// Rows come in random order, so the processor cannot see the next ones coming.
-constexpr int64_t kAhead = 4;
-void prefetch(const float* row, int64_t dim) {
-  for (int64_t i = 0; i < dim; i += 16) __builtin_prefetch(row + i);
-}
+constexpr int64_t kAhead = 4;  // rows, which come in random order
 
 bool inside(int32_t index, int64_t entries) { return index >= 0 && index < entries; }
 
@@ -24,7 +18,7 @@ bool inside(int32_t index, int64_t entries) { return index >= 0 && index < entri
 // An index outside the table gives zeros.
 SCIMIND_OPERATOR(embedding, (Ints indices, In table, Out rows)) {
   const int64_t entries = table.axis(0), dim = table.axis(1);
-  over(indices.size(), grain(dim), [=](int64_t begin, int64_t end) {
+  over(indices.size(), rows_of_chunk(dim), [=](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       if (i + kAhead < end && inside(indices[i + kAhead], entries))
         prefetch(table + indices[i + kAhead] * dim, dim);
@@ -51,7 +45,7 @@ SCIMIND_OPERATOR(embedding_grad, (Ints indices, In table, In dout, Out dtable)) 
     if (inside(indices[i], entries)) uses[ends[indices[i]]++] = i;
   // Each place has moved from the beginning of its entry to the end, where the next one begins.
   const int64_t *stop = ends.data(), *use = uses.data();
-  over(entries, grain(dim), [=](int64_t begin, int64_t end) {
+  over(entries, rows_of_chunk(dim), [=](int64_t begin, int64_t end) {
     int64_t next = begin > 0 ? stop[begin - 1] : 0;
     for (int64_t entry = begin; entry < end; ++entry) {
       float* sum = dtable + entry * dim;

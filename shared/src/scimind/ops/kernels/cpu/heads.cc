@@ -21,7 +21,7 @@ void rows(View<Joined> joined, const View<Heads> (&parts)[count], Move move) {
   constexpr int64_t kTokens = kRead ? 1 : kTogether;
   const int64_t tokens = joined.axis(1), width = joined.axis(2);
   const int64_t blocks = (tokens + kTokens - 1) / kTokens;
-  const int64_t grain = (1 << 14) / (kTokens * width + 1) + 1;
+  const int64_t grain = rows_of_chunk(kTokens * width);
   over(joined.axis(0) * blocks, grain, [=, &parts](int64_t begin, int64_t end) {
     for (int64_t block = begin; block < end; ++block) {
       const int64_t batch = block / blocks, first = block % blocks * kTokens;
@@ -31,8 +31,7 @@ void rows(View<Joined> joined, const View<Heads> (&parts)[count], Move move) {
         const int64_t heads = part.axis(1), dim = part.axis(3);
         for (int64_t head = 0; head < heads; ++head, beside += dim) {
           Heads* own = part + ((batch * heads + head) * tokens + first) * dim;
-          for (int64_t i = 0; kRead && i < dim; i += 16)
-            __builtin_prefetch(own + kAhead * dim + i);
+          if constexpr (kRead) prefetch(own + kAhead * dim, dim);
           for (int64_t token = 0; token < some; ++token)
             move(beside + token * width, own + token * dim, dim);
         }

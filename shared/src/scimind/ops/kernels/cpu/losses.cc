@@ -47,8 +47,6 @@ struct Settings {
   bool skips(int32_t label) const { return ignores && label == ignored; }
 };
 
-int64_t grain(int64_t width) { return (1 << 14) / (width + 1) + 1; }
-
 }  // namespace
 
 // ignore_index, label_smoothing -> the loss of each row, and the log of the sum of exponentials
@@ -56,7 +54,7 @@ SCIMIND_OPERATOR(cross_entropy,
                  (In logits, Ints labels, Options options, Out loss, Out log_sum)) {
   const int64_t width = logits.width();
   const Settings settings(options);
-  over(logits.rows(), grain(width), [=](int64_t begin, int64_t end) {
+  over(logits.rows(), rows_of_chunk(width), [=](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       const int32_t label = labels[row];
       loss[row] = log_sum[row] = 0.0f;
@@ -81,7 +79,7 @@ SCIMIND_OPERATOR(cross_entropy_grad, (In logits, Ints labels, In log_sum, In dou
                                       Out dlogits)) {
   const int64_t width = logits.width();
   const Settings settings(options);
-  over(logits.rows(), grain(width), [=](int64_t begin, int64_t end) {
+  over(logits.rows(), rows_of_chunk(width), [=](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       const int32_t label = labels[row];
       const float* x = logits + row * width;

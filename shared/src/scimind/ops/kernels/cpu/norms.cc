@@ -8,9 +8,6 @@ using namespace scimind;
 
 namespace {
 
-// Rows of one chunk of work.
-int64_t grain(int64_t width) { return (1 << 14) / (width + 1) + 1; }
-
 // The argument, or `value` repeated where it was not given.
 template <int slot>
 const float* given(In argument, int64_t width, float value) {
@@ -27,7 +24,7 @@ void forward(In x, In residual, In weight, In bias, float eps, Out y, Out sum, O
   const int64_t width = x.width();
   const float* scale = given<0>(weight, width, 1.0f);
   const float* shift = given<1>(bias, width, 0.0f);
-  over(x.rows(), grain(width), [=](int64_t begin, int64_t end) {
+  over(x.rows(), rows_of_chunk(width), [=](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       const float* in = x + row * width;
       const float* next = in + width;
@@ -154,7 +151,7 @@ void backward(In x, In weight, In bias, In statistics, In dout, In extra, Out dx
 
 SCIMIND_OPERATOR(softmax, (In x, Out y)) {
   const int64_t width = x.width();
-  over(x.rows(), grain(width), [=](int64_t begin, int64_t end) {
+  over(x.rows(), rows_of_chunk(width), [=](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       const float* in = x + row * width;
       float* out = y + row * width;
@@ -170,7 +167,7 @@ SCIMIND_OPERATOR(softmax, (In x, Out y)) {
 
 SCIMIND_OPERATOR(softmax_grad, (In y, In dout, Out dx)) {
   const int64_t width = y.width();
-  over(y.rows(), grain(width), [=](int64_t begin, int64_t end) {
+  over(y.rows(), rows_of_chunk(width), [=](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       const float* p = y + row * width;
       const float* d = dout + row * width;

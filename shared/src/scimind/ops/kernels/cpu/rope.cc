@@ -24,7 +24,7 @@ struct Table {
 void rotate(In x, In cosines, In sines, float sign, bool interleaved, Out y) {
   const int64_t heads = x.axis(1), length = x.axis(2), dim = x.axis(3), half = cosines.width();
   const Table cos_table(cosines), sin_table(sines);
-  over(x.rows(), (1 << 14) / (dim + 1) + 1, [=](int64_t begin, int64_t end) {
+  over(x.rows(), rows_of_chunk(dim), [=](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       const int64_t at[3] = {row / length / heads, row / length % heads, row % length};
       const float *c = cos_table.data, *s = sin_table.data, *in = x + row * dim;

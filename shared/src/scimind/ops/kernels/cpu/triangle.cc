@@ -159,7 +159,7 @@ SCIMIND_OPERATOR(triangle_incoming_grad, (In left, In right, In dout, Out dleft,
 // x sigmoid(gate), and 0 where the mask of a row is false
 SCIMIND_OPERATOR(gated, (In x, In gate, Mask mask, Out y)) {
   const int64_t width = x.width();
-  over(x.rows(), (1 << 14) / (width + 1) + 1, [=](int64_t begin, int64_t end) {
+  over(x.rows(), rows_of_chunk(width), [=](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       const float *in = x + row * width, *open = gate + row * width;
       float* out = y + row * width;
@@ -172,7 +172,7 @@ SCIMIND_OPERATOR(gated, (In x, In gate, Mask mask, Out y)) {
 
 SCIMIND_OPERATOR(gated_grad, (In x, In gate, Mask mask, In dout, Out dx, Out dgate)) {
   const int64_t width = x.width();
-  over(x.rows(), (1 << 14) / (width + 1) + 1, [=](int64_t begin, int64_t end) {
+  over(x.rows(), rows_of_chunk(width), [=](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       const int64_t at = row * width;
       const float *in = x + at, *open = gate + at, *d = dout + at;

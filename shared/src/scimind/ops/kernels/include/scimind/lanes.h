@@ -57,11 +57,6 @@ SCIMIND_INLINE void store(float* p, Lanes x, int64_t count) {
   copy_lanes(p, lanes, count);
 }
 
-// Elements before the first address from p on that is a multiple of the size of a vector.
-SCIMIND_INLINE int64_t to_aligned(const float* p) {
-  return -(reinterpret_cast<uintptr_t>(p) / sizeof(float)) % kLanes;
-}
-
 SCIMIND_INLINE Lanes spread(float x) { return x - Lanes{}; }
 
 template <int... i>
@@ -137,6 +132,11 @@ struct Single {
   void claim(const float*) const {}
 };
 
+// A row that will be read soon, where the processor cannot see it coming.
+SCIMIND_INLINE void prefetch(const float* row, int64_t width) {
+  for (int64_t i = 0; i < width; i += 16) __builtin_prefetch(row + i);
+}
+
 // The sum of term(at) over `count` places, where at(p) reads p there. An addition waits for the one
 // before it, so there are four sums.
 template <typename Term>
@@ -163,19 +163,31 @@ SCIMIND_INLINE void assign(float* out, int64_t count, Term term) {
     return;
   }
   const Lanes first = term(Several{0}), last = term(Several{count - kLanes});
-  for (int64_t i = to_aligned(out); i + kLanes <= count; i += kLanes)
+  for (int64_t i = to_multiple(out, kLanes); i + kLanes <= count; i += kLanes)
     store(out + i, term(Several{i}));
   store(out, first);
   store(out + count - kLanes, last);
 }
 
-// body(begin, end) over [0, count) in chunks that begin where `out` is aligned, for operators whose
-// elements do not depend on each other.
-template <typename Body>
-void over_aligned(const float* out, int64_t count, int64_t grain, Body body) {
-  const int64_t lead = std::min(count, to_aligned(out));
-  if (lead > 0) body(0, lead);
-  over(count - lead, grain, [=](int64_t begin, int64_t end) { body(lead + begin, lead + end); });
+// element(i) for all i below `count`, which sets out[i] and the like from other tensors, in chunks of
+// about `grain`. In vectors as `assign` has them, all of them by the same instructions, so that not
+// even the bits of a NaN depend on how out is aligned.
+template <typename Element>
+void each(const float* out, int64_t count, int64_t grain, Element element) {
+  if (count < kLanes) {
+    for (int64_t i = 0; i < count; ++i) element(i);
+    return;
+  }
+  const int64_t lead = to_multiple(out, kLanes), last = (count - lead) / kLanes + 1;
+  over(last, grain / kLanes, [=](int64_t begin, int64_t end) {
+    if (end == last) ++end;  // overlaps with the one before it, so the same thread has both
+    for (int64_t vector = begin; vector < end; ++vector) {
+      const int64_t aligned = lead + (vector - 1) * kLanes;
+      const int64_t first = std::clamp<int64_t>(aligned, 0, count - kLanes);
+#pragma omp simd
+      for (int64_t i = first; i < first + kLanes; ++i) element(i);
+    }
+  });
 }
 
 // Transposes the square of kLanes vectors.

@@ -158,6 +158,14 @@ void over(int64_t count, int64_t grain, Body body) {
   });
 }
 
+// Rows of `width` elements that are worth a chunk of their own.
+inline int64_t rows_of_chunk(int64_t width) { return (1 << 14) / (width + 1) + 1; }
+
+// Floats before the first address from p on that is a multiple of `count` of them.
+inline int64_t to_multiple(const float* p, int64_t count) {
+  return -(reinterpret_cast<uintptr_t>(p) / sizeof(float)) % count;
+}
+
 // Memory of this thread, from a multiple of 64 bytes on, that is kept for the next call; `slot` tells
 // apart what one kernel needs at the same time. The contents are undefined.
 template <int slot>
@@ -165,7 +173,7 @@ inline float* scratch(int64_t count) {
   thread_local std::vector<float> kept;
   const auto wanted = static_cast<size_t>(count) + 16;
   if (kept.size() < wanted) kept.resize(wanted);
-  return kept.data() + (-(reinterpret_cast<uintptr_t>(kept.data()) / sizeof(float)) & 15);
+  return kept.data() + to_multiple(kept.data(), 16);
 }
 
 }  // namespace scimind
