@@ -181,6 +181,8 @@ def test_kernels_that_are_not_there_change_it(
 
     module = modules()
     before = _key(module)
+    if not any(native.STATE.loaded.values()):
+        pytest.skip("no compiler, and so no kernels")
     monkeypatch.setattr(native.STATE, "loaded", dict.fromkeys(native.STATE.loaded))
     assert _key(module) != before
 
