@@ -1,8 +1,9 @@
 """Every declared operator at its declared sizes: our kernel, plain, MindSpore's own, PyTorch.
 
 Two persistent processes on the same cores, ours in MindSpore and one in PyTorch, take turns case by
-case, so that a busy machine slows both; the spread is that of the paired ratios. A case whose
-results differ between the two is refused. Takes about a quarter of an hour.
+case, so that a busy machine slows both; the spread is that of the paired ratios. Where memory lies
+by chance decides up to a factor of two as long as a process lives, so both start anew for each
+session. A case whose results differ between the two is refused. Takes about 40 minutes.
 
     python benchmarks/operators.py --torch-python /path/to/venv/bin/python
 """
@@ -36,8 +37,8 @@ TURN_MS = 20.0
 MOST_RUNS = 40
 # Threads of OpenMP spin for about 5 ms before they sleep, on the cores of the other process.
 PAUSE_S = 0.01
-# Plain and MindSpore's own take part in every third round of the first number of threads: they
-# need no interval, and their graphs take long to compile.
+# Plain and MindSpore's own take part in every third round of the first session and of the first
+# number of threads: they need no interval, and their graphs take long to compile.
 SELDOM = 3
 # A worker with more is replaced: MindSpore keeps what a graph needs for as long as it lives.
 MOST_MEMORY_GIB = 8.0
@@ -210,9 +211,7 @@ class Pair:
             )
             if f"{column} {mode}" in good
         }
-        least = least_work(case)
-        for mode, times in self.measure(runs, rounds).items():
-            found[mode] = _compared(times, least[mode])
+        found |= self.measure(runs, rounds)
         return {**found, "failed": failed} if failed else found
 
     def close(self) -> dict[str, str]:
@@ -256,6 +255,25 @@ def _compared(times: dict[str, Times], least: Work) -> dict[str, Any]:
     }
 
 
+def join(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """What several sessions found about a case; one that was refused in any of them is refused."""
+    found = dict(rows[0])
+    for row in rows[1:]:
+        if "refused" in row:
+            return row
+        for mode in filter(row.__contains__, MODES):
+            for column, times in row[mode].items():
+                found[mode][column].wall += times.wall
+                found[mode][column].cpu += times.cpu
+    return found
+
+
+def compare(row: dict[str, Any], case: Case) -> dict[str, Any]:
+    """A row with times, ratios and rates in the place of the rounds."""
+    least = least_work(case)
+    return row | {mode: _compared(row[mode], least[mode]) for mode in MODES if mode in row}
+
+
 def set_shares(row: dict[str, Any], ceilings: dict[str, dict[str, float]]) -> None:
     """How near the kernel is to what the machine can do: the least time by the smallest one."""
     for mode in filter(row.__contains__, MODES):
@@ -285,13 +303,9 @@ def _bandwidth(rates: dict[str, float], touched: float) -> float:
     return rates[str(max(smaller) if smaller else min(map(int, rates)))]
 
 
-def _same_call(row: dict[str, Any], case: Case) -> bool:
-    return (row["operator"], row["variant"]) == (case.operator, case.variant)
-
-
-def line(row: dict[str, Any]) -> str:
+def line(session: int, row: dict[str, Any]) -> str:
     """A row for the terminal."""
-    text = f"{row['threads']}t {row['operator']} {row['variant']} {row['sizes']}"
+    text = f"session {session}, {row['threads']}t {row['operator']} {row['variant']} {row['sizes']}"
     if "refused" in row:
         return f"{text}: REFUSED {row['refused']}"
     for mode in MODES:
@@ -309,33 +323,44 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--torch-python", required=True, help="python of an environment with torch")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--sessions", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5, help="of each session")
     parser.add_argument("--only", nargs="+", default=[], metavar="OPERATOR")
     parser.add_argument("--quick", action="store_true", help="one round at the smallest sizes")
     parser.add_argument("--output", type=Path, help="benchmarks/operators.json keeps the results")
     options = parser.parse_args()
     started, load = time.perf_counter(), os.getloadavg()[0]
     chosen = all_cases(options.only, options.quick)
-    rows: list[dict[str, Any]] = []
     ceilings: dict[str, Any] = {}
     versions: dict[str, str] = {}
-    rounds = 1 if options.quick else options.rounds
-    for threads in options.threads:
-        pair = Pair(options.torch_python, threads)
-        ceilings[str(threads)] = pair.ceilings()
-        print(threads, "threads:", json.dumps(ceilings[str(threads)]), flush=True)
-        for case in chosen:
-            more = ["plain", "mindspore"] if threads == options.threads[0] else []
-            if not any(_same_call(row, case) and row["threads"] == threads for row in rows):
-                more += ["single"]  # at the smallest size
-            rows.append(pair.row(case, more, rounds))
-            print(line(rows[-1]), flush=True)
-        ceilings[str(threads)] = _larger(ceilings[str(threads)], pair.ceilings())
-        versions |= pair.close()
+    sessions, rounds = (1, 1) if options.quick else (options.sessions, options.rounds)
+    places = [(threads, case) for threads in options.threads for case in chosen]
+    found: list[list[dict[str, Any]]] = [[] for _ in places]
+    for session in range(sessions):
+        for threads in options.threads:
+            pair = Pair(options.torch_python, threads)
+            rates = pair.ceilings()
+            print(threads, "threads:", json.dumps(rates), flush=True)
+            called: set[tuple[str, str]] = set()
+            for (of, case), rows in zip(places, found, strict=True):
+                if of != threads:
+                    continue
+                first = session == 0 and threads == options.threads[0]
+                more = ["plain", "mindspore"] if first else []
+                if session == 0 and (case.operator, case.variant) not in called:
+                    more += ["single"]  # at the smallest size
+                called.add((case.operator, case.variant))
+                rows.append(pair.row(case, more, rounds))
+                print(line(session, compare(rows[-1], case)), flush=True)
+            rates = _larger(rates, pair.ceilings())
+            ceilings[str(threads)] = _larger(rates, ceilings.get(str(threads), rates))
+            versions |= pair.close()
+    rows = [compare(join(each), case) for each, (_, case) in zip(found, places, strict=True)]
     for row in rows:
         set_shares(row, ceilings[str(row["threads"])])
     findings = {
-        "rounds": rounds,
+        "sessions": sessions,
+        "rounds": sessions * rounds,
         "minutes": round((time.perf_counter() - started) / 60, 1),
         "load_average_at_the_start": round(load, 1),
         "opponent": versions,

@@ -50,8 +50,8 @@ def operators(report: dict) -> list[str]:
         for count, found in ((count, report["ceilings"][str(count)]) for count in threads)
     )
     lines = [
-        f"`{report['command']}`, commit {report['commit'][:7]}, {report['rounds']} rounds, load "
-        f"average {report['load_average_at_the_start']:.1f} at the start: time of our kernel in a "
+        f"`{report['command']}`, commit {report['commit'][:7]}, {report['rounds']} rounds in "
+        f"{report['sessions']} sessions, load average {report['load_average_at_the_start']:.1f} at the start: time of our kernel in a "
         "graph by that of PyTorch, "
         f"median [95 %], with {' / '.join(map(str, threads))} threads (CPU time with one, else "
         "wall time; above 1.1 in bold), by that of MindSpore's own operator, and the share of the "
