@@ -51,8 +51,8 @@ def operators(report: dict) -> list[str]:
     )
     lines = [
         f"`{report['command']}`, commit {report['commit'][:7]}, {report['rounds']} rounds in "
-        f"{report['sessions']} sessions, load average {report['load_average_at_the_start']:.1f} at the start: time of our kernel in a "
-        "graph by that of PyTorch, "
+        f"{report['sessions']} sessions, load average {report['load_average_at_the_start']:.1f} at "
+        "the start: time of our kernel in a graph by that of PyTorch, "
         f"median [95 %], with {' / '.join(map(str, threads))} threads (CPU time with one, else "
         "wall time; above 1.1 in bold), by that of MindSpore's own operator, and the share of the "
         "ceiling: the least time for the operations or for the bytes (M), at the rates of the "
