@@ -416,12 +416,15 @@ class PowerDAE(DAESystem):
         return self._spread(p["field"], groups, parts), slopes
 
     def limit(self, t: Any, x: Any, p: Any) -> Any:
-        """States with hard limits, within them."""
+        """States with hard limits, within them; ``x`` itself where all are."""
+        held = x
         for group in self._every_group():
-            limited = group.model.limits(group.view(x), p)
-            for name, value in limited.items():
-                x[group.rows[name]] = value
-        return x
+            for name, value in group.model.limits(group.view(x), p).items():
+                rows = group.rows[name]
+                if not np.array_equal(value, x[rows]):
+                    held = x.copy() if held is x else held
+                    held[rows] = value
+        return held
 
     def kinks(self, t: Any, x: Any, y: Any, p: Any) -> Any:
         """Where a limit is reached or left, a dead band ends, or a load turns into an impedance."""

@@ -505,14 +505,15 @@ class Run:
     def _happens(self, event: TimeEvent, scenario: int) -> bool:
         """Apply the changes of an event to one scenario, unless its condition is not met."""
         one = np.array([scenario])
-        point = self.point.take(one)
         if event.condition is not None:
+            point = self.point.take(one)
             value = event.condition(point.t, point.x, point.y, take(self.p, one))
             if not float(np.asarray(value).reshape(-1)[0]) > 0:
                 return False
         for change in event.changes:
             change.apply(self.p, scenario)
         if event.reset is not None:
+            point = self.point.take(one)
             x = event.reset(point.t, point.x, point.y, take(self.p, one))
             x = np.stack([np.broadcast_to(np.asarray(value, float), (1,)) for value in x])
             self.point.x[:, one] = x
