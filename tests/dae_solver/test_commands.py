@@ -58,10 +58,10 @@ def test_cct_writes_a_table_and_a_report(tmp_path: Path) -> None:
     ],
 )
 def test_wrong_requests_end_with_code_2_and_the_reason(
-    arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], message: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert simulate([f"output={tmp_path}", *arguments]) == 2
-    assert message in capsys.readouterr().err
+    assert message in capfd.readouterr().err
 
 
 def test_every_kind_of_disturbance_can_be_written_as_text() -> None:

@@ -96,7 +96,7 @@ def clearing_report(grid: PowerSystem, times: ClearingTimes, *, seconds: float) 
         f"{seconds:.3g} s of CPU time",
     )
     order = np.argsort(times.cct, kind="stable")
-    names = [_fault_name(times, k) for k in order]
+    names = [_fault_name(times, k) for k in order.tolist()]
     report.add_table(
         "Times",
         ["fault", "critical time, ms", "stable up to, ms", "unstable from, ms", "monotonic"],
@@ -108,11 +108,11 @@ def clearing_report(grid: PowerSystem, times: ClearingTimes, *, seconds: float) 
                 1e3 * float(times.unstable[k]) if np.isfinite(times.unstable[k]) else None,
                 bool(times.monotonic[k]),
             ]
-            for name, k in zip(names, order, strict=True)
+            for name, k in zip(names, order.tolist(), strict=True)
         ],
         caption="A dash: stable at the longest time that was tried.",
     )
-    finite = [k for k in order if np.isfinite(times.cct[k])][:40]
+    finite = [k for k in order.tolist() if np.isfinite(times.cct[k])][:40]
     if finite:
         figure = Figure(figsize=(7.0, 0.8 + 0.22 * len(finite)), layout="constrained")
         axis = figure.subplots()

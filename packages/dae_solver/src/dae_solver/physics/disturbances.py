@@ -275,7 +275,7 @@ def _lines(trip: Line | Sequence[Line] | None) -> list[Line]:
     """One line or several; a pair of buses is one."""
     if trip is None:
         return []
-    if isinstance(trip, str) or (len(trip) == 2 and not isinstance(trip[0], tuple)):
+    if isinstance(trip, str) or (isinstance(trip, tuple) and not isinstance(trip[0], tuple)):
         return [cast("Line", trip)]
     return [cast("Line", line) for line in trip]
 

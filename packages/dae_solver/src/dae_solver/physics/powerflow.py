@@ -43,8 +43,8 @@ def solve(
 ) -> PowerFlow:
     """Newton's method in polar coordinates; dense, all scenarios at once.
 
-    Generators at one bus share what it has to supply: reactive power by rating, active power by
-    schedule, and what the slack bus is short of by rating.
+    Generators at one bus supply what is scheduled (``p`` and ``q``); what it is short of, active
+    power at the slack and reactive power where a voltage is held, they share by rating.
 
     Args:
         network: The case as built.
@@ -243,13 +243,10 @@ def _shared(
             else generation_factor[members]
         )
         active = scheduled + share * (total[bus].real - scheduled.sum(0))
-        fixed = np.array(
-            [case.generators[k].q if case.generators[k].v_set is None else np.nan for k in members]
-        )
-        if np.isnan(fixed).any():
-            supply[members] = active + 1j * share * total[bus].imag
-        else:
-            supply[members] = active + 1j * fixed[:, None]
+        given = np.array([case.generators[k].q for k in members])[:, None]
+        held = any(case.generators[k].v_set is not None for k in members)
+        rest = total[bus].imag - given.sum(0) if held else 0.0
+        supply[members] = active + 1j * (given + share * rest)
     return supply
 
 

@@ -22,6 +22,8 @@ from scimind.errors import InputError
 SHRINK, GROW, SAFETY = 0.2, 5.0, 0.9
 # So many events one after the other, with no whole step between them, accumulate.
 MOST_IN_A_ROW = 100
+# After so many kinks in a row (of a limit that chatters) a step goes on over them.
+KINKS_IN_A_ROW = 20
 # A step below this share of the time is a failure.
 SMALLEST_SHARE = 16 * float(np.finfo(np.float64).eps)
 
@@ -273,6 +275,7 @@ class Run:
         assert self.conditions is not None
         tolerance = self.control.tolerances.algebraic
         side, armed = self.side[:, active], self.armed[:, active]
+        armed[len(self.state_events) :, self.in_a_row[active] >= KINKS_IN_A_ROW] = False
         found, share = crossing(
             self.system,
             self.conditions,

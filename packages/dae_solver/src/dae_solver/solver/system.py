@@ -64,7 +64,10 @@ class DAESystem:
         return None
 
     def limit(self, t: Any, x: Any, p: Any) -> Any:
-        """The states held within their hard limits after a step; as they are by default."""
+        """The states within their hard limits, after a step; ``x`` itself by default.
+
+        It may not change its argument.
+        """
         return x
 
     @property

@@ -183,7 +183,8 @@ class IEEET1(Exciter):
 class EXDC2(Exciter):
     """IEEE DC exciter of type 1 (the EXDC2 and EXDC1 of PSS/E), with a lead-lag in the regulator.
 
-    The field voltage is proportional to the speed. ``VRMAX`` and ``VRMIN`` are constant.
+    The field voltage is proportional to the speed. ``VRMAX`` and ``VRMIN`` are constant, as in
+    ANDES; PSS/E multiplies them by the terminal voltage.
 
     Source: IEEE Std 421.5; PSS/E model library.
     """
@@ -205,7 +206,6 @@ class EXDC2(Exciter):
     }
     states = ("sensed", "ll", "regulator", "field", "feedback")
     by_speed = True
-    by_voltage = False
 
     def check(self) -> None:
         """Time constants and gain are positive."""
@@ -221,8 +221,7 @@ class EXDC2(Exciter):
 
     def initial(self, field: Any, v: Any) -> tuple[list[Any], Any]:
         regulator = self.needed(field, {})
-        ratio = regulator / v if self.by_voltage else regulator
-        self.within(ratio, "VRMIN", "VRMAX", "a regulator output")
+        self.within(regulator, "VRMIN", "VRMAX", "a regulator output")
         error = regulator / self.value["KA"]
         return [v, error, regulator, field, field], v + error
 
@@ -234,30 +233,24 @@ class EXDC2(Exciter):
         error = seen.reference + seen.stabiliser - v - feedback
         slope_ll, out = self.lead_lag(error, x["ll"], self.get(p, "TC"), self.get(p, "TB"))
         slope = (self.get(p, "KA") * out - x["regulator"]) / self.get(p, "TA")
-        low, high = self.get(p, "VRMIN"), self.get(p, "VRMAX")
-        if self.by_voltage:
-            low, high = low * seen.v, high * seen.v
-        slope = self.held(slope, x["regulator"], low, high)
-        regulator = self.clip(x["regulator"], low, high)
-        slope_field = (regulator - self.needed(x["field"], p)) / self.get(p, "TE")
+        slope = self.held(slope, x["regulator"], *self.bounds(p)["regulator"])
+        slope_field = (x["regulator"] - self.needed(x["field"], p)) / self.get(p, "TE")
         field = x["field"] * seen.speed if self.by_speed else x["field"]
         return [slope_v, slope_ll, slope, slope_field, slope_feedback], field
 
     def bounds(self, p: Any) -> dict[str, tuple[Any, Any]]:
-        """Of the regulator, where they are constant."""
-        ends = (self.get(p, "VRMIN"), self.get(p, "VRMAX"))
-        return {} if self.by_voltage else {"regulator": ends}
+        """Of the regulator."""
+        return {"regulator": (self.get(p, "VRMIN"), self.get(p, "VRMAX"))}
 
 
 class IEEEX1(EXDC2):
-    """As :class:`EXDC2` with limits proportional to the terminal voltage, and no speed term.
+    """As :class:`EXDC2` without the speed term.
 
     Source: PSS/E model library, IEEEX1.
     """
 
     name = "IEEEX1"
     by_speed = False
-    by_voltage = True
 
 
 class EXST1(Exciter):

@@ -296,7 +296,7 @@ class GENROU(Machine):
         super().check()
         p = self.value
         self.require("xq2", np.abs(p["xd2"] - p["xq2"]) <= 1e-9 * p["xd2"], "GENROU has xq2 = xd2")
-        self.require("xl", p["xl"] < p["xd2"], "the leakage reactance is below xd2")
+        self.require("xl", p["xl"] < np.minimum(p["xd1"], p["xq1"]), "it is below xd1 and xq1")
         for name, above in (("xd1", "xd2"), ("xq1", "xq2"), ("xd", "xd1"), ("xq", "xq1")):
             self.require(name, p[name] >= p[above], f"it is not below {above}")
         for name in ("Td10", "Td20", "Tq10", "Tq20"):
