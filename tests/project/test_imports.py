@@ -57,7 +57,10 @@ def test_the_layers_of_pyproject_hold(root: Path) -> None:
 
 def loaded_after(code: str) -> tuple[list[str], float]:
     """Heavy modules that a fresh interpreter has loaded after ``code``, and its CPU seconds."""
-    heavy = "('mindspore', 'pandas', 'rdkit', 'biotite', 'Bio', 'gemmi', 'matplotlib', 'sklearn')"
+    heavy = (
+        "('mindspore', 'pandas', 'rdkit', 'biotite', 'Bio', 'gemmi', 'matplotlib', 'sklearn', "
+        "'scipy', 'sympy')"
+    )
     report = (
         f"import sys, time; print(); print([m for m in {heavy} if m in sys.modules]); "
         "print(time.process_time())"

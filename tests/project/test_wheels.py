@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from outcomes import RESULTS, keep
+from product import SOURCES
 from scimind.ops.kernels import build
 
 COMMAND = "python -m pytest -m nightly tests/project/test_wheels.py"
@@ -75,9 +76,9 @@ def elsewhere() -> Iterator[Path]:
 @pytest.mark.slow
 def test_wheels_hold_the_configurations_and_nothing_from_outside_their_package(dist: Path) -> None:
     wheels = sorted(dist.glob("*.whl"))
-    assert len(wheels) == 2
+    assert len(wheels) == len(SOURCES)
     for wheel in wheels:
-        package = "biomol" if "biomol" in wheel.name else "scimind"
+        package = wheel.name.removeprefix("scimind_").partition("-")[0]
         names = zipfile.ZipFile(wheel).namelist()
         assert f"{package}/configs/__init__.py" in names
         assert any(
@@ -185,10 +186,14 @@ def install_by_uv(uv: str, dist: Path, folder: Path) -> None:
 
 def train(folder: Path) -> None:
     inside = folder / "venv" / "bin" / "python"
-    place = run([inside, "-c", "import biomol, scimind; print(biomol.__file__)"], folder)
-    assert Path(place.strip()).is_relative_to(folder / "venv")
+    for package in SOURCES:
+        place = run([inside, "-c", f"import {package}; print({package}.__file__)"], folder)
+        assert Path(place.strip()).is_relative_to(folder / "venv")
     work = folder / "work"
     work.mkdir()
+    event = "event=fault bus 7 t 0.1 clear 0.05"
+    run([inside, "-m", "dae_solver.simulate", event, "t_end=0.5", "output=grid"], work)
+    assert (work / "grid" / "report.html").exists()
     run([inside, "-m", "biomol.train", "experiment=smoke", "output=run"], work, minutes=10)
     for name in RUN_FILES:
         assert (work / "run" / name).exists(), name

@@ -15,6 +15,9 @@ SOURCES = {
     **{path.name: path for path in sorted(ROOT.glob("packages/*/src/*")) if path.is_dir()},
 }
 PACKAGES = [name for name in SOURCES if name != "scimind"]
+# Its learned part is still to come: it has no training yet, and README.md says so.
+UNFINISHED = {"dae_solver"}
+FINISHED = [name for name in PACKAGES if name not in UNFINISHED]
 VERBS = ("train", "evaluate", "predict")
 
 

@@ -1,0 +1,1 @@
+"""Configurations of the commands: keyword-only dataclasses with units and reasons."""

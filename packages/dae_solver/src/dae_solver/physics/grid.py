@@ -1,0 +1,164 @@
+"""A power system that can be simulated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dae_solver.physics.case import BusId, Case
+from dae_solver.physics.clearing import ClearingTimes, Fault, critical_times
+from dae_solver.physics.dae import PowerDAE
+from dae_solver.physics.disturbances import Disturbance
+from dae_solver.physics.models.loads import LoadModel
+from dae_solver.physics.scenarios import Scenarios, build
+from dae_solver.physics.smallsignal import Modes, modes
+from dae_solver.physics.trajectories import Trajectories
+from dae_solver.solver import StateEvent, simulate
+from scimind.errors import InputError
+
+
+class PowerSystem:
+    """A case with its equations.
+
+    >>> from dae_solver.physics import PowerSystem, fault, load_step
+    >>> grid = PowerSystem.load("wscc9")
+    >>> runs = grid.simulate(grid.scenarios(fault(7, t=1.0, clear=0.1), load_step(5, t=1.0, p=1.2)))
+    >>> runs.stable
+    array([ True,  True])
+
+    Args:
+        case: The records.
+        load: How all loads depend on their voltage.
+    """
+
+    def __init__(self, case: Case, load: LoadModel | str | None = None) -> None:
+        self.case = case
+        model = LoadModel.parse(load) if isinstance(load, str) else load
+        self.dae = PowerDAE(case, model)
+
+    @classmethod
+    def load(
+        cls, path: str | Path, *, load: LoadModel | str | None = None, dyr: str | Path | None = None
+    ) -> PowerSystem:
+        """Read a case.
+
+        Args:
+            path: An ANDES ``.xlsx`` or ``.json``, a PSS/E ``.raw``, our own ``.json``, or the name
+                of a built-in case.
+            load: How loads depend on voltage, such as ``"zip 0.4 0.3 0.3"``; impedances by default.
+            dyr: The PSS/E ``.dyr`` beside a ``.raw``.
+
+        Raises:
+            InputError: The file is none of these, or breaks a rule of its format.
+        """
+        from dae_solver.physics.io import read_case
+
+        return cls(read_case(path, dyr=dyr), load)
+
+    def scenarios(
+        self,
+        *disturbances: Disturbance | Sequence[Disturbance],
+        load_level: Any = 1.0,
+        load_factor: Any = None,
+        generation_factor: Any = None,
+        parameters: dict[str, Any] | None = None,
+    ) -> Scenarios:
+        """A batch, one scenario for each argument.
+
+        Args:
+            *disturbances: A disturbance, or several that happen in one scenario.
+            load_level: Multiplies all loads and the schedules of all generators, for all scenarios
+                or one for each.
+            load_factor: ``[load, scenario]`` instead.
+            generation_factor: ``[generator, scenario]`` instead.
+            parameters: Of the equations, such as ``{"TGOV1.R": …}``, for all or one for each.
+
+        Raises:
+            InputError: A bus, line or machine does not exist, the network falls apart, or the
+                power flow does not converge.
+        """
+        return build(
+            self.dae,
+            disturbances,
+            load_level=load_level,
+            load_factor=load_factor,
+            generation_factor=generation_factor,
+            parameters=parameters,
+        )
+
+    def eigs(self, *, load_level: Any = 1.0) -> Modes:
+        """Eigenvalues at the operating point, or at several load levels.
+
+        Args:
+            load_level: One, or one for each operating point.
+        """
+        level = np.atleast_1d(np.asarray(load_level, float))
+        return modes(self.dae, self.scenarios(*([] for _ in level), load_level=level))
+
+    def cct(
+        self, bus: BusId | Sequence[Fault], *, trip: Any = None, **options: Any
+    ) -> ClearingTimes:
+        """Critical clearing time of a fault, or of many at once.
+
+        Args:
+            bus: Where the fault is; or a list of :class:`dae_solver.physics.clearing.Fault`.
+            trip: Lines that open when it is cleared.
+            **options: See :func:`dae_solver.physics.clearing.critical_times`.
+        """
+        faults = [Fault(bus=bus, trip=trip)] if isinstance(bus, int | str) else list(bus)
+        return critical_times(self, faults, **options)
+
+    def simulate(
+        self,
+        scenarios: Scenarios,
+        *,
+        t_end: float = 5.0,
+        every: float = 1 / 60,
+        method: str = "rk4",
+        step: float | None = 1 / 120,
+        tolerance: float = 1e-10,
+        state_events: Sequence[StateEvent] = (),
+        **options: Any,
+    ) -> Trajectories:
+        """Integrate a batch.
+
+        Args:
+            scenarios: From :meth:`scenarios`.
+            t_end: Last time, seconds.
+            every: Distance of output times, seconds.
+            method: See :data:`dae_solver.solver.METHODS`.
+            step: Fixed step, seconds; None adapts it.
+            tolerance: Of the voltages at every stage, pu.
+            state_events: Such as under-frequency relays.
+            **options: Further arguments of :func:`dae_solver.solver.simulate`.
+
+        Raises:
+            InputError: A time or option is wrong.
+        """
+        if not (t_end > 0 and every > 0):
+            raise InputError(
+                f"t_end={t_end:g} s and every={every:g} s must be positive", rule="power.time"
+            )
+        solution = simulate(
+            self.dae,
+            np.linspace(0.0, t_end, round(t_end / every) + 1),
+            scenarios.x0.T,
+            y0=scenarios.y0.T,
+            parameters=scenarios.parameters,
+            events=scenarios.events,
+            state_events=state_events,
+            method=method,
+            step=step,
+            algebraic_tolerance=tolerance,
+            **options,
+        )
+        return Trajectories(
+            grid=self.dae,
+            scenarios=scenarios,
+            solution=solution,
+            source=["classical"] * len(scenarios),
+            certificate=np.full(len(scenarios), np.nan),
+        )

@@ -1,0 +1,8 @@
+"""Dynamic models by name."""
+
+from dae_solver.physics.models.exciters import EXCITERS
+from dae_solver.physics.models.governors import GOVERNORS
+from dae_solver.physics.models.machines import MACHINES
+from dae_solver.physics.models.stabilisers import STABILISERS
+
+__all__ = ["EXCITERS", "GOVERNORS", "MACHINES", "STABILISERS"]

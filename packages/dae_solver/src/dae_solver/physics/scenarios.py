@@ -1,0 +1,116 @@
+"""A batch of scenarios: an operating point and disturbances for each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dae_solver.physics.disturbances import Disturbance, events_of
+from dae_solver.physics.powerflow import solve
+from dae_solver.solver.events import TimeEvent
+from scimind.errors import InputError
+from scimind.typing import Float
+
+if TYPE_CHECKING:
+    from dae_solver.physics.dae import PowerDAE
+
+
+@dataclass(kw_only=True)
+class Scenarios:
+    """Scenarios of one grid, ready to simulate.
+
+    Attributes:
+        texts: What happens, for people.
+        kinds: Kind of each, such as ``fault_trip``; several are joined by ``+``.
+        events: Time events of each.
+        x0: States at rest, ``[state, scenario]``.
+        y0: Voltages at rest, ``[algebraic, scenario]``.
+        parameters: Of the grid, with the scenario as the last axis.
+        load_factor: By which the loads of the case were multiplied, ``[load, scenario]``.
+    """
+
+    texts: list[str]
+    kinds: list[str]
+    events: list[list[TimeEvent]]
+    x0: Float[np.ndarray, "state scenario"]
+    y0: Float[np.ndarray, "algebraic scenario"]
+    parameters: dict[str, np.ndarray] = field(repr=False)
+    load_factor: Float[np.ndarray, "load scenario"]
+
+    def __len__(self) -> int:
+        return len(self.events)
+
+    def take(self, which: Sequence[int] | np.ndarray) -> Scenarios:
+        """Some of the scenarios."""
+        which = np.asarray(which)
+        return Scenarios(
+            texts=[self.texts[k] for k in which],
+            kinds=[self.kinds[k] for k in which],
+            events=[self.events[k] for k in which],
+            x0=self.x0[:, which],
+            y0=self.y0[:, which],
+            parameters={name: value[..., which] for name, value in self.parameters.items()},
+            load_factor=self.load_factor[:, which],
+        )
+
+
+def build(
+    grid: PowerDAE,
+    disturbances: Sequence[Disturbance | Sequence[Disturbance]],
+    *,
+    load_level: Any = 1.0,
+    load_factor: Any = None,
+    generation_factor: Any = None,
+    parameters: dict[str, Any] | None = None,
+) -> Scenarios:
+    """Scenarios from disturbances; see :meth:`dae_solver.physics.grid.PowerSystem.scenarios`."""
+    if not disturbances:
+        raise InputError(
+            "no scenario is given; give at least one disturbance", rule="power.scenario"
+        )
+    each = [[d] if isinstance(d, Disturbance) else list(d) for d in disturbances]
+    number = len(each)
+    level = np.broadcast_to(np.asarray(load_level, float), (number,))
+    if not (level > 0).all():
+        raise InputError(f"load level {level.min():g} is not positive", rule="power.load")
+    loads, generators = len(grid.case.loads), len(grid.case.generators)
+    factor = (
+        level * np.ones((loads, 1)) if load_factor is None else _factor(load_factor, loads, number)
+    )
+    generation = (
+        level * np.ones((generators, 1))
+        if generation_factor is None
+        else _factor(generation_factor, generators, number)
+    )
+    flow = solve(grid.network, load_factor=factor, generation_factor=generation)
+    x0, y0, values = grid.start(flow)
+    events = [events_of(grid, one) for one in each]
+    if parameters:
+        given = grid.batch(number, parameters)
+        values |= {name: given[name] for name in parameters}
+    changed = {change.name for one in events for event in one for change in event.changes}
+    if "online" in changed and "online" not in values:
+        values["online"] = np.ones((len(grid.machine_ids), number))
+    return Scenarios(
+        texts=[" and ".join(d.text for d in one) or "nothing happens" for one in each],
+        kinds=["+".join(d.kind for d in one) or "none" for one in each],
+        events=events,
+        x0=x0,
+        y0=y0,
+        parameters=values,
+        load_factor=factor,
+    )
+
+
+def _factor(values: Any, rows: int, number: int) -> np.ndarray:
+    values = np.asarray(values, float)
+    if values.shape not in ((rows, number), (rows, 1)):
+        raise InputError(
+            f"a factor has shape {values.shape}; give [{rows}, {number}]: one row for each device, "
+            "one column for each scenario",
+            rule="power.scenario",
+        )
+    return np.array(np.broadcast_to(values, (rows, number)))

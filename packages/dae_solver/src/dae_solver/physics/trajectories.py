@@ -1,0 +1,183 @@
+"""Trajectories of a grid, with what happened and how they were found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dae_solver.physics.scenarios import Scenarios
+from dae_solver.solver.solution import Solution
+from scimind.typing import Bool, Float, Shaped
+
+if TYPE_CHECKING:
+    import pandas
+    from matplotlib.figure import Figure
+
+    from dae_solver.physics.dae import PowerDAE
+
+
+def center(
+    angle: Float[np.ndarray, "*batch machine"], inertia: Float[np.ndarray, " machine"]
+) -> Float[np.ndarray, "*batch machine"]:
+    """Angles less that of the centre of inertia."""
+    weight = inertia / inertia.sum()
+    found: np.ndarray = angle - (angle * weight).sum(-1, keepdims=True)
+    return found
+
+
+def separation(
+    t: Float[np.ndarray, " time"], delta: Float[np.ndarray, "scenario time machine"]
+) -> Float[np.ndarray, " scenario"]:
+    """First time at which two angles are more than 180 degrees apart; infinity where none are."""
+    with np.errstate(invalid="ignore"):
+        apart = np.ptp(delta, axis=-1) > np.pi
+    return np.where(apart.any(1), t[np.argmax(apart, axis=1)], np.inf)
+
+
+@dataclass(kw_only=True)
+class Trajectories:
+    """The result of :meth:`dae_solver.physics.grid.PowerSystem.simulate`.
+
+    Attributes:
+        grid: The equations.
+        scenarios: What was simulated.
+        solution: States and voltages of the device buses, events, failures, work.
+        source: How each scenario was found, ``classical``, ``net`` or ``corrected``.
+        certificate: Bound of the angle error, degrees; NaN where none was asked for.
+    """
+
+    grid: PowerDAE
+    scenarios: Scenarios
+    solution: Solution
+    source: list[str]
+    certificate: Float[np.ndarray, " scenario"]
+
+    @property
+    def t(self) -> Float[np.ndarray, " time"]:
+        """Output times, seconds."""
+        return self.solution.t
+
+    def state(self, name: str) -> Float[np.ndarray, "scenario time machine"]:
+        """A state of all machines, such as ``delta`` (radians) or ``omega`` (pu)."""
+        return self.solution.x[..., self.grid.rows(name)]
+
+    @property
+    def delta(self) -> Float[np.ndarray, "scenario time machine"]:
+        """Rotor angles, radians."""
+        return self.state("delta")
+
+    @property
+    def omega(self) -> Float[np.ndarray, "scenario time machine"]:
+        """Rotor speeds, pu."""
+        return self.state("omega")
+
+    @property
+    def delta_coi(self) -> Float[np.ndarray, "scenario time machine"]:
+        """Rotor angles less that of the centre of inertia, radians."""
+        return center(self.delta, self.grid.inertia)
+
+    @property
+    def separated(self) -> Float[np.ndarray, " scenario"]:
+        """Time at which a scenario loses synchronism; infinity where it does not."""
+        return separation(self.t, self.delta)
+
+    @property
+    def stable(self) -> Bool[np.ndarray, " scenario"]:
+        """Which scenarios keep synchronism and did not fail."""
+        found: np.ndarray = np.isinf(self.separated) & self.solution.success
+        return found
+
+    def voltages(self) -> Shaped[np.ndarray, "scenario time bus"]:
+        """Complex voltages of all buses, pu; just before an event at its time."""
+        y = self.solution.y
+        scenarios, times, _ = y.shape
+        found = np.empty((scenarios, times, len(self.grid.case.buses)), complex)
+        for scenario in range(scenarios):
+            network = self.networks(scenario)
+            found[scenario] = self.grid.voltages(y[scenario].T, network).T
+        return found
+
+    def networks(self, scenario: int) -> np.ndarray:
+        """Number of the topology at each output time of a scenario, just before events."""
+        number = np.full(len(self.t), self.scenarios.parameters["network"][scenario])
+        for event in self.scenarios.events[scenario]:
+            for change in event.changes:
+                if change.name == "network":
+                    number[self.t > event.time] = change.value
+        return number
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """One row for each scenario and time: states, voltages as ``v:BUS`` and ``angle:BUS``."""
+        import pandas
+
+        scenarios, times, _ = self.solution.x.shape
+        index = pandas.MultiIndex.from_product(
+            [range(scenarios), self.t], names=["scenario", "time"]
+        )
+        states = self.solution.x.reshape(scenarios * times, -1)
+        voltages = self.voltages().reshape(scenarios * times, -1)
+        names = [str(bus.id) for bus in self.grid.case.buses]
+        return pandas.DataFrame(
+            np.concatenate([states, np.abs(voltages), np.angle(voltages)], axis=1),
+            index=index,
+            columns=[
+                *self.solution.states,
+                *[f"v:{name}" for name in names],
+                *[f"angle:{name}" for name in names],
+            ],
+        )
+
+    def summary(self) -> pandas.DataFrame:
+        """One row for each scenario: what happened and how it ended."""
+        import pandas
+
+        spread = np.degrees(np.nanmax(np.ptp(self.delta, axis=-1), axis=1))
+        return pandas.DataFrame(
+            {
+                "scenario": self.scenarios.texts,
+                "kind": self.scenarios.kinds,
+                "stable": self.stable,
+                "separated_s": self.separated,
+                "largest_spread_deg": spread,
+                "source": self.source,
+                "certificate_deg": self.certificate,
+                "failure": self.solution.failure,
+            }
+        )
+
+    def to_xarray(self) -> Any:
+        """An ``xarray.Dataset``: ``state [scenario, time, name]``, ``v [scenario, time, bus]``.
+
+        Raises:
+            EnvironmentProblem: xarray is not installed.
+        """
+        try:
+            import xarray
+        except ImportError:
+            from scimind.errors import EnvironmentProblem
+
+            raise EnvironmentProblem(
+                "xarray is not installed: pip install 'scimind-dae-solver[xarray]'"
+            ) from None
+        return xarray.Dataset(
+            {
+                "state": (("scenario", "time", "name"), self.solution.x),
+                "v": (("scenario", "time", "bus"), self.voltages()),
+                "source": (("scenario",), self.source),
+                "certificate": (("scenario",), self.certificate),
+            },
+            coords={
+                "time": self.t,
+                "name": list(self.solution.states),
+                "bus": [str(bus.id) for bus in self.grid.case.buses],
+            },
+        )
+
+    def plot(self, scenarios: Sequence[int] = (0,)) -> Figure:
+        """Angles, speeds and voltages of some scenarios, with marks where something happened."""
+        from dae_solver.physics.plots import trajectories
+
+        return trajectories(self, scenarios)

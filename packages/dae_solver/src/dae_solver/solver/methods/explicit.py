@@ -1,0 +1,114 @@
+"""Partitioned explicit Runge-Kutta methods: the algebraic equations are solved at every stage."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from dae_solver.solver.methods.step import Point, Tolerances, Trial, hermite
+from dae_solver.solver.parameters import Parameters
+from dae_solver.solver.system import DAESystem
+
+
+class ExplicitRungeKutta:
+    """A method given by its Butcher tableau.
+
+    States advance explicitly; ``g = 0`` is solved for the algebraic variables at every stage, so
+    they carry no error of their own and the order is that of the tableau (index 1).
+    Dense output is the cubic Hermite polynomial.
+
+    Source: Hairer and Wanner, Solving Ordinary Differential Equations II, VI.1 (state space form).
+    """
+
+    def __init__(
+        self,
+        name: str,
+        order: int,
+        a: list[list[float]],
+        b: list[float],
+        *,
+        lower: list[float] | None = None,
+        estimate_order: int | None = None,
+    ) -> None:
+        self.name, self.order, self.estimate_order = name, order, estimate_order
+        self.a, self.b = a, b
+        self.c = [sum(row) for row in a]
+        # Weights of the error: of the stages, and of the derivative at the end.
+        self.error = (
+            None if lower is None else [u - v for u, v in zip([*b, 0.0], lower, strict=True)]
+        )
+
+    def step(
+        self, system: DAESystem, start: Point, h: Any, p: Parameters, tolerances: Tolerances
+    ) -> Trial:
+        """One step; see :class:`dae_solver.solver.methods.step.Method`."""
+        slopes = [start.f]
+        solved = np.ones(start.x.shape[-1], bool)
+        y, node = start.y, 0.0
+        slope = start.slope * h
+        for row, c in zip(self.a[1:], self.c[1:], strict=True):
+            x = _combine(start.x, h, row, slopes)
+            # Along the slope of the step before; at the same node the last stage is nearer.
+            guess = (
+                y
+                if c == node
+                else start.y + c * slope
+                if node == 0.0
+                else (start.y + (c / node) * (y - start.y))
+            )
+            y, good = system.solve(start.t + c * h, x, guess, p, tolerances.algebraic)
+            solved &= good
+            slopes.append(np.asarray(system.f(start.t + c * h, x, y, p)))
+            node = c
+        x = _combine(start.x, h, self.b, slopes)
+        t = start.t + h
+        x = system.limit(t, x, p)
+        guess = y if node == 1.0 else start.y + (y - start.y) / node if node else start.y + slope
+        y, good = system.solve(t, x, guess, p, tolerances.algebraic)
+        solved &= good
+        end = Point(t=t, x=x, y=y, f=np.asarray(system.f(t, x, y, p)), slope=(y - start.y) / h)
+        error = None
+        if self.error is not None:
+            error = _combine(np.zeros_like(x), h, self.error, [*slopes, end.f])
+        return Trial(end=end, error=error, solved=solved, dense=hermite(start, end, h))
+
+
+def _combine(x: np.ndarray, h: Any, weights: list[float], slopes: list[np.ndarray]) -> np.ndarray:
+    total = None
+    for weight, slope in zip(weights, slopes, strict=True):
+        if weight:
+            total = weight * slope if total is None else total + weight * slope
+    return x if total is None else x + h * total
+
+
+EULER = ExplicitRungeKutta("euler", 1, [[]], [1.0])
+HEUN = ExplicitRungeKutta("heun", 2, [[], [1.0]], [0.5, 0.5])
+RK4 = ExplicitRungeKutta(
+    "rk4", 4, [[], [0.5], [0.0, 0.5], [0.0, 0.0, 1.0]], [1 / 6, 1 / 3, 1 / 3, 1 / 6]
+)
+# Source: Bogacki and Shampine, Appl. Math. Lett. 2, 321 (1989).
+BOGACKI_SHAMPINE = ExplicitRungeKutta(
+    "bs32",
+    3,
+    [[], [1 / 2], [0.0, 3 / 4]],
+    [2 / 9, 1 / 3, 4 / 9],
+    lower=[7 / 24, 1 / 4, 1 / 3, 1 / 8],
+    estimate_order=2,
+)
+# Source: Dormand and Prince, J. Comp. Appl. Math. 6, 19 (1980).
+DORMAND_PRINCE = ExplicitRungeKutta(
+    "dopri5",
+    5,
+    [
+        [],
+        [1 / 5],
+        [3 / 40, 9 / 40],
+        [44 / 45, -56 / 15, 32 / 9],
+        [19372 / 6561, -25360 / 2187, 64448 / 6561, -212 / 729],
+        [9017 / 3168, -355 / 33, 46732 / 5247, 49 / 176, -5103 / 18656],
+    ],
+    [35 / 384, 0.0, 500 / 1113, 125 / 192, -2187 / 6784, 11 / 84],
+    lower=[5179 / 57600, 0.0, 7571 / 16695, 393 / 640, -92097 / 339200, 187 / 2100, 1 / 40],
+    estimate_order=4,
+)

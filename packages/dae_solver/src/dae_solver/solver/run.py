@@ -1,0 +1,561 @@
+"""The loop of a simulation: one round is one step of every scenario that is under way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dae_solver.solver.events import Happened, Schedule, StateEvent, TimeEvent
+from dae_solver.solver.initial import Consistency, Guess, consistent
+from dae_solver.solver.locate import Watch, crossing, sides, watch
+from dae_solver.solver.methods import Method, Point, Tolerances, Trial
+from dae_solver.solver.parameters import Parameters, take
+from dae_solver.solver.projection import project
+from dae_solver.solver.solution import Solution, Statistics
+from dae_solver.solver.system import DAESystem
+from scimind.errors import InputError
+
+# Bounds of the change of an adaptive step, and its margin.
+SHRINK, GROW, SAFETY = 0.2, 5.0, 0.9
+# So many events one after the other, with no whole step between them, accumulate.
+MOST_IN_A_ROW = 100
+# After so many kinks in a row (of a limit that chatters) a step goes on over them.
+KINKS_IN_A_ROW = 20
+# A step below this share of the time is a failure.
+SMALLEST_SHARE = 16 * float(np.finfo(np.float64).eps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Control:
+    """How to step; see :func:`dae_solver.solver.simulate.simulate`."""
+
+    method: Method
+    step: float | None
+    rtol: float
+    atol: float
+    first_step: float | None
+    longest_step: float
+    most_steps: int
+    locate_kinks: bool
+    tolerances: Tolerances
+    guesses: tuple[tuple[str, Guess], ...]
+
+
+class Run:
+    """A simulation under way."""
+
+    def __init__(
+        self,
+        system: DAESystem,
+        times: np.ndarray,
+        x: np.ndarray,
+        y: np.ndarray,
+        p: dict[str, np.ndarray],
+        control: Control,
+    ) -> None:
+        self.system, self.times, self.p, self.control = system, times, p, control
+        scenarios = x.shape[-1]
+        t = np.full(scenarios, times[0])
+        # Estimates compare the methods of a step; those that have none compare with half steps.
+        self.order = control.method.estimate_order or control.method.order
+        self.x_out = np.full((len(times), *x.shape), np.nan)
+        self.y_out = np.full((len(times), *y.shape), np.nan)
+        self.failure = [""] * scenarios
+        self.happened: list[Happened] = []
+        self.restarts: list[Consistency] = []
+        self.statistics = Statistics(
+            steps=np.zeros(scenarios, int),
+            refused=np.zeros(scenarios, int),
+            located=np.zeros(scenarios, int),
+        )
+        x = self._on_invariants(t, x)
+        y, self.start = consistent(
+            system, t, x, y, p, guesses=control.guesses, tolerance=control.tolerances.algebraic
+        )
+        if not self.start.converged.any():
+            raise InputError(
+                "no scenario has algebraic variables that solve the equations at the start: "
+                f"{self.start.text()}; give a better y0 or guesses",
+                rule="dae.inconsistent",
+            )
+        f = np.asarray(system.f(t, x, y, p), float)
+        self.point = Point(t=t, x=x, y=y, f=f, slope=np.zeros_like(y))
+        self.done = ~self.start.converged
+        for scenario in np.flatnonzero(self.done):
+            self.failure[scenario] = "the algebraic equations have no solution at the start"
+        self.ended = np.where(self.done, times[0], times[-1])
+        self.next_output = np.ones(scenarios, int)
+        self.h = np.full(scenarios, control.step or 0.0)
+        self.in_a_row = np.zeros(scenarios, int)
+        self.shorter = np.ones(scenarios)  # of a fixed step, where one could not be solved
+
+    def _on_invariants(self, t: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """Initial states on the invariants, to rounding; those that are elsewhere are an error."""
+        r = self.system.invariants(t, x, self.p)
+        if r is None:
+            return x
+        worst = np.abs(np.asarray(r))
+        if not worst.max() <= 1e-6:
+            row, scenario = np.unravel_index(int(np.nanargmax(worst)), worst.shape)
+            hidden = getattr(self.system, "hidden", ())
+            name = hidden[row] if hidden else f"invariant {row}"
+            raise InputError(
+                f"the initial state of scenario {scenario} violates {name} = 0: it is "
+                f"{float(np.asarray(r)[row, scenario]):.3g}; give states on it",
+                rule="dae.inconsistent",
+            )
+        return project(self.system, t, x, self.p)
+
+    def to_end(self, events: Sequence[Any], state_events: Sequence[StateEvent]) -> Solution:
+        """Run until every scenario has ended."""
+        scenarios = len(self.done)
+        self.schedule = Schedule.of(events, scenarios)
+        self.due = self.schedule.next_time()
+        if (early := self.due < self.times[0]).any():
+            scenario = int(np.flatnonzero(early)[0])
+            raise InputError(
+                f"scenario {scenario} has an event at {self.due[scenario]:g}, before the start at "
+                f"{self.times[0]:g}",
+                rule="dae.events",
+            )
+        self.state_events = tuple(state_events)
+        kinks = self.control.locate_kinks
+        self.conditions: Watch | None = watch(self.system, self.state_events, kinks=kinks)
+        alive = ~self.done
+        self.x_out[0][:, alive] = self.point.x[:, alive]
+        self.y_out[0][:, alive] = self.point.y[:, alive]
+        if self.conditions is not None:
+            number = len(self.conditions(self.point.t, self.point.x, self.point.y, self.p))
+            self.direction = np.zeros(number, int)
+            self.direction[: len(self.state_events)] = [e.direction for e in self.state_events]
+            self.armed = np.ones((number, scenarios), bool)
+            self.side = np.zeros((number, scenarios), int)
+        self._first_steps(np.flatnonzero(alive))
+        self._events(np.flatnonzero(alive & (self.due <= self.times[0])))
+        if self.conditions is not None:
+            self._sides(np.flatnonzero(~self.done))
+        while not self.done.all():
+            self._round(np.flatnonzero(~self.done))
+        states, algebraics = self.system.output_names
+        x, y = self.system.outputs(self.x_out.transpose(2, 0, 1), self.y_out.transpose(2, 0, 1))
+        for event in self.happened:
+            event.x_minus, event.y_minus = self.system.outputs(event.x_minus, event.y_minus)
+            event.x_plus, event.y_plus = self.system.outputs(event.x_plus, event.y_plus)
+        return Solution(
+            t=self.times,
+            x=np.ascontiguousarray(x),
+            y=np.ascontiguousarray(y),
+            states=states,
+            algebraics=algebraics,
+            events=sorted(self.happened, key=lambda event: (event.scenario, event.time)),
+            start=self.start,
+            restarts=self.restarts,
+            ended=self.ended,
+            failure=self.failure,
+            statistics=self.statistics,
+        )
+
+    def _round(self, active: np.ndarray) -> None:
+        """One step of the scenarios ``active``, and whatever happens at its end."""
+        self.statistics.rounds += 1
+        every = len(active) == len(self.done)
+        start = self.point if every else self.point.take(active)
+        p = self.p if every else take(self.p, active)
+        stop = np.minimum(self.due[active], self.times[-1])
+        goal, h = self._goal(start.t, active, stop)
+        with np.errstate(all="ignore"):
+            trial, error = self._attempt(start, h, p)
+        good = trial.solved & np.isfinite(trial.end.x).all(0) & np.isfinite(trial.end.y).all(0)
+        if self.control.step is None:
+            good = self._adapt(active, start, trial, h, good, error)
+        else:
+            self.shorter[active[~good]] *= 0.5
+        self.statistics.refused[active[~good]] += 1
+        self._give_up(active[~good], h[~good])
+        if not good.any():
+            return
+        if not good.all():
+            active, goal, h = active[good], goal[good], h[good]
+            start, p, trial = start.take(good), take(p, good), trial.take(np.flatnonzero(good))
+        trial.end.t = goal
+        fired = None
+        if self.conditions is not None:
+            trial, h, fired = self._locate(active, start, trial, h, p)
+        trial.end = self._projected(trial.end, p)
+        self._outputs(active, start, trial, h, p)
+        self.point.put(slice(None) if len(active) == len(self.done) else active, trial.end)
+        self.statistics.steps[active] += 1
+        self._finish(active, fired)
+
+    def _goal(
+        self, t: np.ndarray, active: np.ndarray, stop: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Where the step is to end, and its size."""
+        step = self.control.step
+        if step is not None:
+            first = self.times[0]
+            node = first + (np.floor((t - first) / step + 1e-9) + 1.0) * step
+            goal = t + (node - t) * self.shorter[active]
+        else:
+            goal = t + np.minimum(self.h[active], self.control.longest_step)
+            # Two equal steps instead of a long and a tiny one.
+            left = stop - t
+            goal = np.where((goal - t > 0.5 * left) & (goal < stop), t + 0.5 * left, goal)
+        near = goal >= stop - 1e-9 * np.maximum(goal - t, 0.0)
+        goal = np.where(near, stop, goal)
+        return goal, goal - t
+
+    def _attempt(
+        self, start: Point, h: np.ndarray, p: Parameters
+    ) -> tuple[Trial, np.ndarray | None]:
+        """A step, with an estimate of its error where steps adapt."""
+        method, tolerances = self.control.method, self.control.tolerances
+        trial = method.step(self.system, start, h, p, tolerances)
+        if self.control.step is not None:
+            return trial, None
+        if trial.error is not None:
+            return trial, trial.error
+        half = method.step(self.system, start, 0.5 * h, p, tolerances)
+        rest = method.step(self.system, half.end, 0.5 * h, p, tolerances)
+        error = (trial.end.x - rest.end.x) / (1.0 - 0.5**method.order)
+        trial.solved &= half.solved & rest.solved
+        return trial, error
+
+    def _adapt(
+        self,
+        active: np.ndarray,
+        start: Point,
+        trial: Trial,
+        h: np.ndarray,
+        good: np.ndarray,
+        error: np.ndarray | None,
+    ) -> np.ndarray:
+        """Choose the next steps, and say which of these are good enough."""
+        assert error is not None
+        control = self.control
+        largest = np.maximum(np.abs(start.x), np.abs(trial.end.x))
+        weight = control.rtol * largest + control.atol * self.system.x_scale[:, None]
+        size = np.sqrt(np.mean((error / weight) ** 2, axis=0))
+        size = np.where(good & np.isfinite(size), size, np.inf)
+        with np.errstate(divide="ignore"):
+            factor = SAFETY * size ** (-1.0 / (self.order + 1))
+        factor = np.clip(factor, SHRINK, GROW)
+        accepted = size <= 1.0
+        # A step cut short by an event says little about the next one.
+        grown = np.where(
+            accepted, np.maximum(h * factor, np.where(factor > 1, self.h[active], 0)), h
+        )
+        self.h[active] = np.where(accepted, grown, h * np.minimum(factor, 0.9))
+        return accepted
+
+    def _give_up(self, refused: np.ndarray, h: np.ndarray) -> None:
+        t = self.point.t[refused]
+        smallest = SMALLEST_SHARE * np.maximum(
+            np.abs(t), np.abs(self.times[-1] - self.times[0]) * 1e-9
+        )
+        stuck = h <= smallest
+        if self.control.step is not None:
+            stuck |= self.shorter[refused] < 1e-4
+        many = self.statistics.refused[refused] > self.control.most_steps
+        for scenario, size in zip(refused[stuck | many], h[stuck | many], strict=True):
+            self._fail(int(scenario), f"no step of {size:.1e} can be solved")
+
+    def _fail(self, scenario: int, reason: str) -> None:
+        self.failure[scenario] = f"at t = {self.point.t[scenario]:.6g}: {reason}"
+        self.done[scenario] = True
+        self.ended[scenario] = self.point.t[scenario]
+
+    def _locate(
+        self, active: np.ndarray, start: Point, trial: Trial, h: np.ndarray, p: Parameters
+    ) -> tuple[Trial, np.ndarray, np.ndarray | None]:
+        """Shorten the steps in which a condition passes zero; which conditions did."""
+        assert self.conditions is not None
+        tolerance = self.control.tolerances.algebraic
+        side, armed = self.side[:, active], self.armed[:, active]
+        armed[len(self.state_events) :, self.in_a_row[active] >= KINKS_IN_A_ROW] = False
+        found, share = crossing(
+            self.system,
+            self.conditions,
+            start,
+            trial,
+            h,
+            p,
+            side,
+            self.direction,
+            armed,
+            tolerance,
+            inner=bool(self.state_events),
+        )
+        self.in_a_row[active[~found]] = 0
+        if not found.any():
+            return trial, h, None
+        which = np.flatnonzero(found)
+        self.in_a_row[active[which]] += 1
+        begin, part = start.take(which), take(p, which)
+        size = share[which] * h[which]
+        again = self.control.method.step(self.system, begin, size, part, self.control.tolerances)
+        # The dense output aims; what is taken is a step of its own, moved onto the condition.
+        again, size = self._polish(begin, again, size, part, side[:, which], armed[:, which])
+        self.statistics.located[active[which]] += 1
+        h = h.copy()
+        h[which] = size
+        trial = _joined(trial, which, again, len(active))
+        value = self.conditions(again.end.t, again.end.x, again.end.y, part)
+        fired = np.zeros((len(self.direction), len(active)), bool)
+        fired[:, which] = self._near(
+            value, begin, again, size, part, side[:, which], armed[:, which]
+        )
+        return trial, h, fired
+
+    def _passable(self, side: np.ndarray, armed: np.ndarray) -> Any:
+        return armed & ((self.direction[:, None] == 0) | (side == -self.direction[:, None]))
+
+    def _polish(
+        self,
+        begin: Point,
+        again: Trial,
+        size: np.ndarray,
+        p: Parameters,
+        side: np.ndarray,
+        armed: np.ndarray,
+    ) -> tuple[Trial, np.ndarray]:
+        """Newton on the size of the step, so that it ends where the condition is zero."""
+        assert self.conditions is not None
+        passable = self._passable(side, armed)
+        for _ in range(4):
+            end = again.end
+            value = self.conditions(end.t, end.x, end.y, p) * side
+            moment = 1e-6 * size
+            later = self.conditions(
+                end.t + moment, end.x + moment * end.f, end.y + moment * end.slope, p
+            )
+            slope = (later * side - value) / moment
+            with np.errstate(all="ignore"):
+                away = np.where(passable & (slope < 0), value / slope, np.inf)
+            first = np.argmin(np.abs(away), axis=0)
+            move = -away[first, np.arange(len(size))]
+            move = np.where(np.isfinite(move) & (np.abs(move) < 0.1 * size), move, 0.0)
+            if np.all(np.abs(move) <= 1e-13 * np.maximum(np.abs(end.t), size)):
+                break
+            size = size + move
+            again = self.control.method.step(self.system, begin, size, p, self.control.tolerances)
+        return again, size
+
+    def _near(
+        self,
+        value: np.ndarray,
+        begin: Point,
+        again: Trial,
+        size: np.ndarray,
+        p: Parameters,
+        side: np.ndarray,
+        armed: np.ndarray,
+    ) -> np.ndarray:
+        """Which conditions the step ends at: zero, seen against the whole step."""
+        assert self.conditions is not None
+        change = np.abs(value - self.conditions(begin.t, begin.x, begin.y, p))
+        end = again.end
+        moment = 1e-6 * size
+        later = self.conditions(
+            end.t + moment, end.x + moment * end.f, end.y + moment * end.slope, p
+        )
+        nearest = np.abs(value) / np.maximum(np.maximum(change, np.abs(later - value)), 1e-300)
+        passable = self._passable(side, armed) & ((later - value) * side < 0)
+        nearest = np.where(passable, nearest, np.inf)
+        best = nearest.min(axis=0)
+        found: np.ndarray = passable & (nearest <= np.maximum(best, 1e-9))
+        return found
+
+    def _outputs(
+        self, active: np.ndarray, start: Point, trial: Trial, h: np.ndarray, p: Parameters
+    ) -> None:
+        """Write the values at the output times that the steps pass."""
+        end, last = trial.end, len(self.times) - 1
+        while True:
+            number = self.next_output[active]
+            goal = self.times[np.minimum(number, last)]
+            passed = (number <= last) & (goal <= end.t + 1e-12 * np.maximum(1.0, np.abs(end.t)))
+            which = np.flatnonzero(passed)
+            if not len(which):
+                return
+            at_end = np.abs(goal[which] - end.t[which]) <= 1e-9 * h[which]
+            share = np.ones(len(active))
+            share[which] = np.clip((goal[which] - start.t[which]) / h[which], 0.0, 1.0)
+            x, y = end.x[:, which], end.y[:, which]
+            inner = which[~at_end]
+            if len(inner):
+                xi, yi = trial.dense(share)
+                xi, yi = xi[:, inner], yi[:, inner]
+                part, t = take(p, inner), goal[inner]
+                xi = project(self.system, t, xi, part)
+                yi, _ = self.system.solve(t, xi, yi, part, self.control.tolerances.algebraic)
+                x[:, ~at_end], y[:, ~at_end] = xi, yi
+            self.x_out[number[which], :, active[which]] = x.T
+            self.y_out[number[which], :, active[which]] = y.T
+            self.next_output[active[which]] += 1
+
+    def _projected(self, end: Point, p: Parameters) -> Point:
+        x = project(self.system, end.t, end.x, p)
+        if x is end.x:
+            return end
+        y, _ = self.system.solve(end.t, x, end.y, p, self.control.tolerances.algebraic)
+        f = np.asarray(self.system.f(end.t, x, y, p), float)
+        return Point(t=end.t, x=x, y=y, f=f, slope=end.slope)
+
+    def _finish(self, active: np.ndarray, fired: np.ndarray | None) -> None:
+        """What happens at the ends of steps: state events, time events, the end."""
+        t = self.point.t[active]
+        if self.control.step is not None:
+            self.shorter[active] = np.minimum(1.0, 2.0 * self.shorter[active])
+        if fired is not None:
+            self._state_events(active, fired)
+        due = active[(self.due[active] <= t) & ~self.done[active]]
+        self._events(due)
+        if self.conditions is not None:
+            point, p = self.point.take(active), take(self.p, active)
+            side = np.sign(self.conditions(point.t, point.x, point.y, p)).astype(int)
+            self.side[:, active] = np.where(side == 0, self.side[:, active], side)
+            turned = due if fired is None else np.union1d(due, active[fired.any(0)])
+            self._sides(turned[~self.done[turned]].astype(int))
+        late = self.statistics.steps[active] >= self.control.most_steps
+        for scenario in active[late & ~self.done[active]]:
+            self._fail(int(scenario), f"{self.control.most_steps} steps are not enough")
+        for scenario in active[(self.in_a_row[active] >= MOST_IN_A_ROW) & ~self.done[active]]:
+            self._fail(int(scenario), f"{MOST_IN_A_ROW} events follow without a step between them")
+        self.done[active[t >= self.times[-1]]] = True
+
+    def _state_events(self, active: np.ndarray, fired: np.ndarray) -> None:
+        for number, event in enumerate(self.state_events):
+            for scenario in active[fired[number]].tolist():
+                if event.once:
+                    self.armed[number, scenario] = False
+                now = float(self.point.t[scenario])
+                immediate = TimeEvent(
+                    time=now, changes=event.changes, reset=event.reset, name=event.name
+                )
+                self.schedule.add(scenario, event.delayed(now) if event.delay else immediate)
+                self.due[scenario] = self.schedule.pending[scenario][0].time
+                if event.terminal:
+                    self.ended[scenario] = now
+                    self._terminate(scenario)
+
+    def _terminate(self, scenario: int) -> None:
+        """A scenario ends here by an event, which still happens."""
+        self._events(np.array([scenario]))
+        self.done[scenario] = True
+
+    def _sides(self, scenarios: np.ndarray) -> None:
+        """Look anew on which side of zero the conditions are."""
+        if len(scenarios) and self.conditions is not None:
+            point, p = self.point.take(scenarios), take(self.p, scenarios)
+            h = np.maximum(self.h[scenarios], 1e-12)
+            self.side[:, scenarios] = sides(self.conditions, point, p, h)
+
+    def _events(self, scenarios: np.ndarray) -> None:
+        """Let the time events happen that are due, then solve for the algebraic variables again."""
+        before = self.point.take(scenarios)
+        names: dict[int, list[str]] = {}
+        for place, scenario in enumerate(scenarios.tolist()):
+            for event in self.schedule.pop(scenario, float(self.point.t[scenario])):
+                if self._happens(event, scenario):
+                    names.setdefault(place, []).append(event.name)
+            rest = self.schedule.pending[scenario]
+            self.due[scenario] = rest[0].time if rest else np.inf
+        if not names:
+            return
+        places = np.array(sorted(names))
+        changed = scenarios[places]
+        p = take(self.p, changed)
+        t, x = self.point.t[changed], self.point.x[:, changed]
+        control = self.control
+        y, report = consistent(
+            self.system,
+            t,
+            x,
+            self.point.y[:, changed],
+            p,
+            guesses=control.guesses,
+            tolerance=control.tolerances.algebraic,
+        )
+        self.restarts.append(report)
+        f = np.asarray(self.system.f(t, x, y, p), float)
+        self.point.put(changed, Point(t=t, x=x, y=y, f=f, slope=np.zeros_like(y)))
+        for one, (place, scenario) in enumerate(
+            zip(places.tolist(), changed.tolist(), strict=True)
+        ):
+            self.happened.append(
+                Happened(
+                    scenario=scenario,
+                    time=float(t[one]),
+                    name=" + ".join(names[place]),
+                    x_minus=before.x[:, place].copy(),
+                    x_plus=x[:, one].copy(),
+                    y_minus=before.y[:, place].copy(),
+                    y_plus=y[:, one].copy(),
+                )
+            )
+            if not report.converged[one]:
+                self._fail(
+                    scenario,
+                    f"the algebraic equations have no solution after {self.happened[-1].name!r} "
+                    f"(residual {report.residual[one]:.1e})",
+                )
+        self._first_steps(changed)
+
+    def _happens(self, event: TimeEvent, scenario: int) -> bool:
+        """Apply the changes of an event to one scenario, unless its condition is not met."""
+        one = np.array([scenario])
+        if event.condition is not None:
+            point = self.point.take(one)
+            value = event.condition(point.t, point.x, point.y, take(self.p, one))
+            if not float(np.asarray(value).reshape(-1)[0]) > 0:
+                return False
+        for change in event.changes:
+            change.apply(self.p, scenario)
+        if event.reset is not None:
+            point = self.point.take(one)
+            x = event.reset(point.t, point.x, point.y, take(self.p, one))
+            x = np.stack([np.broadcast_to(np.asarray(value, float), (1,)) for value in x])
+            self.point.x[:, one] = x
+        return True
+
+    def _first_steps(self, scenarios: np.ndarray) -> None:
+        """Adaptive steps at the start and after events.
+
+        Source: Hairer, Nørsett and Wanner, Solving Ordinary Differential Equations I, II.4, without
+        its second evaluation.
+        """
+        if self.control.step is not None or not len(scenarios):
+            return
+        if self.control.first_step is not None:
+            self.h[scenarios] = self.control.first_step
+            return
+        x, f = self.point.x[:, scenarios], self.point.f[:, scenarios]
+        weight = self.control.rtol * np.abs(x) + self.control.atol * self.system.x_scale[:, None]
+        size = np.sqrt(np.mean((x / weight) ** 2, axis=0))
+        speed = np.sqrt(np.mean((f / weight) ** 2, axis=0))
+        span = self.times[-1] - self.times[0]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            h = np.where((size > 1e-5) & (speed > 1e-5), 0.01 * size / speed, 1e-6 * span)
+        self.h[scenarios] = np.minimum(h, 0.01 * span)
+
+
+def _joined(trial: Trial, which: np.ndarray, other: Trial, number: int) -> Trial:
+    """A trial in which some scenarios take the step of another."""
+    end = trial.end.take(slice(None))
+    end = Point(
+        t=end.t.copy(), x=end.x.copy(), y=end.y.copy(), f=end.f.copy(), slope=end.slope.copy()
+    )
+    end.put(which, other.end)
+
+    def dense(theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        x, y = trial.dense(theta)
+        xo, yo = other.dense(theta[which])
+        x, y = x.copy(), y.copy()
+        x[:, which], y[:, which] = xo, yo
+        return x, y
+
+    return Trial(end=end, error=None, solved=trial.solved, dense=dense, iterations=trial.iterations)

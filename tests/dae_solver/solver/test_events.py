@@ -1,0 +1,210 @@
+"""Events: exact times, continuous states, algebraic variables that solve the equations again."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.optimize import brentq
+
+from dae_solver.problems import bouncing_ball, diode_rectifier
+from dae_solver.solver import Change, DAESystem, StateEvent, TimeEvent, simulate
+from scimind.errors import InputError
+
+METHODS = ["rk4", "dopri5", "radau3"]
+
+
+def decay() -> DAESystem:
+    """``x' = y``, ``y = -k x + u``; solutions are exponentials between events."""
+    return DAESystem.from_callable(
+        lambda t, x, y, p: [y[0]],
+        lambda t, x, y, p: [y[0] + p["k"] * x[0] - p["u"]],
+        states=["x"],
+        algebraics=["y"],
+        parameters={"k": 1.0, "u": 0.0},
+        x0=[1.0],
+        y0=[0.0],
+    )
+
+
+def exact(t: float, changes: list[tuple[float, str, float]]) -> float:
+    """The solution of :func:`decay` at ``t`` with parameters that change."""
+    k, u, x, now = 1.0, 0.0, 1.0, 0.0
+    for time, name, value in [*changes, (np.inf, "", 0.0)]:
+        end = min(time, t)
+        rest = u / k
+        x, now = rest + (x - rest) * np.exp(-k * (end - now)), end
+        if time >= t:
+            return x
+        k, u = (value, u) if name == "k" else (k, value)
+    raise AssertionError
+
+
+def event(time: float, name: str, value: float) -> TimeEvent:
+    return TimeEvent(time=time, changes=[Change(name=name, value=value)], name=name)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("fixed", [True, False])
+def test_each_scenario_has_its_own_events_at_any_time(method: str, fixed: bool) -> None:
+    changes = [
+        [],
+        [(0.5, "u", 1.0)],
+        [(0.123456789, "k", 3.0), (0.2, "u", -1.0), (0.2 + 1e-9, "k", 0.5)],
+        [(0.1, "k", 2.0), (0.2, "k", 1.0), (0.30000001, "u", 5.0), (0.97, "u", 0.0)],
+        [(0.0, "u", 2.0)],
+    ]
+    events = [[event(*change) for change in each] for each in changes]
+    times = np.linspace(0, 1, 11)
+    options = {"step": 1 / 60} if fixed else {"rtol": 1e-10, "atol": 1e-10}
+    solution = simulate(decay(), times, events=events, method=method, **options)
+    for scenario, each in enumerate(changes):
+        expected = [exact(t, each) for t in times]
+        assert np.allclose(solution["x"][scenario], expected, atol=2e-9), scenario
+        happened = solution.events_of(scenario)
+        assert [h.time for h in happened] == [time for time, _, _ in each]  # to the last bit
+
+
+def test_states_are_continuous_and_algebraic_variables_jump_to_a_solution() -> None:
+    solution = simulate(decay(), [0, 1], events=[event(1 / 3, "u", 4.0)], method="rk4", step=1 / 30)
+    (happened,) = solution.events
+    assert np.array_equal(happened.x_minus, happened.x_plus)
+    x = happened.x_minus[0]
+    assert happened.y_minus[0] == pytest.approx(-x, abs=1e-12)
+    assert happened.y_plus[0] == pytest.approx(4.0 - x, abs=1e-12)
+
+
+def test_an_output_at_the_time_of_an_event_is_the_value_before_it() -> None:
+    solution = simulate(decay(), [0, 0.5, 1], events=[event(0.5, "u", 4.0)], step=0.1)
+    assert solution["y"][0, 1] == pytest.approx(-np.exp(-0.5), abs=1e-9)
+
+
+def test_two_events_at_one_time_happen_in_their_order() -> None:
+    double = [
+        TimeEvent(time=0.5, changes=[Change(name="u", value=2.0)]),
+        TimeEvent(time=0.5, changes=[Change(name="u", value=3.0, how="scale")]),
+    ]
+    solution = simulate(decay(), [0, 0.5, 1], events=double, step=0.1)
+    assert len(solution.events) == 1
+    assert solution.events[0].y_plus[0] == pytest.approx(6.0 - np.exp(-0.5), abs=1e-9)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("fixed", [True, False])
+def test_a_bouncing_ball_lands_at_its_analytic_times(method: str, fixed: bool) -> None:
+    system, events = bouncing_ball()
+    options = {"step": 0.05} if fixed else {"rtol": 1e-9, "atol": 1e-9}
+    start = np.array([[1.0, 0.0], [0.5, 0.0]])
+    solution = simulate(system, [0, 2.5], start, state_events=events, method=method, **options)
+    for scenario, height in enumerate(start[:, 0]):
+        fall = np.sqrt(2 * height / 9.81)
+        landings = fall + 2 * fall * np.cumsum(0.8 ** np.arange(1, 12))
+        landings = np.concatenate([[fall], landings])
+        happened = solution.events_of(scenario)
+        assert len(happened) == int((landings < 2.5).sum())
+        found = np.array([each.time for each in happened])
+        assert np.abs(found - landings[: len(found)]).max() < 1e-9
+        assert all(each.x_plus[1] == pytest.approx(-0.8 * each.x_minus[1]) for each in happened)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_diode_switches_at_its_analytic_times(method: str) -> None:
+    system, events = diode_rectifier()
+    solution = simulate(system, [0, 0.05], state_events=events, method=method, step=2e-4)
+    w, rc, peak = 2 * np.pi * 50, 0.01, 10.0
+    blocks = (np.pi - np.arctan(w * rc)) / w
+    level = peak * np.sin(w * blocks)
+    again = brentq(
+        lambda t: level * np.exp(-(t - blocks) / rc) - peak * np.sin(w * t),
+        0.0201,
+        0.025,
+        xtol=1e-15,
+    )
+    expected = [("blocks", blocks), ("conducts", again), ("blocks", blocks + 0.02)]
+    assert [each.name for each in solution.events][:3] == [name for name, _ in expected]
+    for each, (_, time) in zip(solution.events, expected, strict=False):
+        assert each.time == pytest.approx(time, abs=1e-6)
+
+
+def test_a_relay_acts_after_its_delay_and_only_where_the_condition_has_stayed() -> None:
+    # x = cos(t) falls below 0.5 at pi/3 and rises above it at 5 pi/3.
+    system = DAESystem.from_callable(
+        lambda t, x, y, p: [-np.sin(t) + 0 * x[0], p["tripped"]],
+        states=["x", "time_tripped"],
+        parameters={"tripped": 0.0},
+        x0=[1.0, 0.0],
+    )
+
+    def relay(delay: float) -> StateEvent:
+        return StateEvent(
+            condition=lambda t, x, y, p: x[0] - 0.5,
+            direction=-1,
+            delay=delay,
+            changes=[Change(name="tripped", value=1.0)],
+            once=True,
+        )
+
+    short = simulate(system, [0, 6.2], state_events=[relay(0.5)], method="dopri5", rtol=1e-10)
+    assert short["time_tripped"][0, -1] == pytest.approx(6.2 - np.pi / 3 - 0.5, abs=1e-6)
+    long = simulate(system, [0, 6.2], state_events=[relay(4.5)], method="dopri5", rtol=1e-10)
+    assert long["time_tripped"][0, -1] == 0.0
+
+
+def test_a_terminal_event_ends_its_scenario_alone() -> None:
+    system, _ = bouncing_ball()
+    floor = StateEvent(condition=lambda t, x, y, p: x[0], direction=-1, terminal=True)
+    start = np.array([[1.0, 0.0], [100.0, 0.0]])
+    solution = simulate(system, np.linspace(0, 1, 11), start, state_events=[floor], step=0.01)
+    assert solution.ended[0] == pytest.approx(np.sqrt(2 / 9.81), abs=1e-9)
+    assert solution.ended[1] == 1.0
+    assert np.isnan(solution.x[0, -1]).all()
+    assert solution.success.all()
+    assert np.allclose(solution.x[1, -1], [100 - 9.81 / 2, -9.81])
+
+
+def test_events_that_accumulate_end_their_scenario_with_the_reason() -> None:
+    # All bounces from a height of 0.1 m happen before 9 sqrt(2 h / g) = 1.285 s.
+    system, events = bouncing_ball()
+    solution = simulate(system, [0, 2.5], [0.1, 0.0], state_events=events, step=0.05)
+    assert "without a step between" in solution.failure[0]
+    assert solution.ended[0] == pytest.approx(9 * np.sqrt(0.2 / 9.81), abs=1e-6)
+
+
+def test_a_condition_that_dips_below_zero_within_a_step_is_found() -> None:
+    system = DAESystem.from_callable(lambda t, x, y, p: [1.0 + 0 * x[0]], states=["x"], x0=[0.0])
+    dip = StateEvent(condition=lambda t, x, y, p: (x[0] - 0.5) ** 2 - 0.01, direction=-1)
+    solution = simulate(system, [0, 1], state_events=[dip], method="rk4", step=1.0)
+    assert [each.time for each in solution.events] == [pytest.approx(0.4, abs=1e-9)]
+
+
+@pytest.mark.parametrize("located", [True, False])
+def test_kinks_cost_no_order_where_they_are_located(located: bool) -> None:
+    # x' = |x - 0.4| + 1: a kink at x = 0.4; the closed form is two exponentials.
+    system = DAESystem.from_callable(
+        lambda t, x, y, p: [np.abs(x[0] - 0.4) + 1.0],
+        kinks=lambda t, x, y, p: [x[0] - 0.4],
+        states=["x"],
+        x0=[0.0],
+    )
+    at_kink = -np.log(1 / 1.4)
+    end = 0.4 + np.exp(1 - at_kink) - 1
+
+    def error(step: float) -> float:
+        solution = simulate(system, [0, 1.0], method="rk4", step=step, locate_kinks=located)
+        return abs(float(solution["x"][0, -1]) - end)
+
+    observed = np.log2(error(0.1) / error(0.025)) / 2
+    assert (observed > 3.5) == located
+
+
+def test_wrong_events_are_refused_with_the_reason() -> None:
+    system = decay()
+    with pytest.raises(InputError, match=r"'q'; there are: k, u"):
+        simulate(system, [0, 1], events=[event(0.5, "q", 1.0)], step=0.1)
+    with pytest.raises(InputError, match="before the start"):
+        simulate(system, [0, 1], events=[event(-0.5, "u", 1.0)], step=0.1)
+    with pytest.raises(InputError, match="finite time"):
+        event(float("nan"), "u", 1.0)
+    with pytest.raises(InputError, match="direction 2"):
+        StateEvent(condition=lambda t, x, y, p: x[0], direction=2)
+    with pytest.raises(InputError, match="x0 has 3, events has 2"):
+        simulate(system, [0, 1], np.ones((3, 1)), events=[[], []], step=0.1)

@@ -1,0 +1,92 @@
+"""The commands: what they write, what they refuse, with which exit code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas
+import pytest
+
+from dae_solver.cct import main as cct
+from dae_solver.physics.phrases import KINDS, parse
+from dae_solver.simulate import main as simulate
+from scimind.errors import InputError
+
+
+def test_simulate_writes_tables_and_a_report(tmp_path: Path) -> None:
+    events = "[fault bus 7 t 0.2 clear 0.1 trip 5-7, fault bus 7 t 0.2 clear 0.6, none]"
+    code = simulate([f"output={tmp_path}", f"event={events}", "t_end=1.5", "step=0.0166666667"])
+    assert code == 0
+    summary = pandas.read_csv(tmp_path / "summary.csv")
+    assert summary["stable"].tolist() == [True, False, True]
+    assert summary["kind"].tolist() == ["fault_trip", "fault", "none"]
+    table = pandas.read_csv(tmp_path / "trajectories.csv")
+    assert len(table) == 3 * 91
+    assert table["delta:G1"].notna().all()
+    happened = pandas.read_csv(tmp_path / "events.csv")
+    assert happened["time"].tolist() == pytest.approx([0.2, 0.3, 0.2, 0.8])
+    page = (tmp_path / "report.html").read_text()
+    assert "loses" not in page
+    assert "fault at bus 7, 0.2 s, 100 ms, trips 5-7" in page
+    assert page.count("<img") == 3
+
+
+def test_cct_writes_a_table_and_a_report(tmp_path: Path) -> None:
+    code = cct([f"output={tmp_path}", "bus=[5,7]", "t_end=2.0", "tolerance=0.02"])
+    assert code == 0
+    table = pandas.read_csv(tmp_path / "cct.csv")
+    assert table["bus"].tolist() == [5, 7]
+    assert ((table["unstable_s"] - table["stable_s"]) <= 0.02).all()
+    assert table["cct_s"].between(0.05, 0.9).all()
+    assert "<img" in (tmp_path / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["event=quake bus 7"], "begins with 'quake'; kinds are: fault"),
+        (["event=fault bus 7 t 1.0"], "lacks clear"),
+        (["event=fault bus 7 t soon clear 0.1"], "t = 'soon', which is not a number"),
+        (["event=fault bus 7 t 1.0 clear 0.1 color red"], "unknown name 'color'"),
+        (["event=fault bus"], "name without a value"),
+        (["event=fault bus 70 t 1.0 clear 0.1"], "does not exist"),
+        (["case=nothing.xyz"], "no file and no built-in case"),
+        (["load=zip 1 1 1"], "add up to 3"),
+        (["load_level=[1.0,1.1]"], "2 load levels for 1 scenarios"),
+        (["t_end=-1"], "t_end=-1.0 must be positive"),
+        (["method=magic"], "method"),
+    ],
+)
+def test_wrong_requests_end_with_code_2_and_the_reason(
+    arguments: list[str], message: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert simulate([f"output={tmp_path}", *arguments]) == 2
+    assert message in capfd.readouterr().err
+
+
+def test_every_kind_of_disturbance_can_be_written_as_text() -> None:
+    texts = [
+        "fault bus 7 t 1 clear 0.1",
+        "fault bus 7 t 1 clear 0.1 trip 5-7;7-8 x 0.001",
+        "line_trip line 5-7 t=1",
+        "trip_reclose line 5-7 t 1 after 0.5",
+        "unsuccessful_reclose bus 7 t 1 clear 0.1 trip 5-7 after 0.5",
+        "load_step bus 5 t 1 p 1.2",
+        "load_pulse bus 5 t 1 p 1.2 last 0.5",
+        "vref_step machine G1 t 1 by 0.02",
+        "pref_step machine G1 t 1 factor 0.9",
+        "generator_trip machine G3 t 1",
+    ]
+    assert {parse(text)[0].kind for text in texts} == {*KINDS, "fault_trip"}
+    both = parse("fault bus 7 t 1 clear 0.1 + load_step bus 5 t 2 p 1.2")
+    assert [each.kind for each in both] == ["fault", "load_step"]
+    assert parse("none") == []
+    with pytest.raises(InputError, match="begins with ''"):
+        parse("")
+
+
+def test_help_answers_without_loading_the_solver(capsys: pytest.CaptureFixture[str]) -> None:
+    assert simulate(["--help"]) == 0
+    page = capsys.readouterr().out
+    assert "load_level" in page
+    assert "fault bus 7" in page
