@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from product import PACKAGES, commands
+from product import FINISHED, PACKAGES, commands
 from scimind.cli import Command
 from scimind.config import ConfigSource, bind, compose_tree, walk
 from scimind.config.schema import REQUIRED, alternatives
@@ -45,7 +45,14 @@ def test_the_primary_file_of_a_verb_composes(module: str) -> None:
 
 @pytest.mark.parametrize(
     ("package", "group", "option"),
-    sorted({(module.partition(".")[0], group, option) for module, group, option in OPTIONS}),
+    sorted(
+        {
+            (package, group, option)
+            for module, group, option in OPTIONS
+            # one without training has no verb for the shared groups of training
+            if (package := module.partition(".")[0]) in FINISHED
+        }
+    ),
 )
 def test_every_option_composes_with_a_verb_that_has_its_group(
     package: str, group: str, option: str
