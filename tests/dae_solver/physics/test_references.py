@@ -9,33 +9,35 @@ import pytest
 
 from power_references import STATES, Reference
 
+# Set, step, and largest error of a state in a stable scenario.
 SETS = [
-    "wscc9_constz_dev",
-    "wscc9_zip_dev",
-    "ieee39_zip_dev",
-    "unknown_load_dev",
-    "unknown_governor_deadband_dev",
-    "unknown_damping_dev",
+    ("wscc9_constz_dev", 1 / 240, 2e-6),
+    ("wscc9_zip_dev", 1 / 240, 2e-6),
+    ("ieee39_zip_dev", 1 / 240, 2e-6),
+    ("unknown_load_dev", 1 / 120, 2e-5),
+    ("unknown_governor_deadband_dev", 1 / 120, 2e-5),
+    ("unknown_damping_dev", 1 / 120, 2e-5),
 ]
 
 
-@pytest.fixture(scope="module", params=SETS)
+@pytest.fixture(scope="module", params=SETS, ids=[name for name, _, _ in SETS])
 def runs(request: pytest.FixtureRequest, real_data: Path):
-    reference = Reference(real_data / "dae_solver", request.param)
+    name, step, bound = request.param
+    reference = Reference(real_data / "dae_solver", name)
     t = reference.arrays["t"]
     found = reference.grid.simulate(
         reference.scenarios,
         t_end=float(t[-1]),
         every=float(t[1] - t[0]),
-        step=1 / 240,
+        step=step,
         tolerance=1e-12,
         locate_kinks=True,
     )
-    return reference, found
+    return reference, found, bound
 
 
 def test_trajectories_agree_with_the_references(runs) -> None:
-    reference, found = runs
+    reference, found, bound = runs
     assert found.solution.success.all()
     assert reference.angle_errors(found.delta).max() < 1e-3  # degrees
     exciter = reference.grid.dae.exciters[0].model
@@ -48,21 +50,21 @@ def test_trajectories_agree_with_the_references(runs) -> None:
             continue
         for scenario in range(len(difference)):
             end = reference.last(scenario)
-            bound = 2e-6 if reference.meta[scenario]["stable"] else 1e-4
-            assert difference[scenario, :end].max() < bound, (name, scenario)
+            most = bound if reference.meta[scenario]["stable"] else 50 * bound
+            assert difference[scenario, :end].max() < most, (name, scenario)
 
 
 def test_voltages_of_all_buses_agree(runs) -> None:
-    reference, found = runs
+    reference, found, bound = runs
     v, expected = found.voltages(), reference.arrays["V"]
     for scenario in range(len(v)):
         end = reference.last(scenario)
-        bound = 2e-6 if reference.meta[scenario]["stable"] else 1e-3
-        assert np.abs(v[scenario, :end] - expected[scenario, :end]).max() < bound, scenario
+        most = bound if reference.meta[scenario]["stable"] else 500 * bound
+        assert np.abs(v[scenario, :end] - expected[scenario, :end]).max() < most, scenario
 
 
 def test_separation_is_seen_when_it_happens(runs) -> None:
-    reference, found = runs
+    reference, found, _ = runs
     for scenario, meta in enumerate(reference.meta):
         if meta["stable"]:
             assert found.stable[scenario]
@@ -71,7 +73,7 @@ def test_separation_is_seen_when_it_happens(runs) -> None:
 
 
 def test_states_are_continuous_over_events_and_voltages_solve_the_network(runs) -> None:
-    reference, found = runs
+    reference, found, bound = runs
     grid, p = reference.grid.dae, reference.scenarios.parameters
     for happened in found.solution.events:
         assert np.array_equal(happened.x_minus, happened.x_plus)
@@ -87,13 +89,13 @@ def test_states_are_continuous_over_events_and_voltages_solve_the_network(runs) 
             after = grid.voltages(event.y_plus[:, None], network)[:, 0]
             if meta["stable"]:
                 jump = reference.arrays["V_plus"] - reference.arrays["V_minus"]
-                assert np.abs((after - before) - jump[scenario, number]).max() < 2e-6
+                assert np.abs((after - before) - jump[scenario, number]).max() < bound
     for report in found.solution.restarts:
         assert report.residual.max() <= 1e-8
 
 
 def test_outputs_satisfy_the_network_equations(runs) -> None:
-    reference, found = runs
+    reference, found, _ = runs
     grid, scenarios = reference.grid.dae, reference.scenarios
     for scenario in range(0, len(scenarios), 5):
         if scenarios.events[scenario][0].changes[0].name != "network":
