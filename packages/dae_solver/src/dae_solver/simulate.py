@@ -41,7 +41,7 @@ def simulate(config: SimulateConfig) -> int:
 
     grid = PowerSystem.load(config.case, load=config.load, dyr=config.dyr)
     for note in grid.case.notes:
-        log.warning("%s: %s", config.case, note)
+        log.info("%s: %s", config.case, note)
     texts = [config.event] if isinstance(config.event, str) else list(config.event)
     level = np.atleast_1d(np.asarray(config.load_level, float))
     if len(level) not in (1, len(texts)):

@@ -53,7 +53,8 @@ def configure(config: LogConfig, folder: Path, package: str) -> None:
     root.addHandler(terminal)
     root.addHandler(written)
     root.setLevel(logging.WARNING)
-    for name in ("scimind", package):
+    # A verb that runs by ``python -m`` is the module ``__main__``.
+    for name in ("scimind", package, "__main__"):
         logging.getLogger(name).setLevel(config.level.upper())
     logging.captureWarnings(True)
 
