@@ -30,17 +30,6 @@ def convert(case: str, out: str) -> None:
     write(load(case), out, overwrite=True)
 
 
-def flow(case: str) -> None:
-    system = load(case)
-    assert system.PFlow.run()
-    found = {
-        "bus": [str(name) for name in system.Bus.idx.v],
-        "v": system.Bus.v.v.tolist(),
-        "angle": system.Bus.a.v.tolist(),
-    }
-    print(json.dumps(found))
-
-
 def run(case: str, events: str, out: str, t_end: str, step: str) -> None:
     import numpy as np
 
@@ -77,4 +66,4 @@ def run(case: str, events: str, out: str, t_end: str, step: str) -> None:
 
 
 if __name__ == "__main__":
-    {"convert": convert, "flow": flow, "run": run}[sys.argv[1]](*sys.argv[2:])
+    {"convert": convert, "run": run}[sys.argv[1]](*sys.argv[2:])

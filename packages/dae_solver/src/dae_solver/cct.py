@@ -53,9 +53,7 @@ def cct(config: CctConfig) -> None:
     times.to_pandas().to_csv(folder / "cct.csv", index=False)
     clearing_report(grid, times, seconds=spent).write(folder / "report.html")
     for number in np.argsort(times.cct, kind="stable")[:10]:
-        one = times.faults[number]
-        tripped = f", trips {one.trip}" if one.trip is not None else ""
-        log.info("bus %s%s: %.0f ms", one.bus, tripped, 1e3 * times.cct[number])
+        log.info("%s: %.0f ms", times.faults[number], 1e3 * times.cct[number])
     for number in np.flatnonzero(~times.monotonic):
         log.warning(
             "bus %s: a longer time than an unstable one is stable", times.faults[number].bus

@@ -96,7 +96,7 @@ def clearing_report(grid: PowerSystem, times: ClearingTimes, *, seconds: float) 
         f"{seconds:.3g} s of CPU time",
     )
     order = np.argsort(times.cct, kind="stable")
-    names = [_fault_name(times, k) for k in order.tolist()]
+    names = [str(times.faults[k]) for k in order.tolist()]
     report.add_table(
         "Times",
         ["fault", "critical time, ms", "stable up to, ms", "unstable from, ms", "monotonic"],
@@ -116,14 +116,9 @@ def clearing_report(grid: PowerSystem, times: ClearingTimes, *, seconds: float) 
     if finite:
         figure = Figure(figsize=(7.0, 0.8 + 0.22 * len(finite)), layout="constrained")
         axis = figure.subplots()
-        axis.barh([_fault_name(times, k) for k in finite], 1e3 * times.cct[finite])
+        axis.barh([str(times.faults[k]) for k in finite], 1e3 * times.cct[finite])
         axis.invert_yaxis()
         axis.set_xlabel("critical clearing time, ms")
         axis.tick_params(labelsize=7)
         report.add_figure("Times", figure, alt="Critical clearing times, the shortest first")
     return report
-
-
-def _fault_name(times: ClearingTimes, number: int) -> str:
-    one = times.faults[number]
-    return f"bus {one.bus}" + (f", trips {one.trip}" if one.trip is not None else "")

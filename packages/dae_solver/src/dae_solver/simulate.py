@@ -40,8 +40,6 @@ def simulate(config: SimulateConfig) -> int:
     from dae_solver.physics.phrases import parse
 
     grid = PowerSystem.load(config.case, load=config.load, dyr=config.dyr)
-    for note in grid.case.notes:
-        log.info("%s: %s", config.case, note)
     texts = [config.event] if isinstance(config.event, str) else list(config.event)
     level = np.atleast_1d(np.asarray(config.load_level, float))
     if len(level) not in (1, len(texts)):

@@ -17,8 +17,7 @@ import pytest
 
 from dae_solver.physics.case import Case
 from dae_solver.physics.io import read_case
-from dae_solver.physics.io.rules import MODELS
-from dae_solver.physics.models import MACHINES
+from dae_solver.physics.models import MACHINES, MODELS
 from dae_solver.physics.network import Network
 from dae_solver.physics.powerflow import solve
 from psse_text import raw_text

@@ -38,6 +38,9 @@ class Fault:
     r: float = 0.0
     x: float = 1e-4
 
+    def __str__(self) -> str:
+        return f"bus {self.bus}" + (f", trips {self.trip}" if self.trip is not None else "")
+
 
 @dataclass(frozen=True, kw_only=True)
 class ClearingTimes:

@@ -14,7 +14,7 @@ import numpy as np
 
 from dae_solver.physics.case import Case, Device
 from dae_solver.physics.mathematics import NumPyMath
-from dae_solver.physics.models import EXCITERS, GOVERNORS, MACHINES, STABILISERS
+from dae_solver.physics.models import EXCITERS, GOVERNORS, MACHINES, MODELS, STABILISERS
 from dae_solver.physics.models.base import Model
 from dae_solver.physics.models.exciters import Exciter, Measured
 from dae_solver.physics.models.governors import Governor
@@ -29,9 +29,7 @@ from dae_solver.solver.system import DAESystem
 from scimind.errors import InputError
 from scimind.typing import Bool, Float, Shaped
 
-SUPPORTED = {**MACHINES, **EXCITERS, **GOVERNORS, **STABILISERS}
 MOST_ITERATIONS = 40
-
 
 M = TypeVar("M", bound=Model)
 
@@ -47,7 +45,7 @@ class Group(Generic[M]):
 
     def __init__(self, model: M, first: int, of: np.ndarray) -> None:
         number = len(model.ids)
-        self.model, self.of, self.number = model, of, number
+        self.model, self.of = model, of
         self.rows = {
             name: slice(first + k * number, first + (k + 1) * number)
             for k, name in enumerate(model.states)
@@ -96,10 +94,10 @@ class PowerDAE(DAESystem):
         case = self.case
         devices = [device for device in case.devices if device.in_service]
         for device in devices:
-            if device.model not in SUPPORTED:
+            if device.model not in MODELS:
                 raise InputError(
                     f"{device.model} {device.id} is not supported; models are: "
-                    f"{', '.join(sorted(SUPPORTED))}",
+                    f"{', '.join(sorted(MODELS))}",
                     rule="power.model",
                 )
         generators = {g.id: g for g in case.generators if g.in_service}
@@ -118,9 +116,10 @@ class PowerDAE(DAESystem):
         self._generator_of = np.array([order[g.id] for g in self._generators], int)
         place = {device.id: k for k, device in enumerate(machines)}
         kv = {bus.id: bus.base_kv for bus in case.buses}
-        self._rows = 0
+        first = 0
 
         def grouped(kind: type[M], classes: Mapping[str, type[M]]) -> list[Group[M]]:
+            nonlocal first
             taken: dict[int, str] = {}
             found = []
             for name, model in classes.items():
@@ -138,8 +137,8 @@ class PowerDAE(DAESystem):
                     taken[machine] = device.id
                 at = [kv[self._generators[k].bus] for k in of]
                 made = model(members, mva=case.mva, kv=at, math=self.m)
-                found.append(Group(made, self._rows, of))
-                self._rows = found[-1].end
+                found.append(Group(made, first, of))
+                first = found[-1].end
             return found
 
         self.machines = grouped(Machine, MACHINES)
@@ -149,6 +148,10 @@ class PowerDAE(DAESystem):
         self.exciters = grouped(Exciter, EXCITERS)
         self.governors = grouped(Governor, GOVERNORS)
         self.stabilisers = grouped(IEEEST, STABILISERS)
+        number = len(machines)
+        self._of_exciters = _placement(self.exciters, number)
+        self._of_governors = _placement(self.governors, number)
+        self._of_stabilisers = _placement(self.stabilisers, number)
         self.states = tuple(
             f"{state}:{device}"
             for group in self._every_group()
@@ -228,14 +231,7 @@ class PowerDAE(DAESystem):
             rows, pref[governor.of] = governor.model.initial(torque[governor.of])
             self._set(x, governor, rows)
         for stabiliser in self.stabilisers:
-            of, share = stabiliser.of, self.share[stabiliser.of]
-            seen = Signals(
-                speed=np.ones((len(of), scenarios)),
-                torque=torque[of] / share,
-                mechanical=torque[of] / share,
-                start=torque[of] / share,
-                v=np.abs(v[of]),
-            )
+            seen = self._signals(stabiliser.of, np.ones(v.shape), torque, torque, torque, np.abs(v))
             self._set(x, stabiliser, stabiliser.model.initial(seen))
         load_v = np.abs(flow.v[[self.network.position[load.bus] for load in self.case.loads]])
         p: dict[str, np.ndarray] = {
@@ -349,19 +345,13 @@ class PowerDAE(DAESystem):
     def _all(self, parts: list[Any]) -> Any:
         return parts[0] if len(parts) == 1 else self.m.concat(parts)
 
-    def _spread(self, base: Any, groups: Sequence[Group[Any]], parts: list[Any]) -> Any:
-        """``base`` with the rows of groups of devices replaced by ``parts``."""
-        if not groups:
+    def _spread(self, base: Any, placement: tuple[Any, Any], parts: list[Any]) -> Any:
+        """``base`` with the rows of some machines replaced by ``parts``; see :func:`_placement`."""
+        rest, order = placement
+        if not parts:
             return base
-        order = np.concatenate([group.of for group in groups])
-        rest = np.setdiff1d(np.arange(len(self.machine_at)), order)
-        if len(rest):
-            parts = [*parts, self.m.rows(base, rest)]
-            order = np.concatenate([order, rest])
-        found = self._all(parts)
-        if np.array_equal(order, np.arange(len(order))):
-            return found
-        return self.m.rows(found, np.argsort(order))
+        found = self._all([*parts, self.m.rows(base, rest)] if len(rest) else parts)
+        return found if order is None else self.m.rows(found, order)
 
     def _torque(self, x: Any, speed: Any, p: Any) -> tuple[Any, list[Any]]:
         parts, slopes = [], []
@@ -371,37 +361,43 @@ class PowerDAE(DAESystem):
             )
             slopes += found
             parts.append(torque)
-        return self._spread(p["pref"], self.governors, parts), slopes
+        return self._spread(p["pref"], self._of_governors, parts), slopes
+
+    def _signals(
+        self, of: np.ndarray, speed: Any, electric: Any, mechanical: Any, start: Any, v: Any
+    ) -> Signals:
+        """What stabilisers see of all machines; torques are on the machine base."""
+        m, share = self.m, self.share[of]
+        return Signals(
+            speed=m.rows(speed, of),
+            torque=m.rows(electric, of) / share,
+            mechanical=m.rows(mechanical, of) / share,
+            start=m.rows(start, of) / share,
+            v=m.rows(v, of),
+        )
 
     def _stabilise(
         self, x: Any, speed: Any, stators: list[Any], torque: Any, size: Any, p: Any
     ) -> tuple[Any, list[Any]]:
-        groups, m = self.stabilisers, self.m
+        groups = self.stabilisers
         if not groups:
             return 0.0, []
         electric = self._all([stator.torque for stator in stators])
         parts, slopes = [], []
         for group in groups:
-            of, share = group.of, self.share[group.of]
-            seen = Signals(
-                speed=m.rows(speed, of),
-                torque=m.rows(electric, of) / share,
-                mechanical=m.rows(torque, of) / share,
-                start=m.rows(p["tm0"], of) / share,
-                v=m.rows(size, of),
-            )
+            seen = self._signals(group.of, speed, electric, torque, p["tm0"], size)
             found, out = group.model.run(group.view(x), seen, p)
             slopes += found
             parts.append(out)
-        return self._spread(0.0 * speed, groups, parts), slopes
+        return self._spread(0.0 * speed, self._of_stabilisers, parts), slopes
 
     def _excite(
         self, x: Any, speed: Any, stators: list[Any], stabiliser: Any, size: Any, p: Any
     ) -> tuple[Any, list[Any]]:
-        groups, m = self.exciters, self.m
+        m = self.m
         current = self._all([stator.field_current for stator in stators])
         parts, slopes = [], []
-        for group in groups:
+        for group in self.exciters:
             of = group.of
             seen = Measured(
                 v=m.rows(size, of),
@@ -413,7 +409,7 @@ class PowerDAE(DAESystem):
             found, field = group.model.run(group.view(x), seen, p)
             slopes += found
             parts.append(field)
-        return self._spread(p["field"], groups, parts), slopes
+        return self._spread(p["field"], self._of_exciters, parts), slopes
 
     def limit(self, t: Any, x: Any, p: Any) -> Any:
         """States with hard limits, within them; ``x`` itself where all are."""
@@ -430,13 +426,9 @@ class PowerDAE(DAESystem):
         """Where a limit is reached or left, a dead band ends, or a load turns into an impedance."""
         half = len(self.kept)
         rows: list[Any] = []
+        speed = self._all([group.view(x)["omega"] for group in self.machines])
         for group in self._every_group():
-            rows += group.model.kinks(group.view(x), p)
-        speed = x[self.rows("omega")]
-        for group in self.governors:
-            if "dbU" in group.model.parameters:
-                deviation = speed[group.of] - 1.0
-                rows += [deviation - group.model.get(p, name) for name in ("dbL", "dbU")]
+            rows += group.model.kinks(group.view(x), speed[group.of], p)
         if not self.load_model.linear or "alpha" in p:
             v = y[:half][self.load_at] ** 2 + y[half:][self.load_at] ** 2
             rows.append(v - self.load_model.switch**2)
@@ -567,22 +559,16 @@ class PowerDAE(DAESystem):
             raise KeyError(f"no state {state!r} in {self.case.name}")
         return np.array([found[k] for k in sorted(found)], int)
 
-    def quantities(self, x: Any, y: Any, p: Any) -> dict[str, Any]:
-        """Torques and field voltage of each machine, ``[machine, scenario]``."""
-        m, half = self.m, len(self.kept)
-        v_real, v_imag = m.rows(y[:half], self.machine_at), m.rows(y[half:], self.machine_at)
-        views = [group.view(x) for group in self.machines]
-        stators = [
-            group.model.stator(view, v_real[group.model.rows], v_imag[group.model.rows], p)
-            for group, view in zip(self.machines, views, strict=True)
-        ]
-        speed = self._all([view["omega"] for view in views])
-        size = m.sqrt(v_real * v_real + v_imag * v_imag)
-        torque, _ = self._torque(x, speed, p)
-        stabiliser, _ = self._stabilise(x, speed, stators, torque, size, p)
-        field, _ = self._excite(x, speed, stators, stabiliser, size, p)
-        electric = self._all([stator.torque for stator in stators])
-        return {"te": electric, "tm": torque, "field": field}
+
+def _placement(groups: Sequence[Group[Any]], machines: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """The machines without a device of these groups, and the order that sorts those with one first.
+
+    The order is None where they are sorted already.
+    """
+    of = [group.of for group in groups]
+    rest = np.setdiff1d(np.arange(machines), np.concatenate([np.zeros(0, int), *of]))
+    every = np.concatenate([*of, rest])
+    return rest, None if np.array_equal(every, np.arange(machines)) else np.argsort(every)
 
 
 def _scale(state: str) -> float:

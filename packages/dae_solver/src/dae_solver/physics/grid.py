@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from dae_solver.physics.smallsignal import Modes, modes
 from dae_solver.physics.trajectories import Trajectories
 from dae_solver.solver import StateEvent, simulate
 from scimind.errors import InputError
+
+log = logging.getLogger(__name__)
 
 
 class PowerSystem:
@@ -56,7 +59,10 @@ class PowerSystem:
         """
         from dae_solver.physics.io import read_case
 
-        return cls(read_case(path, dyr=dyr), load)
+        case = read_case(path, dyr=dyr)
+        for note in case.notes:
+            log.info("%s: %s", path, note)
+        return cls(case, load)
 
     def scenarios(
         self,

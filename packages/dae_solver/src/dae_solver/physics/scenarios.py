@@ -43,19 +43,6 @@ class Scenarios:
     def __len__(self) -> int:
         return len(self.events)
 
-    def take(self, which: Sequence[int] | np.ndarray) -> Scenarios:
-        """Some of the scenarios."""
-        which = np.asarray(which)
-        return Scenarios(
-            texts=[self.texts[k] for k in which],
-            kinds=[self.kinds[k] for k in which],
-            events=[self.events[k] for k in which],
-            x0=self.x0[:, which],
-            y0=self.y0[:, which],
-            parameters={name: value[..., which] for name, value in self.parameters.items()},
-            load_factor=self.load_factor[:, which],
-        )
-
 
 def build(
     grid: PowerDAE,

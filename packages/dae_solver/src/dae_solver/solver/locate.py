@@ -38,6 +38,16 @@ def watch(system: DAESystem, events: Sequence[StateEvent], *, kinks: bool) -> Wa
     return conditions if events or kinks else None
 
 
+def shortly_after(
+    conditions: Watch, point: Point, p: Parameters, h: Float[np.ndarray, " scenario"]
+) -> Float[np.ndarray, "condition scenario"]:
+    """The conditions a millionth of a step behind a point, along the derivative."""
+    moment = 1e-6 * h
+    return conditions(
+        point.t + moment, point.x + moment * point.f, point.y + moment * point.slope, p
+    )
+
+
 def sides(
     conditions: Watch, point: Point, p: Parameters, h: Float[np.ndarray, " scenario"]
 ) -> Int[np.ndarray, "condition scenario"]:
@@ -46,10 +56,9 @@ def sides(
     A condition that is zero at the point (as after its own event) is looked at a moment later,
     along the derivative.
     """
-    t, x, y = point.t, point.x, point.y
-    value = conditions(t, x, y, p)
+    value = conditions(point.t, point.x, point.y, p)
     side = np.sign(value)
-    later = conditions(t + 1e-6 * h, x + 1e-6 * h * point.f, y + 1e-6 * h * point.slope, p)
+    later = shortly_after(conditions, point, p, h)
     near = np.abs(value) <= np.abs(later - value)
     return np.where(near, np.where(later >= value, 1, -1), np.where(side == 0, 1, side)).astype(int)
 

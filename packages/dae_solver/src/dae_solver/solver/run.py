@@ -10,7 +10,7 @@ import numpy as np
 
 from dae_solver.solver.events import Happened, Schedule, StateEvent, TimeEvent
 from dae_solver.solver.initial import Consistency, Guess, consistent
-from dae_solver.solver.locate import Watch, crossing, sides, watch
+from dae_solver.solver.locate import Watch, crossing, shortly_after, sides, watch
 from dae_solver.solver.methods import Method, Point, Tolerances, Trial
 from dae_solver.solver.parameters import Parameters, take
 from dae_solver.solver.projection import project
@@ -328,11 +328,8 @@ class Run:
         for _ in range(4):
             end = again.end
             value = self.conditions(end.t, end.x, end.y, p) * side
-            moment = 1e-6 * size
-            later = self.conditions(
-                end.t + moment, end.x + moment * end.f, end.y + moment * end.slope, p
-            )
-            slope = (later * side - value) / moment
+            later = shortly_after(self.conditions, end, p, size)
+            slope = (later * side - value) / (1e-6 * size)
             with np.errstate(all="ignore"):
                 away = np.where(passable & (slope < 0), value / slope, np.inf)
             first = np.argmin(np.abs(away), axis=0)
@@ -357,11 +354,7 @@ class Run:
         """Which conditions the step ends at: zero, seen against the whole step."""
         assert self.conditions is not None
         change = np.abs(value - self.conditions(begin.t, begin.x, begin.y, p))
-        end = again.end
-        moment = 1e-6 * size
-        later = self.conditions(
-            end.t + moment, end.x + moment * end.f, end.y + moment * end.slope, p
-        )
+        later = shortly_after(self.conditions, again.end, p, size)
         nearest = np.abs(value) / np.maximum(np.maximum(change, np.abs(later - value)), 1e-300)
         passable = self._passable(side, armed) & ((later - value) * side < 0)
         nearest = np.where(passable, nearest, np.inf)
@@ -545,10 +538,7 @@ class Run:
 
 def _joined(trial: Trial, which: np.ndarray, other: Trial, number: int) -> Trial:
     """A trial in which some scenarios take the step of another."""
-    end = trial.end.take(slice(None))
-    end = Point(
-        t=end.t.copy(), x=end.x.copy(), y=end.y.copy(), f=end.f.copy(), slope=end.slope.copy()
-    )
+    end = trial.end.take(np.arange(number))  # a copy
     end.put(which, other.end)
 
     def dense(theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -558,4 +548,4 @@ def _joined(trial: Trial, which: np.ndarray, other: Trial, number: int) -> Trial
         x[:, which], y[:, which] = xo, yo
         return x, y
 
-    return Trial(end=end, error=None, solved=trial.solved, dense=dense, iterations=trial.iterations)
+    return Trial(end=end, error=None, solved=trial.solved, dense=dense)

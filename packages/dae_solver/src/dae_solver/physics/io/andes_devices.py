@@ -12,8 +12,8 @@ from pathlib import Path
 
 from dae_solver.physics.case import Case, Device, Generator
 from dae_solver.physics.io.andes_tables import Row
-from dae_solver.physics.io.rules import KINDS, MODELS
-from dae_solver.physics.models import EXCITERS, GOVERNORS, MACHINES, STABILISERS
+from dae_solver.physics.io.rules import KINDS
+from dae_solver.physics.models import EXCITERS, GOVERNORS, MACHINES, MODELS, STABILISERS
 from scimind.errors import InputError
 
 _SAME = {"TGOV1N": "TGOV1", "TGOV1NDB": "TGOV1DB"}

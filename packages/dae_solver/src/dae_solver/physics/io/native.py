@@ -20,8 +20,9 @@ from dae_solver.physics.case import (
     Load,
     Shunt,
 )
-from dae_solver.physics.io.rules import MODELS, check_case
+from dae_solver.physics.io.rules import check_case
 from dae_solver.physics.io.values import number
+from dae_solver.physics.models import MODELS
 from scimind.errors import InputError
 from scimind.reading import read_json
 

@@ -10,10 +10,8 @@ from typing import Any
 
 from dae_solver.physics.case import Case
 from dae_solver.physics.models import EXCITERS, GOVERNORS, MACHINES, STABILISERS
-from dae_solver.physics.models.base import Model
 from scimind.errors import InputError
 
-MODELS: dict[str, type[Model]] = {**MACHINES, **EXCITERS, **GOVERNORS, **STABILISERS}
 KINDS = {
     **dict.fromkeys(MACHINES, "machine"),
     **dict.fromkeys(EXCITERS, "exciter"),

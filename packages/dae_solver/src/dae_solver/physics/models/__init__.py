@@ -1,8 +1,11 @@
 """Dynamic models by name."""
 
+from dae_solver.physics.models.base import Model
 from dae_solver.physics.models.exciters import EXCITERS
 from dae_solver.physics.models.governors import GOVERNORS
 from dae_solver.physics.models.machines import MACHINES
 from dae_solver.physics.models.stabilisers import STABILISERS
 
-__all__ = ["EXCITERS", "GOVERNORS", "MACHINES", "STABILISERS"]
+MODELS: dict[str, type[Model]] = {**MACHINES, **EXCITERS, **GOVERNORS, **STABILISERS}
+
+__all__ = ["EXCITERS", "GOVERNORS", "MACHINES", "MODELS", "STABILISERS"]

@@ -112,6 +112,23 @@ class Model:
                 rule="power.parameter",
             )
 
+    def within(self, value: Any, low: str, high: str, what: str) -> None:
+        """Refuse an operating point beyond a limit, from where nothing would be at rest.
+
+        Raises:
+            InputError: Naming the device, the value and the limits.
+        """
+        least, most = self.value[low], self.value[high]
+        bad = (value < least - 1e-9) | (value > most + 1e-9)
+        if bad.any():
+            device, scenario = map(int, np.argwhere(bad)[0])
+            raise InputError(
+                f"{self.name} {self.ids[device]} needs {what} = {value[device, scenario]:.4g} at "
+                f"the start, outside {low} = {least[device, 0]:g} … {high} = {most[device, 0]:g}; "
+                "change the limits or the dispatch",
+                rule="power.limit",
+            )
+
     def get(self, p: Mapping[str, Any], name: str) -> Any:
         """A parameter, ``[device, 1]``, or ``[device, scenario]`` where a scenario has its own."""
         return p.get(f"{self.name}.{name}", self.value[name])
@@ -159,8 +176,14 @@ class Model:
         """The states with limits, within them."""
         return {name: self.clip(x[name], *ends) for name, ends in self.bounds(p).items()}
 
-    def kinks(self, x: Mapping[str, Any], p: Mapping[str, Any]) -> list[Any]:
-        """What changes sign where the equations are not smooth, each ``[device, scenario]``."""
+    def kinks(self, x: Mapping[str, Any], speed: Any, p: Mapping[str, Any]) -> list[Any]:
+        """What changes sign where the equations are not smooth, each ``[device, scenario]``.
+
+        Args:
+            x: States by name.
+            speed: Of the machine of each device.
+            p: Parameters.
+        """
         return [x[name] - end for name, ends in self.bounds(p).items() for end in ends]
 
 

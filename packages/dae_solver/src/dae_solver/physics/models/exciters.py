@@ -45,21 +45,6 @@ class Exciter(Model):
         """Derivatives of the states, and the field voltage."""
         raise NotImplementedError
 
-    def within(self, value: Any, low: str, high: str, what: str) -> None:
-        """Refuse an operating point beyond a limit, from where nothing would be at rest."""
-        low_, high_ = self.value[low], self.value[high]
-        bad = (value < low_ - 1e-9) | (value > high_ + 1e-9)
-        if bad.any():
-            from scimind.errors import InputError
-
-            device, scenario = map(int, np.argwhere(bad)[0])
-            raise InputError(
-                f"{self.name} {self.ids[device]} needs {what} = {value[device, scenario]:.4g} at "
-                f"the start, outside {low} = {low_[device, 0]:g} … {high} = {high_[device, 0]:g}; "
-                "change the limits or the dispatch",
-                rule="power.limit",
-            )
-
 
 _SATURATION = {
     "E1": Parameter(0.0, "", "first field voltage of the saturation curve, pu"),

@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import numpy as np
-
 from dae_solver.physics.models.base import Model, Parameter
-from scimind.errors import InputError
 
 
 class Governor(Model):
@@ -27,19 +24,6 @@ class Governor(Model):
     ) -> tuple[list[Any], Any]:
         """Derivatives of the states, and the torque."""
         raise NotImplementedError
-
-    def within(self, torque: Any, low: str, high: str) -> None:
-        """Refuse a torque that the valve cannot give."""
-        low_, high_ = self.value[low], self.value[high]
-        bad = (torque < low_ - 1e-9) | (torque > high_ + 1e-9)
-        if bad.any():
-            device, scenario = map(int, np.argwhere(bad)[0])
-            raise InputError(
-                f"{self.name} {self.ids[device]} needs {torque[device, scenario]:.4g} pu at the "
-                f"start, outside {low} = {low_[device, 0]:g} … {high} = {high_[device, 0]:g}; "
-                "change the limits or the dispatch",
-                rule="power.limit",
-            )
 
 
 class TGOV1(Governor):
@@ -68,7 +52,7 @@ class TGOV1(Governor):
             self.require(name, self.value[name] > 0, "it is positive")
 
     def initial(self, torque: Any) -> tuple[list[Any], Any]:
-        self.within(torque, "VMIN", "VMAX")
+        self.within(torque, "VMIN", "VMAX", "a torque")
         return [torque, torque], torque
 
     def deviation(self, speed: Any, p: Any) -> Any:
@@ -103,6 +87,11 @@ class TGOV1DB(TGOV1):
         """What exceeds the dead band."""
         deviation = speed - 1.0
         return deviation - self.clip(deviation, self.get(p, "dbL"), self.get(p, "dbU"))
+
+    def kinks(self, x: Any, speed: Any, p: Any) -> list[Any]:
+        """Limits, and the ends of the dead band."""
+        ends = [speed - 1.0 - self.get(p, name) for name in ("dbL", "dbU")]
+        return [*super().kinks(x, speed, p), *ends]
 
 
 class IEEEG1(Governor):
@@ -153,7 +142,7 @@ class IEEEG1(Governor):
         self.share = [self.value[f"K{k}"] / total for k in (1, 3, 5, 7)]
 
     def initial(self, torque: Any) -> tuple[list[Any], Any]:
-        self.within(torque, "PMIN", "PMAX")
+        self.within(torque, "PMIN", "PMAX", "a torque")
         return [0.0 * torque, *[torque] * 5], torque
 
     def run(self, x: Any, speed: Any, reference: Any, p: Any) -> tuple[list[Any], Any]:

@@ -26,7 +26,6 @@ class Stator:
         i_real: Current into the network, real part.
         i_imag: Its imaginary part.
         torque: Electric torque.
-        power: Active power into the network.
         field_current: ``X_ad I_fd``, which some exciters measure.
         inner: What the derivatives use again.
     """
@@ -34,7 +33,6 @@ class Stator:
     i_real: Any
     i_imag: Any
     torque: Any
-    power: Any
     field_current: Any
     inner: Any
 
@@ -101,28 +99,32 @@ class Machine(Model):
     def to_network(
         self,
         current: tuple[Any, Any],
-        v: tuple[Any, Any],
         sin: Any,
         cos: Any,
         torque: Any,
         **more: Any,
     ) -> Stator:
-        """The stator's result from currents and voltages in the rotor's frame."""
-        (i_d, i_q), (v_d, v_q) = current, v
+        """The stator's result from currents in the rotor's frame."""
+        i_d, i_q = current
         return Stator(
             i_real=i_d * sin + i_q * cos,
             i_imag=i_q * sin - i_d * cos,
             torque=torque,
-            power=v_d * i_d + v_q * i_q,
             **more,
         )
+
+
+def _through(r: Any, x_d: Any, x_q: Any, by_d: Any, by_q: Any) -> tuple[Any, Any]:
+    """The current that a voltage drives: ``r i_d - x_q i_q = by_d``, ``x_d i_d + r i_q = by_q``."""
+    size = r * r + x_d * x_q
+    return (r * by_d + x_q * by_q) / size, (r * by_q - x_d * by_d) / size
 
 
 def _behind(r: Any, x: Any, e_d: Any, e_q: Any, delta: Any, m: Any) -> tuple[Any, ...]:
     """The affine current of a voltage ``e_d + j e_q`` of the rotor behind ``r + j x``."""
     sin, cos = m.sin(delta), m.cos(delta)
+    i_d, i_q = _through(r, x, x, e_d, e_q)
     size = r * r + x * x
-    i_d, i_q = (r * e_d + x * e_q) / size, (r * e_q - x * e_d) / size
     g, b = r / size, x / size
     return i_d * sin + i_q * cos, i_q * sin - i_d * cos, -g, -b, b, -g
 
@@ -163,14 +165,9 @@ class GENCLS(Machine):
         v_d, v_q, sin, cos = self.to_rotor(x, v_real, v_imag)
         r, reactance = self.get(p, "ra"), self.get(p, "xd1")
         field = p["field"][self.rows]
-        size = r * r + reactance * reactance
-        e_q = field - v_q
-        i_d = (reactance * e_q - r * v_d) / size
-        i_q = (reactance * v_d + r * e_q) / size
+        i_d, i_q = _through(r, reactance, reactance, -v_d, field - v_q)
         torque = (v_q + r * i_q) * i_q + (v_d + r * i_d) * i_d
-        return self.to_network(
-            (i_d, i_q), (v_d, v_q), sin, cos, torque, field_current=field, inner=None
-        )
+        return self.to_network((i_d, i_q), sin, cos, torque, field_current=field, inner=None)
 
     def slopes(self, x: Any, stator: Stator, field: Any, torque: Any, p: Any) -> list[Any]:
         return self.rotor(x, stator, torque, p)
@@ -223,9 +220,8 @@ class TwoAxis(Machine):
     def affine(self, x: Any, p: Any) -> tuple[Any, Any, Any, Any, Any, Any]:
         sin, cos = self.m.sin(x["delta"]), self.m.cos(x["delta"])
         r, xd1, xq1 = self.get(p, "ra"), self.get(p, "xd1"), self.get(p, "xq1")
+        i_d, i_q = _through(r, xd1, xq1, x["e1d"], x["e1q"])
         size = r * r + xd1 * xq1
-        i_d = (r * x["e1d"] + xq1 * x["e1q"]) / size
-        i_q = (r * x["e1q"] - xd1 * x["e1d"]) / size
         # i_d = ... - (r v_d + xq1 v_q) / size, i_q = ... - (r v_q - xd1 v_d) / size, turned back.
         r, xd1, xq1 = r / size, xd1 / size, xq1 / size
         both, half = (xd1 - xq1) * sin * cos, xq1 * sin * sin + xd1 * cos * cos
@@ -242,14 +238,11 @@ class TwoAxis(Machine):
     def stator(self, x: Any, v_real: Any, v_imag: Any, p: Any) -> Stator:
         v_d, v_q, sin, cos = self.to_rotor(x, v_real, v_imag)
         r, xd1, xq1 = self.get(p, "ra"), self.get(p, "xd1"), self.get(p, "xq1")
-        by_d, by_q = x["e1d"] - v_d, x["e1q"] - v_q
-        size = r * r + xd1 * xq1
-        i_d, i_q = (r * by_d + xq1 * by_q) / size, (r * by_q - xd1 * by_d) / size
+        i_d, i_q = _through(r, xd1, xq1, x["e1d"] - v_d, x["e1q"] - v_q)
         torque = x["e1d"] * i_d + x["e1q"] * i_q + (xq1 - xd1) * i_d * i_q
         field_current = x["e1q"] + (self.get(p, "xd") - xd1) * i_d
         return self.to_network(
             (i_d, i_q),
-            (v_d, v_q),
             sin,
             cos,
             torque,
@@ -339,19 +332,20 @@ class GENROU(Machine):
         torque = s.real + p["ra"] * np.abs(current) ** 2
         return [delta, np.ones(v.shape), e1q, e1d, e2d, e2q], field, torque
 
-    def affine(self, x: Any, p: Any) -> tuple[Any, Any, Any, Any, Any, Any]:
+    def fluxes(self, x: Any) -> tuple[Any, Any]:
+        """Subtransient flux along each axis."""
         flux_d = self.gd1 * x["e1q"] + (1 - self.gd1) * x["e2d"]
-        flux_q = self.gq1 * x["e1d"] + (1 - self.gq1) * x["e2q"]
+        return flux_d, self.gq1 * x["e1d"] + (1 - self.gq1) * x["e2q"]
+
+    def affine(self, x: Any, p: Any) -> tuple[Any, Any, Any, Any, Any, Any]:
+        flux_d, flux_q = self.fluxes(x)
         return _behind(self.get(p, "ra"), self.get(p, "xd2"), flux_q, flux_d, x["delta"], self.m)
 
     def stator(self, x: Any, v_real: Any, v_imag: Any, p: Any) -> Stator:
         v_d, v_q, sin, cos = self.to_rotor(x, v_real, v_imag)
         r, x2 = self.get(p, "ra"), self.get(p, "xd2")
-        flux_d = self.gd1 * x["e1q"] + (1 - self.gd1) * x["e2d"]
-        flux_q = self.gq1 * x["e1d"] + (1 - self.gq1) * x["e2q"]
-        by_d, by_q = flux_q - v_d, flux_d - v_q
-        size = r * r + x2 * x2
-        i_d, i_q = (r * by_d + x2 * by_q) / size, (r * by_q - x2 * by_d) / size
+        flux_d, flux_q = self.fluxes(x)
+        i_d, i_q = _through(r, x2, x2, flux_q - v_d, flux_d - v_q)
         se = self.saturation(self.m.sqrt(flux_d * flux_d + flux_q * flux_q))
         torque = (v_q + r * i_q) * i_q + (v_d + r * i_d) * i_d
         xd, xd1 = self.get(p, "xd"), self.get(p, "xd1")
@@ -362,7 +356,6 @@ class GENROU(Machine):
         )
         return self.to_network(
             (i_d, i_q),
-            (v_d, v_q),
             sin,
             cos,
             torque,

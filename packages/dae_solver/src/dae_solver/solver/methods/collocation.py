@@ -79,13 +79,12 @@ class Collocation:
         z = np.stack([c * h * start.f for c in self.c])  # [stage, state, scenario]
         y = np.stack([start.y + c * h * start.slope for c in self.c])
         solved = np.zeros(scenarios, bool)
-        count, inverses = 0, []
+        inverses: list[np.ndarray] = []
         with np.errstate(all="ignore"):
             for _ in range(MOST_MATRICES):
                 inverses = self._matrices(system, start, h, p, z, y)
                 before = np.full(scenarios, np.inf)
                 for _ in range(ITERATIONS_PER_MATRIX):
-                    count += 1
                     change = self._solve(inverses, self._residual(system, start, h, p, z, y))
                     change[:, :, solved] = 0.0  # so that a scenario does not depend on the others
                     z, y = z + change[:, :nx], y + change[:, nx:]
@@ -124,7 +123,6 @@ class Collocation:
             error=error,
             solved=solved,
             dense=hermite(start, end, h) if self.first else self._dense(start, z, y),
-            iterations=count,
         )
 
     def _matrices(

@@ -58,14 +58,12 @@ class Trial:
         solved: Whether all equations of the step were solved.
         dense: Polynomial of the step: ``dense(theta)`` with ``theta`` in ``[0, 1]`` per scenario
             gives the states and a guess of the algebraic variables.
-        iterations: Newton iterations of the step, the most of any scenario.
     """
 
     end: Point
     error: Float[np.ndarray, "state scenario"] | None
     solved: Bool[np.ndarray, " scenario"]
     dense: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
-    iterations: int = 0
 
     def take(self, scenarios: np.ndarray) -> Trial:
         """The trial of some scenarios, by their numbers."""
@@ -82,7 +80,6 @@ class Trial:
             error=None,
             solved=self.solved[scenarios],
             dense=dense,
-            iterations=self.iterations,
         )
 
 
