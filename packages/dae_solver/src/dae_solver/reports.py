@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dae_solver.solver.solution import Solution
 from scimind.eval.report import Report
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from dae_solver.finish import Score
+    from dae_solver.hybrid.solution import HybridSolution
     from dae_solver.physics import ClearingTimes, PowerSystem, Trajectories
+    from scimind.train import RunFolder
 
 
 def simulation_report(
@@ -70,14 +77,27 @@ def simulation_report(
         "Solution",
         {
             "method": method,
-            "steps of a scenario": f"{int(solution.statistics.steps.max())} at most",
-            "steps that were tried again": int(solution.statistics.refused.sum()),
+            **_work(solution),
             "CPU time, s": f"{seconds:.3g}",
             "algebraic equations at the start": solution.start.text(),
             "largest residual after events": f"{max(restarts, default=0.0):.1e}",
         },
     )
     return report
+
+
+def _work(solution: Solution | HybridSolution) -> dict[str, Any]:
+    if isinstance(solution, Solution):
+        return {
+            "steps of a scenario": f"{int(solution.statistics.steps.max())} at most",
+            "steps that were tried again": int(solution.statistics.refused.sum()),
+        }
+    net, corrected, classical = solution.windows.sum(1).tolist()
+    return {
+        "windows accepted at once": net,
+        "windows after more corrections": corrected,
+        "windows by the classical engine": classical,
+    }
 
 
 def clearing_report(grid: PowerSystem, times: ClearingTimes, *, seconds: float) -> Report:
@@ -122,3 +142,140 @@ def clearing_report(grid: PowerSystem, times: ClearingTimes, *, seconds: float) 
         axis.tick_params(labelsize=7)
         report.add_figure("Times", figure, alt="Critical clearing times, the shortest first")
     return report
+
+
+def training_report(
+    grid: PowerSystem,
+    truth: Trajectories,
+    outcomes: Sequence[tuple[Score, Trajectories]],
+    results: Mapping[str, Any],
+    run: RunFolder,
+) -> Report:
+    """How good and how fast the hybrid solver is on lines that training did not see.
+
+    Args:
+        grid: The system.
+        truth: Tight trajectories of the test scenarios.
+        outcomes: For each bound, its score and its trajectories.
+        results: What ``results.json`` holds.
+        run: The run folder.
+    """
+    from scimind.eval.result_report import add_curves
+
+    spent = results["cpu_seconds"]
+    report = Report(
+        f"A trajectory operator for {grid.case.name}",
+        subtitle=f"{len(grid.dae.machine_ids)} machines, {len(grid.dae.states)} states; tested on "
+        f"{len(truth.scenarios)} scenarios on lines never seen: "
+        f"{', '.join(results['test_lines'])}",
+    )
+    report.add_table(
+        "Test",
+        [
+            "asked for, deg",
+            "median error, deg",
+            "90 %, deg",
+            "largest, deg",
+            "above what was asked",
+            "above its certificate",
+            "windows at once",
+            "corrected",
+            "classical",
+            "scenarios flagged",
+            "CPU time, ms",
+            "of RK4 1/30 s, ms",
+            "times faster",
+        ],
+        [
+            [
+                s.bound,
+                s.p50_deg,
+                s.p90_deg,
+                s.max_deg,
+                s.above_bound,
+                s.above_certificate,
+                f"{100 * s.accepted:.1f} %",
+                f"{100 * s.corrected:.1f} %",
+                f"{100 * s.classical:.1f} %",
+                f"{100 * s.flagged:.1f} %",
+                s.cpu_ms,
+                s.baseline_cpu_ms,
+                s.faster,
+            ]
+            for s, _ in outcomes
+        ],
+        caption="Errors are the largest of a trajectory: of any angle against the centre of "
+        "inertia, at any time until separation. No scenario is left out.",
+    )
+    for score, runs in outcomes:
+        report.add_figure(
+            "Certificates",
+            certificates(truth, runs, score.bound),
+            alt=f"Error against certificate of every test scenario, asked for {score.bound:g} deg",
+        )
+    _, runs = outcomes[0]
+    order = np.argsort(-runs.certificate)
+    shown = [int(order[0]), int(order[len(order) // 2]), int(order[-1])]
+    report.add_figure(
+        "Trajectories",
+        bands(truth, runs, shown),
+        alt="Angles with their certificates against tight trajectories: the largest, the median "
+        "and the smallest certificate",
+    )
+    report.add_facts(
+        "Cost",
+        {
+            **{f"CPU time of {name}, s": value for name, value in spent.items()},
+            "scenarios that earn it back": ", ".join(
+                f"{s.bound:g} deg: {'never' if n is None else f'{n:,}'}"
+                for (s, _), n in zip(outcomes, results["break_even_scenarios"], strict=True)
+            ),
+        },
+    )
+    add_curves(report, run.metrics)
+    return report
+
+
+def certificates(truth: Trajectories, runs: Trajectories, bound: float) -> Figure:
+    """Error against certificate, by how each scenario was found."""
+    from matplotlib.figure import Figure
+
+    from dae_solver.hybrid.calibration import angle_errors
+
+    error = np.maximum(angle_errors(truth, runs.solution.x), 1e-6)
+    figure = Figure(figsize=(6.0, 4.2), layout="constrained")
+    axis = figure.subplots()
+    for source in ("net", "corrected", "classical"):
+        of = np.array([each == source for each in runs.source])
+        if of.any():
+            axis.loglog(runs.certificate[of], error[of], ".", label=f"{source} ({of.sum()})")
+    ends = [1e-4, max(10.0, 2 * bound)]
+    axis.loglog(ends, ends, "0.5", lw=1, label="error = certificate")
+    axis.axhline(bound, color="tab:red", lw=1, ls=":", label=f"asked for: {bound:g} deg")
+    axis.set_xlabel("certificate, deg")
+    axis.set_ylabel("error, deg")
+    axis.legend(fontsize=7)
+    return figure
+
+
+def bands(truth: Trajectories, runs: Trajectories, scenarios: Sequence[int]) -> Figure:
+    """Angles with their certificates as bands, over the tight ones."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.2 * len(scenarios), 3.6), layout="constrained")
+    axes = figure.subplots(1, len(scenarios), squeeze=False)[0]
+    for axis, scenario in zip(axes, scenarios, strict=True):
+        angle = np.degrees(runs.delta_coi[scenario])
+        band = runs.certificate[scenario]
+        for machine in range(angle.shape[1]):
+            axis.fill_between(runs.t, angle[:, machine] - band, angle[:, machine] + band, alpha=0.3)
+            axis.plot(truth.t, np.degrees(truth.delta_coi[scenario, :, machine]), "k:", lw=0.8)
+        for event in runs.solution.events_of(scenario):
+            axis.axvline(event.time, color="0.6", lw=0.8, ls=":")
+        axis.set_title(
+            f"{truth.scenarios.texts[scenario]}\n{runs.source[scenario]}, within {band:.2g} deg",
+            fontsize=7,
+        )
+        axis.set_xlabel("time, s")
+    axes[0].set_ylabel("angle to centre of inertia, deg")
+    return figure

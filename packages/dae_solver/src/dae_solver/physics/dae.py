@@ -294,6 +294,14 @@ class PowerDAE(DAESystem):
             self._inject.append(made.solve @ self.joined)
         return self._known[topology]
 
+    def impedances(self, first: int = 0) -> list[Shaped[np.ndarray, "bus bus"]]:
+        """Voltage at each device bus for a current into each, from the topology ``first`` on.
+
+        Devices are their linear admittances at the operating point.
+        """
+        half = len(self.kept)
+        return [r.solve[:half, :half] + 1j * r.solve[half:, :half] for r in self._reduced[first:]]
+
     def _text(self, topology: Topology) -> str:
         out = topology.out - self.network.built.out
         ids = ", ".join(self.case.branches[k].id for k in sorted(out))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from dae_solver.physics.smallsignal import Modes, modes
 from dae_solver.physics.trajectories import Trajectories
 from dae_solver.solver import StateEvent, simulate
 from scimind.errors import InputError
+
+if TYPE_CHECKING:
+    from dae_solver.model.operator import TrajectoryOperator
 
 log = logging.getLogger(__name__)
 
@@ -127,9 +130,13 @@ class PowerSystem:
         step: float | None = 1 / 120,
         tolerance: float = 1e-10,
         state_events: Sequence[StateEvent] = (),
+        solver: Literal["classical", "hybrid"] = "classical",
+        operator: TrajectoryOperator | str | Path | None = None,
+        certify: float = 3.0,
+        audit: float = 0.02,
         **options: Any,
     ) -> Trajectories:
-        """Integrate a batch.
+        """Solve a batch, by integration or with a learned operator.
 
         Args:
             scenarios: From :meth:`scenarios`.
@@ -138,7 +145,15 @@ class PowerSystem:
             method: See :data:`dae_solver.solver.METHODS`.
             step: Fixed step, seconds; None adapts it.
             tolerance: Of the voltages at every stage, pu.
-            state_events: Such as under-frequency relays.
+            state_events: Such as under-frequency relays; for the classical solver only.
+            solver: ``classical`` integrates with ``method`` and ``step``. ``hybrid`` takes each
+                window from the operator, and integrates where its certificate refuses it.
+            operator: What ``python -m dae_solver.train`` made for this grid: its folder, its file
+                or the loaded operator.
+            certify: Angle error that every trajectory of the hybrid solver stays within until
+                separation, degrees; windows are refused that do not.
+            audit: Share of the scenarios of the hybrid solver that are integrated again to see
+                whether their certificates hold.
             **options: Further arguments of :func:`dae_solver.solver.simulate`.
 
         Raises:
@@ -148,9 +163,21 @@ class PowerSystem:
             raise InputError(
                 f"t_end={t_end:g} s and every={every:g} s must be positive", rule="power.time"
             )
+        times = np.linspace(0.0, t_end, round(t_end / every) + 1)
+        if solver == "hybrid":
+            from dae_solver.hybrid.simulate import simulate_hybrid
+
+            if state_events:
+                raise InputError(
+                    "the hybrid solver has no state events; use solver='classical'",
+                    rule="operator.events",
+                )
+            return simulate_hybrid(
+                self, scenarios, times, operator=operator, certify=certify, audit=audit
+            )
         solution = simulate(
             self.dae,
-            np.linspace(0.0, t_end, round(t_end / every) + 1),
+            times,
             scenarios.x0.T,
             y0=scenarios.y0.T,
             parameters=scenarios.parameters,

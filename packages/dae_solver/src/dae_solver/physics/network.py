@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -19,26 +19,29 @@ class Topology:
     Attributes:
         out: Branches out of service.
         shunts: Admittances to ground by bus position, such as faults; complex, per unit.
+        strength: Factors of branch admittances that are not 1, by branch position: 0.5 is a double
+            circuit of which one is open.
     """
 
     out: frozenset[int] = frozenset()
     shunts: frozenset[tuple[int, complex]] = frozenset()
+    strength: frozenset[tuple[int, float]] = frozenset()
 
     def without(self, branches: Iterable[int]) -> Topology:
         """With more branches out of service."""
-        return Topology(self.out | set(branches), self.shunts)
+        return replace(self, out=self.out | set(branches))
 
     def closing(self, branches: Iterable[int]) -> Topology:
         """With branches back in service."""
-        return Topology(self.out - set(branches), self.shunts)
+        return replace(self, out=self.out - set(branches))
 
     def adding(self, bus: int, admittance: complex) -> Topology:
         """With one more admittance to ground."""
-        return Topology(self.out, self.shunts | {(bus, admittance)})
+        return replace(self, shunts=self.shunts | {(bus, admittance)})
 
     def removing(self, bus: int) -> Topology:
         """Without the admittances at a bus."""
-        return Topology(self.out, frozenset(each for each in self.shunts if each[0] != bus))
+        return replace(self, shunts=frozenset(each for each in self.shunts if each[0] != bus))
 
 
 @dataclass
@@ -121,15 +124,18 @@ class Network:
         """The complex bus admittance matrix, loads and machines not included."""
         number = len(self.case.buses)
         matrix = np.zeros((number, number), complex)
+        strength = dict(topology.strength)
         for k, branch in enumerate(self.case.branches):
             if k in topology.out:
                 continue
             i, j = self.start[k], self.end[k]
-            y = 1.0 / complex(branch.r, branch.x)
+            factor = strength.get(k, 1.0)
+            y = factor / complex(branch.r, branch.x)
             ratio = branch.tap * np.exp(1j * branch.shift)
-            half = 0.5j * branch.b
-            matrix[i, i] += (y + half + complex(branch.g_from, branch.b_from)) / abs(ratio) ** 2
-            matrix[j, j] += y + half + complex(branch.g_to, branch.b_to)
+            half = factor * 0.5j * branch.b
+            begin, end = complex(branch.g_from, branch.b_from), complex(branch.g_to, branch.b_to)
+            matrix[i, i] += (y + half + factor * begin) / abs(ratio) ** 2
+            matrix[j, j] += y + half + factor * end
             matrix[i, j] -= y / np.conj(ratio)
             matrix[j, i] -= y / ratio
         for shunt in self.case.shunts:

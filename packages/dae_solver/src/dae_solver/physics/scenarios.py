@@ -11,6 +11,7 @@ import numpy as np
 from dae_solver.physics.disturbances import Disturbance, events_of
 from dae_solver.physics.powerflow import solve
 from dae_solver.solver.events import TimeEvent
+from dae_solver.solver.parameters import take
 from scimind.errors import InputError
 from scimind.typing import Float
 
@@ -42,6 +43,19 @@ class Scenarios:
 
     def __len__(self) -> int:
         return len(self.events)
+
+    def take(self, scenarios: np.ndarray) -> Scenarios:
+        """Some of them, by their numbers."""
+        numbers = scenarios.tolist()
+        return Scenarios(
+            texts=[self.texts[k] for k in numbers],
+            kinds=[self.kinds[k] for k in numbers],
+            events=[self.events[k] for k in numbers],
+            x0=self.x0[:, scenarios],
+            y0=self.y0[:, scenarios],
+            parameters=take(self.parameters, scenarios),
+            load_factor=self.load_factor[:, scenarios],
+        )
 
 
 def build(

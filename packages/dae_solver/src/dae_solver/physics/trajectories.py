@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import pandas
     from matplotlib.figure import Figure
 
+    from dae_solver.hybrid.simulate import Audit
+    from dae_solver.hybrid.solution import HybridSolution
     from dae_solver.physics.dae import PowerDAE
 
 
@@ -45,15 +47,20 @@ class Trajectories:
         grid: The equations.
         scenarios: What was simulated.
         solution: States and voltages of the device buses, events, failures, work.
-        source: How each scenario was found, ``classical``, ``net`` or ``corrected``.
-        certificate: Bound of the angle error, degrees; NaN where none was asked for.
+        source: How each scenario was found: ``net`` (every window as the operator predicted it and
+            corrected it once), ``corrected`` (some windows more often), ``classical`` (some windows
+            by the classical engine, or all).
+        certificate: Bound of the angle error until separation, degrees; NaN where none was asked
+            for.
+        audit: Of a sample of the scenarios, where one was made.
     """
 
     grid: PowerDAE
     scenarios: Scenarios
-    solution: Solution
+    solution: Solution | HybridSolution
     source: list[str]
     certificate: Float[np.ndarray, " scenario"]
+    audit: Audit | None = None
 
     @property
     def t(self) -> Float[np.ndarray, " time"]:

@@ -1,0 +1,53 @@
+"""Where training trajectories come from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(kw_only=True)
+class DataConfig:
+    """The scenarios that the classical engine makes for training, calibration and tests.
+
+    Attributes:
+        scenarios: Training trajectories.
+        calibration: Trajectories from which the certificate is calibrated.
+        test: Trajectories on which the result is scored.
+        held_out: Lines that training never sees: their share, or a list of ids.
+        t_end: Length of a trajectory after its last event, seconds.
+        settled: Time of the last event, seconds; faults begin before it.
+        clearing: Shortest and longest fault, seconds.
+        load_level: Smallest and largest factor of all loads.
+        load_apart: Largest deviation of one load or generator from that.
+        per_network: Scenarios that share a virtual network.
+        windows: Windows taken from each trajectory.
+        step: Of the classical engine, seconds.
+    """
+
+    scenarios: int = 8000
+    calibration: int = 1000
+    test: int = 500
+    held_out: float | list[str] = 0.25
+    t_end: float = 5.0
+    settled: float = 0.5
+    clearing: tuple[float, float] = (0.03, 0.32)
+    load_level: tuple[float, float] = (0.8, 1.15)
+    load_apart: float = 0.08
+    per_network: int = 3
+    windows: int = 5
+    step: float = 1 / 60
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        for name in ("scenarios", "calibration", "test", "per_network", "windows"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"data.{name}={getattr(self, name)} must be at least 1")
+        if not 0 < self.clearing[0] < self.clearing[1] < self.settled:
+            raise ValueError(
+                f"data.clearing={self.clearing} must rise from above 0 to below "
+                f"settled={self.settled}"
+            )
+        if not 0 < self.load_level[0] <= self.load_level[1]:
+            raise ValueError(f"data.load_level={self.load_level} must be positive and rise")
+        if not 0 <= self.load_apart < 1:
+            raise ValueError(f"data.load_apart={self.load_apart} must be in [0, 1)")

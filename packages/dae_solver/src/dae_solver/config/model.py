@@ -1,0 +1,36 @@
+"""Size of the learned trajectory operator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(kw_only=True)
+class ModelConfig:
+    """Hyper-parameters of `dae_solver.model.network.OperatorNetwork`.
+
+    Attributes:
+        name: Preset name, written into checkpoints and results.
+        horizon: Length of a window, seconds.
+        nodes: Radau nodes of a window.
+        modes: Proper orthogonal modes in which trajectories are predicted.
+        width: Width of the hidden layers.
+        depth: Hidden layers.
+        experts: Linear maps of the residual that the corrector mixes.
+    """
+
+    name: str = "tiny"
+    horizon: float = 1.0
+    nodes: int = 12
+    modes: int = 120
+    width: int = 192
+    depth: int = 3
+    experts: int = 4
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        if not self.horizon > 0:
+            raise ValueError(f"horizon={self.horizon} must be positive")
+        for name, least in (("nodes", 3), ("modes", 1), ("width", 1), ("depth", 1), ("experts", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name}={getattr(self, name)} must be at least {least}")

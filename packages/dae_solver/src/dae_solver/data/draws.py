@@ -1,0 +1,229 @@
+"""Random scenarios: for training, which sees virtual networks, and for tests, which do not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from dae_solver.config.data import DataConfig
+from dae_solver.physics.dae import PowerDAE
+from dae_solver.physics.disturbances import (
+    Action,
+    Disturbance,
+    fault,
+    generator_trip,
+    line_trip,
+    load_pulse,
+    load_step,
+    pref_step,
+    trip_reclose,
+    vref_step,
+)
+from dae_solver.physics.grid import PowerSystem
+from dae_solver.physics.network import Topology
+from dae_solver.physics.scenarios import Scenarios
+from scimind.errors import InputError
+from scimind.seeding import numpy_generator
+
+Network = Callable[[Topology], Topology]
+# Pulses and reclosing last between these times, seconds.
+LASTS = (0.2, 1.0)
+# Shares of what happens in training: a fault, a new network alone, a load step, a set-point step,
+# a machine trips.
+TRAINING = (0.6, 0.16, 0.14, 0.1, 0.0)
+# A second thing happens at the same time in this share.
+TOGETHER = 0.15
+# The network after it: as built, a line is out, or branches with other admittances.
+AS_BUILT, LINE_OUT = 0.2, 0.2
+CLOSE_TO_THE_LIMIT = 0.4
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Branches that may open without an island, by position.
+
+    Attributes:
+        trained: Those whose faults and outages training sees.
+        held_out: Those that it does not.
+    """
+
+    trained: tuple[int, ...]
+    held_out: tuple[int, ...]
+
+    @property
+    def every(self) -> tuple[int, ...]:
+        """All of them."""
+        return tuple(sorted(self.trained + self.held_out))
+
+
+def split_lines(grid: PowerDAE, config: DataConfig, seed: int) -> Lines:
+    """Choose the lines that training does not see.
+
+    Raises:
+        InputError: A line of ``data.held_out`` does not exist.
+    """
+    network = grid.network
+    free = [
+        k
+        for k in range(len(grid.case.branches))
+        if k not in network.built.out and len(network.islands(network.built.without([k]))) == 1
+    ]
+    if isinstance(config.held_out, float):
+        number = round(config.held_out * len(free))
+        rng = numpy_generator(seed, "lines")
+        held = sorted(int(k) for k in rng.permutation(free)[:number]) if number else []
+    else:
+        held = sorted(network.branch(line) for line in config.held_out)
+    trained = [k for k in free if k not in held]
+    if not trained:
+        raise InputError(
+            f"all {len(free)} lines that may open are held out; leave some for training",
+            rule="data.held_out",
+        )
+    return Lines(tuple(trained), tuple(held))
+
+
+class TrainingDraws:
+    """Draws scenarios whose last event is at ``config.settled``.
+
+    After it the network may be one that does not exist, with branches of other strength: so the
+    operator learns how trajectories follow from the network, not the few networks that it saw.
+    """
+
+    def __init__(
+        self, grid: PowerSystem, lines: Lines, config: DataConfig, rng: np.random.Generator
+    ) -> None:
+        self.grid, self.lines, self.config, self.rng = grid.dae, lines, config, rng
+        self.system = grid
+
+    def batch(self, number: int) -> Scenarios:
+        """So many scenarios."""
+        pool = [self._virtual() for _ in range(max(1, number // self.config.per_network))]
+        each = [self._scenario(pool) for _ in range(number)]
+        loads, generators = operating_points(self.grid, self.config, self.rng, number)
+        return self.system.scenarios(*each, load_factor=loads, generation_factor=generators)
+
+    def _virtual(self) -> Topology:
+        """Some branches weaker, few stronger; held-out lines never nearly open."""
+        draws, strength = self.rng.random((2, len(self.grid.case.branches))), {}
+        for branch, (kind, value) in enumerate(draws.T.tolist()):
+            least = 0.3 if branch in self.lines.held_out else 0.03
+            if kind < 0.25:
+                strength[branch] = least + (1.0 - least) * value
+            elif kind < 0.35:
+                strength[branch] = 1.0 + 0.6 * value
+        return Topology(self.grid.network.built.out, strength=frozenset(strength.items()))
+
+    def _after(self, line: int, pool: Sequence[Topology]) -> Topology:
+        u = self.rng.random()
+        if u < AS_BUILT:
+            return self.grid.network.built
+        if u < AS_BUILT + LINE_OUT:
+            return self.grid.network.built.without([line])
+        return pool[int(self.rng.integers(len(pool)))]
+
+    def _scenario(self, pool: Sequence[Topology]) -> list[Disturbance]:
+        rng, grid = self.rng, self.grid
+        line = int(rng.choice(self.lines.trained))
+        after = self._after(line, pool)
+        kind = int(np.searchsorted(np.cumsum(TRAINING), rng.random()))
+        found = []
+        if kind == 0:
+            found.append(self._fault(line, after))
+        elif kind == 1:
+            found.append(_network("switching", self.config.settled, after))
+        for k, one in ((2, self._load), (3, self._set_point), (4, self._trip)):
+            if kind == k or (k < 4 and rng.random() < TOGETHER):
+                found.append(one(grid, rng))
+        return found
+
+    def _fault(self, line: int, after: Topology) -> Disturbance:
+        rng, config, network = self.rng, self.config, self.grid.network
+        ends = (network.start[line], network.end[line])
+        bus = int(ends[int(rng.random() < 0.5)])
+        least, most = config.clearing
+        usual = least + (most - least) * 0.5
+        lasts = float(rng.uniform(least, most if rng.random() < CLOSE_TO_THE_LIMIT else usual))
+        admittance = 1.0 / complex(1e-4 if rng.random() < 0.5 else 0.0, 1e-4)
+        settled = config.settled
+
+        def actions(_: PowerDAE) -> list[Action]:
+            return [
+                Action(settled - lasts, "fault", lambda now: now.adding(bus, admittance)),
+                Action(settled, "cleared", lambda _: after),
+            ]
+
+        return Disturbance("fault", actions, f"fault of {lasts:.3f} s")
+
+    def _load(self, grid: PowerDAE, rng: np.random.Generator) -> Disturbance:
+        bus = grid.case.loads[int(rng.integers(len(grid.case.loads)))].bus
+        return load_step(bus, t=self.config.settled, p=float(rng.uniform(0.4, 1.6)))
+
+    def _set_point(self, grid: PowerDAE, rng: np.random.Generator) -> Disturbance:
+        return set_point(grid, rng, self.config.settled)
+
+    def _trip(self, grid: PowerDAE, rng: np.random.Generator) -> Disturbance:
+        machine = grid.machine_ids[int(rng.integers(len(grid.machine_ids)))]
+        return generator_trip(machine, t=self.config.settled)
+
+
+def set_point(grid: PowerDAE, rng: np.random.Generator, t: float) -> Disturbance:
+    """A random step of a set-point; of the power where the machine has no exciter."""
+    row = int(rng.integers(len(grid.machine_ids)))
+    machine = grid.machine_ids[row]
+    if rng.random() < 0.5 and any(row in group.of for group in grid.exciters):
+        return vref_step(machine, t=t, by=float(rng.uniform(-0.06, 0.06)))
+    return pref_step(machine, t=t, factor=float(rng.uniform(0.8, 1.2)))
+
+
+def _network(kind: str, t: float, after: Topology) -> Disturbance:
+    return Disturbance(kind, lambda _: [Action(t, kind, lambda _: after)], kind)
+
+
+def operating_points(
+    grid: PowerDAE, config: DataConfig, rng: np.random.Generator, number: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Factors of loads and generators: a common level, and deviations of each."""
+    loads, generators = len(grid.case.loads), len(grid.case.generators)
+    level = rng.uniform(*config.load_level, number)
+    apart = config.load_apart
+    each = level * rng.uniform(1.0 - apart, 1.0 + apart, (loads, number))
+    supply = each.mean(0) * rng.uniform(1.0 - apart, 1.0 + apart, (generators, number))
+    return each, supply
+
+
+def scenario_texts(
+    grid: PowerDAE,
+    lines: Sequence[int],
+    config: DataConfig,
+    rng: np.random.Generator,
+    number: int,
+) -> list[list[Disturbance]]:
+    """Scenarios of every kind on given lines, with events at any time in the first second."""
+    return [_any(grid, int(rng.choice(list(lines))), config, rng) for _ in range(number)]
+
+
+def _any(
+    grid: PowerDAE, branch: int, config: DataConfig, rng: np.random.Generator
+) -> list[Disturbance]:
+    line = grid.case.branches[branch]
+    bus = line.from_bus if rng.random() < 0.5 else line.to_bus
+    t, lasts = float(rng.uniform(0.1, 1.0)), float(rng.uniform(*LASTS))
+    least, most = config.clearing
+    clear = float(rng.uniform(least, least + (most - least) * 0.5))
+    load = grid.case.loads[int(rng.integers(len(grid.case.loads)))].bus
+    factor = float(rng.uniform(0.6, 1.4))
+    kind = int(rng.integers(8))
+    if kind < 2:
+        return [fault(bus, t=t, clear=clear)]
+    if kind < 4:
+        return [fault(bus, t=t, clear=clear, trip=line.id)]
+    if kind == 4:
+        return [trip_reclose(line.id, t=t, after=lasts)]
+    if kind == 5:
+        return [line_trip(line.id, t=t)]
+    if kind == 6:
+        return [load_step(load, t=t, p=factor), set_point(grid, rng, t + lasts)]
+    return [load_pulse(load, t=t, p=factor, last=lasts)]

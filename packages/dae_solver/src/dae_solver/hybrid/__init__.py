@@ -1,0 +1,1 @@
+"""Trajectories from a learned operator, each with a bound of its error."""

@@ -1,0 +1,145 @@
+"""What the hybrid solver returns; voltages are solved for when they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from dae_solver.physics.dae import PowerDAE
+from dae_solver.physics.scenarios import Scenarios
+from dae_solver.solver.events import Happened, TimeEvent
+from dae_solver.solver.initial import Consistency
+from dae_solver.solver.parameters import take
+from scimind.typing import Float
+
+TOLERANCE = 1e-10
+BLOCK = 4096
+
+
+@dataclass(kw_only=True)
+class Restart:
+    """Events of several scenarios, with states and voltages before and after."""
+
+    scenarios: np.ndarray
+    t: np.ndarray
+    names: list[str]
+    x: np.ndarray
+    y_minus: np.ndarray
+    y_plus: np.ndarray
+
+
+@dataclass(kw_only=True)
+class HybridSolution:
+    """Like :class:`dae_solver.solver.solution.Solution`.
+
+    Attributes:
+        grid: The equations.
+        scenarios: What was solved.
+        t: Output times, seconds.
+        x: States, ``[scenario, time, state]``.
+        start: Of the consistent initialisation.
+        restarts: The same after events.
+        happened: Events.
+        ended: Last time of each scenario.
+        failure: Why a scenario ended early; empty where it did not.
+        windows: Windows of each scenario by how they were found, ``[3, scenario]``: accepted at
+            once, after more corrections, by the classical engine.
+        refused: Windows of each scenario that the operator was asked for and whose bound was too
+            large, ``[scenario]``; the engine integrates faults anyway.
+    """
+
+    grid: PowerDAE
+    scenarios: Scenarios
+    t: Float[np.ndarray, " time"]
+    x: Float[np.ndarray, "scenario time state"]
+    start: Consistency
+    restarts: list[Consistency] = field(default_factory=list)
+    happened: list[Restart] = field(default_factory=list)
+    ended: np.ndarray
+    failure: list[str]
+    windows: np.ndarray
+    refused: np.ndarray
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        """Names of the states."""
+        return self.grid.states
+
+    @property
+    def algebraics(self) -> tuple[str, ...]:
+        """Names of the algebraic variables."""
+        return self.grid.algebraics
+
+    @property
+    def success(self) -> np.ndarray:
+        """Which scenarios came to their end."""
+        return np.array([not each for each in self.failure])
+
+    @cached_property
+    def events(self) -> list[Happened]:
+        """All events, by scenario and time."""
+        found = [
+            Happened(
+                scenario=int(scenario),
+                time=float(one.t[k]),
+                name=one.names[k],
+                x_minus=one.x[:, k],
+                x_plus=one.x[:, k],
+                y_minus=one.y_minus[:, k],
+                y_plus=one.y_plus[:, k],
+            )
+            for one in self.happened
+            for k, scenario in enumerate(one.scenarios)
+        ]
+        return sorted(found, key=lambda event: (event.scenario, event.time))
+
+    def events_of(self, scenario: int) -> list[Happened]:
+        """Events of one scenario."""
+        return [event for event in self.events if event.scenario == scenario]
+
+    @cached_property
+    def y(self) -> Float[np.ndarray, "scenario time algebraic"]:
+        """Voltages of the device buses, which solve the network equations at every time."""
+        grid, scenarios = self.grid, self.scenarios
+        p = {name: value.copy() for name, value in scenarios.parameters.items()}
+        found = np.full((*self.x.shape[:2], len(grid.algebraics)), np.nan)
+        guess = scenarios.y0.copy()
+        known = np.isfinite(self.x).all(2)
+        left = np.zeros(len(scenarios))
+        done = -np.ones(len(scenarios))
+        pending = [sorted(each, key=lambda event: event.time) for each in scenarios.events]
+        plus = _voltages_after(self.happened, len(scenarios))
+        for epoch in range(1 + max((len(each) for each in pending), default=0)):
+            for number, events in enumerate(pending):
+                left[number] = events[epoch].time if epoch < len(events) else np.inf
+            mask = known & (self.t > done[:, None]) & (self.t <= left[:, None])
+            rows, columns = np.nonzero(mask)
+            for begin in range(0, len(rows), BLOCK):
+                r, c = rows[begin : begin + BLOCK], columns[begin : begin + BLOCK]
+                y, _ = grid.solve(0.0, self.x[r, c].T, guess[:, r], take(p, r), TOLERANCE)
+                found[r, c] = y.T
+            done = left.copy()
+            _apply(pending, epoch, p)
+            for number, each in enumerate(plus):
+                if epoch < len(each):
+                    guess[:, number] = each[epoch]
+        return found
+
+
+def _voltages_after(happened: Sequence[Restart], scenarios: int) -> list[list[np.ndarray]]:
+    found: list[list[np.ndarray]] = [[] for _ in range(scenarios)]
+    for one in happened:
+        for k, scenario in enumerate(one.scenarios.tolist()):
+            found[scenario].append(one.y_plus[:, k])
+    return found
+
+
+def _apply(pending: Sequence[Sequence[TimeEvent]], epoch: int, p: dict[str, Any]) -> None:
+    for number, events in enumerate(pending):
+        if epoch < len(events):
+            for change in events[epoch].changes:
+                change.apply(p, number)
