@@ -17,17 +17,14 @@ from scimind.typing import Float
 
 log = logging.getLogger(__name__)
 
-# Classical steps, seconds, for bounds from 1 degree on and below.
-COARSE, FINE = 1 / 30, 1 / 120
+# Steps of the classical engine that are tried, seconds, and the share of the bound that its error
+# may take.
+STEPS, CLASSICAL_SHARE = (1 / 15, 1 / 30, 1 / 60, 1 / 120), 0.4
 TOLERANCES = (1e-6, 1e-8)
 # The reference is this much finer than the finest step.
 REFERENCE = 1 / 240
-ROUNDS = 4
-
-
-def classical_step(bound: float) -> float:
-    """Step of the classical engine that suits a bound, seconds."""
-    return COARSE if bound >= 1.0 else FINE
+# Factors between score and bound are tried from here on.
+SMALLEST, GROWTH = 0.25, 1.25
 
 
 def voltage_tolerance(bound: float) -> float:
@@ -67,38 +64,32 @@ def calibrate(
 ) -> Certificate:
     """The certificate for a bound.
 
-    The factor between score and bound decides which windows are refined, and so the scores: it
-    is found by repetition, and kept at the largest value of all rounds.
+    The factor between score and bound decides which windows are refused, and so the ratios of error
+    and score: the smallest factor is taken that is not below the ratio it leads to.
     """
-    step, tolerance = classical_step(bound), voltage_tolerance(bound)
-    coarse = grid.simulate(
-        scenarios,
-        t_end=float(truth.t[-1]),
-        every=float(truth.t[1]),
-        step=step,
-        tolerance=tolerance,
-    )
-    seconds = float(truth.t[-1])
-    classical = angle_errors(truth, coarse.solution.x)
+    tolerance, seconds = voltage_tolerance(bound), float(truth.t[-1])
+    step, classical = _classical_step(grid, scenarios, truth, bound, alpha)
     certificate = Certificate(
         bound=bound,
         factor=1.0,
         residual=2.0,
-        classical=float(np.quantile(classical, 1.0 - alpha)) / seconds,
+        classical=classical / seconds,
         step=step,
         corrections=corrections,
         alpha=alpha,
         trajectories=len(scenarios),
     )
-    factor = 0.0
-    for _ in range(ROUNDS):
+    factor = SMALLEST
+    while True:
+        certificate = replace(certificate, factor=factor)
         run = HybridRun(
             grid=grid.dae, operator=operator, certificate=certificate, tolerance=tolerance
         )
         solution, bounds = run.solve(scenarios, truth.t)
         error = angle_errors(truth, solution.x)
-        ratio = np.maximum(error - run.classical, 0.0) / np.maximum(run.score, 1e-9)
-        factor = max(factor, conformal_quantile(ratio, alpha))
+        grown = certificate.growth(run.spread) * run.score
+        ratio = np.maximum(error - run.classical, 0.0) / np.maximum(grown, 1e-9)
+        needed = conformal_quantile(ratio, alpha)
         share = solution.windows[CLASSICAL].sum() / solution.windows.sum()
         log.info(
             "bound %g deg, factor %.3g: %.1f %% of windows classical, largest error %.3g deg, "
@@ -110,7 +101,20 @@ def calibrate(
             int((error > bounds).sum()),
             len(error),
         )
-        if factor <= certificate.factor:
+        if needed <= factor:
+            return certificate
+        factor *= GROWTH
+
+
+def _classical_step(
+    grid: PowerSystem, scenarios: Scenarios, truth: Trajectories, bound: float, alpha: float
+) -> tuple[float, float]:
+    """The longest step of the classical engine that suits a bound, and its error."""
+    t_end, every, tolerance = float(truth.t[-1]), float(truth.t[1]), voltage_tolerance(bound)
+    error = np.inf
+    for step in STEPS:
+        runs = grid.simulate(scenarios, t_end=t_end, every=every, step=step, tolerance=tolerance)
+        error = conformal_quantile(angle_errors(truth, runs.solution.x), alpha)
+        if error <= CLASSICAL_SHARE * bound:
             break
-        certificate = replace(certificate, factor=factor)
-    return certificate
+    return step, error

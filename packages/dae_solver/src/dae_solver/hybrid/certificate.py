@@ -11,16 +11,25 @@ from dae_solver.model.operator import TrajectoryOperator
 from scimind.errors import InputError
 from scimind.typing import Float
 
+# Rates of the first correction, which nothing is known about, the least that is believed of
+# others, and the rate from which on corrections lead nowhere.
+FIRST_RATE, LEAST_RATE, SLOWEST = 0.3, 0.1, 0.8
+
+# From this spread of the angles on, degrees, errors grow by e with every so many degrees.
+UNSTEADY, GROWS = 110.0, 20.0
+
 
 @dataclass(frozen=True, kw_only=True)
 class Certificate:
     """What a trajectory's scores say about its error.
 
-    The score of a window is how far its last correction moved an angle, in degrees, together with
-    ``residual`` times the size of the residual before it; that of a trajectory is the sum over its
-    windows. The bound of the error is ``factor`` times the score, plus the error of the classical
-    engine where it integrated. The factor is the ratio that a share of ``1 - alpha`` of the
-    calibration trajectories does not exceed, by split conformal prediction.
+    Corrections shrink by a rate that two of them show; what is left after the last, which moved an
+    angle by ``c`` degrees, is about ``c rate / (1 - rate)``. That, together with ``residual`` times
+    the size of the residual before it, is the score of a window; that of a trajectory is the sum
+    over its windows. Near the limit of stability errors grow, see :meth:`growth`. The bound of the
+    error is ``factor`` times score and growth, plus the error of the classical engine where it
+    integrated. The factor is the ratio that a share of ``1 - alpha`` of the calibration
+    trajectories does not exceed, by split conformal prediction.
 
     Attributes:
         bound: For which it was calibrated, degrees.
@@ -45,15 +54,32 @@ class Certificate:
     trajectories: int = 0
 
     def score(
-        self, operator: TrajectoryOperator, change: Float[np.ndarray, "mode window"], size: Any
+        self,
+        moved: Float[np.ndarray, " window"],
+        rate: Float[np.ndarray, " window"],
+        size: Float[np.ndarray, " window"],
     ) -> Float[np.ndarray, " window"]:
-        """Score of windows whose residual has a size and is removed by a change."""
-        modes = operator.modes
-        nodes = len(operator.window.nodes)
-        angles = modes.basis.reshape(len(modes.basis), -1, nodes)[:, modes.angles]
-        weight = modes.weight[modes.angles][:, None]
-        moved = (angles / weight).reshape(len(modes.basis), -1).T @ change
-        found: np.ndarray = np.hypot(np.degrees(np.abs(moved).max(0)), self.residual * size)
+        """Scores, from how far the last correction moved, its rate, and the residual before it."""
+        rate = np.minimum(rate, SLOWEST)
+        found: np.ndarray = np.hypot(moved * rate / (1.0 - rate), self.residual * size)
+        return found
+
+    @staticmethod
+    def growth(spread: Float[np.ndarray, "*batch"]) -> Float[np.ndarray, "*batch"]:
+        """How much more errors grow where angles come apart so far, radians.
+
+        Machines that pass the top of their power-angle curve are drawn apart instead of together;
+        that the growth is exponential in the spread from there on is what calibration runs show.
+        """
+        return np.exp(np.maximum(np.degrees(spread) - UNSTEADY, 0.0) / GROWS)
+
+    @staticmethod
+    def moved(
+        operator: TrajectoryOperator, change: Float[np.ndarray, "mode window"]
+    ) -> Float[np.ndarray, "node window"]:
+        """How far a change of the coefficients moves an angle up to each node, degrees."""
+        size = np.abs(operator.modes.angles_of(change)).max(0)
+        found: np.ndarray = np.degrees(np.maximum.accumulate(size))
         return found
 
     @classmethod

@@ -25,7 +25,7 @@ def integrate(
     step: float,
     tolerance: float,
     passed: Passed,
-) -> tuple[np.ndarray, np.ndarray, Bool[np.ndarray, " scenario"]]:
+) -> tuple[np.ndarray, np.ndarray, Bool[np.ndarray, " scenario"], Float[np.ndarray, " scenario"]]:
     """Runge-Kutta steps of equal size per scenario, at most ``step``.
 
     Args:
@@ -39,7 +39,8 @@ def integrate(
         passed: Told of each step, to write what lies in it.
 
     Returns:
-        States and voltages at the end, and where all could be solved.
+        States and voltages at the end, where all could be solved, and the largest spread of the
+        angles.
     """
     method, tolerances = method_of("rk4"), Tolerances(algebraic=tolerance)
     number = np.ceil(length / step - 1e-9).astype(int)
@@ -47,7 +48,8 @@ def integrate(
     x, y = x.copy(), y.copy()
     f = np.asarray(grid.f(0.0, x, y, p))
     slope = np.zeros_like(y)
-    good = np.ones(x.shape[1], bool)
+    good, angles = np.ones(x.shape[1], bool), grid.rows("delta")
+    spread = np.ptp(x[angles], axis=0)
     for k in range(int(number.max())):
         some = np.flatnonzero(good & (number > k))
         if not len(some):
@@ -67,4 +69,5 @@ def integrate(
         passed(some, k * h[some], (k + 1) * h[some], trial.dense)
         x[:, some], y[:, some] = trial.end.x, trial.end.y
         f[:, some], slope[:, some] = trial.end.f, trial.end.slope
-    return x, y, good
+        spread[some] = np.maximum(spread[some], np.ptp(trial.end.x[angles], axis=0))
+    return x, y, good, spread

@@ -31,6 +31,20 @@ class Restart:
     y_minus: np.ndarray
     y_plus: np.ndarray
 
+    def without(self, scenarios: np.ndarray) -> Restart | None:
+        """The part of other scenarios, if there is one."""
+        kept = np.flatnonzero(~np.isin(self.scenarios, scenarios))
+        if not len(kept):
+            return None
+        return Restart(
+            scenarios=self.scenarios[kept],
+            t=self.t[kept],
+            names=[self.names[k] for k in kept.tolist()],
+            x=self.x[:, kept],
+            y_minus=self.y_minus[:, kept],
+            y_plus=self.y_plus[:, kept],
+        )
+
 
 @dataclass(kw_only=True)
 class HybridSolution:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from dae_solver.hybrid.certificate import Certificate
+from dae_solver.hybrid.certificate import FIRST_RATE, LEAST_RATE, SLOWEST, Certificate
 from dae_solver.hybrid.classical import Dense, integrate
 from dae_solver.hybrid.outputs import Outputs
 from dae_solver.hybrid.residual import Start, residual
@@ -24,6 +24,36 @@ from scimind.typing import Bool, Float, Int
 ACCEPTED, CORRECTED, CLASSICAL = range(3)
 # Windows shorter than so many classical steps are left to the classical engine.
 SHORT = 4
+# Parts of a window that may be accepted, and the share of the bound that the first may use up.
+PARTS = np.array([1.0, 0.5])
+AT_ONCE = 0.3
+
+
+@dataclass(kw_only=True)
+class Attempt:
+    """Windows that are predicted and corrected.
+
+    Attributes:
+        start: Where they start.
+        features: Scaled.
+        coefficients: Of the trajectories, so far.
+        lengths: What may be accepted, ``[part, window]``; 0 where it may not.
+        score: Of what is accepted.
+        accepted: Length that is accepted, 0 where none is.
+        y_end: Voltages at the end of the window, as a guess.
+        spread: Largest spread of the angles in what is accepted.
+        moved: By the last correction, for each part.
+    """
+
+    start: Start
+    features: np.ndarray
+    coefficients: np.ndarray
+    lengths: np.ndarray
+    score: np.ndarray
+    accepted: np.ndarray
+    y_end: np.ndarray
+    spread: np.ndarray
+    moved: np.ndarray
 
 
 @dataclass(kw_only=True)
@@ -37,6 +67,7 @@ class HybridRun:
         tolerance: Of the voltages, per unit.
         refuse: Whether windows whose bound is too large are left to the classical engine; off to
             see what the networks alone would say.
+        only_classical: Whether all windows are left to it.
     """
 
     grid: PowerDAE
@@ -44,6 +75,7 @@ class HybridRun:
     certificate: Certificate
     tolerance: float
     refuse: bool = True
+    only_classical: bool = False
     features: Features = field(init=False)
 
     def __post_init__(self) -> None:
@@ -73,7 +105,7 @@ class HybridRun:
         self.outputs = Outputs(times, number, len(grid.states))
         self.outputs.x[start.converged, 0] = self.x.T[start.converged]
         self.score = np.zeros(number)
-        self.classical = np.zeros(number)
+        self.classical, self.spread = np.zeros(number), np.zeros(number)
         self.solution = HybridSolution(
             grid=grid,
             scenarios=scenarios,
@@ -89,14 +121,38 @@ class HybridRun:
         self.schedule = Schedule.of(scenarios.events, number)
         self.due = self.schedule.next_time()
         self._events(np.flatnonzero(~self.done & (self.due <= self.t)))
+        lost = np.zeros(number, bool)
         while not self.done.all():
             active = np.flatnonzero(~self.done)
             self._windows(active)
+            if self.refuse:
+                lost[active] = (self.score[active] > 0.0) & (
+                    self._bound()[active] > self.certificate.bound
+                )
+                self.done |= lost
             now = active[~self.done[active]]
             self._events(now[self.due[now] <= self.t[now]])
             self.done[self.t >= self.end] = True
-        bound = self.certificate.factor * self.score + self.classical
-        return self.solution, np.where(self.solution.success, bound, np.inf)
+        bound = np.where(self.solution.success, self._bound(), np.inf)
+        if lost.any():
+            self._again(np.flatnonzero(lost), bound)
+        return self.solution, bound
+
+    def _again(self, lost: Int[np.ndarray, " scenario"], bound: np.ndarray) -> None:
+        """Scenarios whose errors may have grown beyond the bound, anew by the classical engine."""
+        run = replace(self, only_classical=True)
+        solution, found = run.solve(self.solution.scenarios.take(lost), self.outputs.times)
+        ours = self.solution
+        ours.x[lost], bound[lost] = solution.x, found
+        ours.ended[lost] = solution.ended
+        ours.windows[:, lost] = solution.windows
+        ours.refused[lost] += 1
+        ours.restarts += solution.restarts
+        ours.happened = [part for one in ours.happened if (part := one.without(lost))]
+        for one in solution.happened:
+            ours.happened.append(replace(one, scenarios=lost[one.scenarios]))
+        for place, scenario in enumerate(lost.tolist()):
+            ours.failure[scenario] = solution.failure[place]
 
     def _windows(self, active: Int[np.ndarray, " scenario"]) -> None:
         """One window of every scenario under way."""
@@ -107,78 +163,145 @@ class HybridRun:
         length = end - self.t[active]
         classical = length < SHORT * self.certificate.step
         faulted = np.array([bool(each.shunts) for each in self.grid.topologies])
-        classical |= faulted[self.p["network"][active]]
+        apart = np.ptp(self.x[self.operator.modes.angles][:, active], axis=0) > np.pi
+        classical |= self.only_classical | apart | faulted[self.p["network"][active]]
         ours = np.flatnonzero(~classical)
         if len(ours):
-            refused = self._operate(active[ours], length[ours])
+            length[ours], refused = self._operate(active[ours], length[ours])
             classical[ours[refused]] = True
             self.solution.refused[active[ours[refused]]] += 1
         rest = np.flatnonzero(classical)
         if len(rest):
             self._integrate(active[rest], length[rest])
-        self.t[active] = end
+        shorter = length < end - self.t[active]
+        self.t[active] = np.where(shorter, self.t[active] + length, end)
 
     def _operate(
         self, scenarios: Int[np.ndarray, " window"], length: Float[np.ndarray, " window"]
-    ) -> Bool[np.ndarray, " window"]:
-        """Windows by the operator; which of them are refused."""
-        grid, operator, certificate = self.grid, self.operator, self.certificate
+    ) -> tuple[Float[np.ndarray, " window"], Bool[np.ndarray, " window"]]:
+        """Windows by the operator: how much of each is good enough, and which are refused."""
+        grid, operator = self.grid, self.operator
         p = take(self.p, scenarios)
         x, guess, angle = turned(grid, self.x[:, scenarios], self.y[:, scenarios])
         y, solved = grid.solve(0.0, x, guess, p, self.tolerance)
-        start = Start(x=x, y=y, p=p)
         seen = operator.scaling.features(self.features(x, y, np.asarray(grid.f(0.0, x, y, p)), p))
-        coefficients = operator.predict(seen)
-        score = np.full(len(scenarios), np.inf)
-        at_end = np.empty_like(y)
-        open_ = np.arange(len(scenarios))
-        done, allowed = self.score[scenarios], certificate.bound - self.classical[scenarios]
-        for round_ in range(certificate.corrections + 1):
-            part = start if len(open_) == len(scenarios) else start.take(open_)
-            left = residual(grid, operator, part, coefficients[:, open_], self.tolerance)
-            change = operator.correction(seen[:, open_], coefficients[:, open_], left.coefficients)
-            coefficients[:, open_] += change
-            found = certificate.score(operator, change, left.size)
-            score[open_] = np.where(np.isfinite(found), found, np.inf)
-            at_end[:, open_] = left.y
-            fine = certificate.factor * (done[open_] + score[open_]) <= allowed[open_]
-            if not self.refuse:
-                fine = np.isfinite(score[open_])
-            kind = ACCEPTED if round_ == 0 else CORRECTED
-            np.add.at(self.solution.windows[kind], scenarios[open_[fine]], 1)
-            open_ = open_[~fine]
-            if not len(open_):
-                break
-        refused = np.zeros(len(scenarios), bool)
-        refused[open_] = True
-        refused |= ~solved
-        kept = np.flatnonzero(~refused)
-        self._keep(
-            scenarios[kept],
-            length[kept],
-            x[:, kept],
-            angle[kept],
-            coefficients[:, kept],
-            at_end[:, kept],
+        attempt = Attempt(
+            start=Start(x=x, y=y, p=p),
+            features=seen,
+            coefficients=operator.predict(seen),
+            lengths=self._lengths(length),
+            score=np.full(len(scenarios), np.inf),
+            accepted=np.zeros(len(scenarios)),
+            y_end=np.empty_like(y),
+            spread=np.zeros(len(scenarios)),
+            moved=np.full((len(PARTS), len(scenarios)), np.inf),
         )
-        self.score[scenarios[kept]] += score[kept]
-        return refused
+        open_ = np.flatnonzero(solved)
+        for round_ in range(self.certificate.corrections + 1):
+            if len(open_):
+                open_ = self._correct(attempt, open_, scenarios, round_)
+        kept = np.flatnonzero(attempt.accepted)
+        self._keep(scenarios[kept], attempt, kept, x[:, kept], angle[kept])
+        now = scenarios[kept]
+        self.score[now] += attempt.score[kept]
+        self.spread[now] = np.maximum(self.spread[now], attempt.spread[kept])
+        refused = attempt.accepted == 0.0
+        return np.where(refused, length, attempt.accepted), refused
+
+    def _lengths(self, length: Float[np.ndarray, " window"]) -> np.ndarray:
+        """What may be accepted of windows: all, or half where that is not too short."""
+        lengths = np.outer(PARTS, length)
+        lengths[1:][lengths[1:] < SHORT * self.certificate.step] = 0.0
+        return lengths
+
+    def _correct(
+        self,
+        attempt: Attempt,
+        open_: Int[np.ndarray, " open"],
+        scenarios: Int[np.ndarray, " window"],
+        round_: int,
+    ) -> Int[np.ndarray, " open"]:
+        """One correction of windows; those that are still worth another one."""
+        operator, certificate = self.operator, self.certificate
+        every = len(open_) == len(scenarios)
+        part = attempt.start if every else attempt.start.take(open_)
+        before = attempt.coefficients[:, open_]
+        left = residual(self.grid, operator, part, before, self.tolerance)
+        change = operator.correction(attempt.features[:, open_], before, left.coefficients)
+        attempt.coefficients[:, open_] += change
+        attempt.y_end[:, open_] = left.y
+        up_to = certificate.moved(operator, change)
+        apart = self._spread(part, attempt.coefficients[:, open_])
+        times, last = operator.window.times, round_ == certificate.corrections
+        lengths = attempt.lengths[:, open_]
+        node = np.minimum(np.searchsorted(times, lengths - 1e-12), len(times) - 1)
+        moved = np.take_along_axis(up_to, node, 0)
+        with np.errstate(invalid="ignore"):
+            rate = moved / attempt.moved[:, open_] if round_ else np.full(moved.shape, FIRST_RATE)
+            score = certificate.score(moved, np.maximum(rate, LEAST_RATE), left.size)
+        attempt.moved[:, open_] = moved
+        stuck = ~(rate[0] < SLOWEST) | last
+        found = np.zeros(len(open_), bool)
+        spread = np.take_along_axis(apart, node, 0)
+        for k, length in enumerate(lengths):
+            fine = self._fits(scenarios[open_], length, score[k], spread[k])
+            fine &= (length > 0.0) & ~found & ((k == 0) | stuck)
+            which = open_[fine]
+            attempt.accepted[which], attempt.score[which] = length[fine], score[k, fine]
+            attempt.spread[which] = spread[k, fine]
+            found |= fine
+        np.add.at(self.solution.windows[min(round_, CORRECTED)], scenarios[open_[found]], 1)
+        return open_[~found & ~stuck]
+
+    def _fits(
+        self,
+        scenarios: Int[np.ndarray, " open"],
+        length: Float[np.ndarray, " open"],
+        score: Float[np.ndarray, " open"],
+        spread: Float[np.ndarray, " open"],
+    ) -> Bool[np.ndarray, " open"]:
+        """Whether a window's score leaves enough of the bound to what follows it."""
+        if not self.refuse:
+            return np.isfinite(score)
+        certificate = self.certificate
+        passed = (self.t[scenarios] + length) / self.end
+        allowed = certificate.bound * (AT_ONCE + (1.0 - AT_ONCE) * passed)
+        grown = certificate.growth(np.maximum(self.spread[scenarios], spread))
+        total = certificate.factor * grown * (self.score[scenarios] + score)
+        found: np.ndarray = total + self.classical[scenarios] <= allowed
+        return found
+
+    def _spread(
+        self, start: Start, coefficients: Float[np.ndarray, "mode window"]
+    ) -> Float[np.ndarray, "node window"]:
+        """Largest spread of the angles up to each node, radians."""
+        modes = self.operator.modes
+        moved = modes.angles_of(coefficients)  # [machine, node, window]
+        spread = np.ptp(moved + start.x[modes.angles][:, None, :], axis=0)
+        found: np.ndarray = np.maximum.accumulate(spread)
+        return found
+
+    def _bound(self) -> Float[np.ndarray, " scenario"]:
+        """Of the angle errors so far, degrees."""
+        grown = self.certificate.growth(self.spread)
+        found: np.ndarray = self.certificate.factor * grown * self.score + self.classical
+        return found
 
     def _keep(
         self,
         scenarios: np.ndarray,
-        length: np.ndarray,
+        attempt: Attempt,
+        kept: np.ndarray,
         x: np.ndarray,
         angle: np.ndarray,
-        coefficients: np.ndarray,
-        at_end: np.ndarray,
     ) -> None:
         """Write accepted windows and move on to their ends."""
         if not len(scenarios):
             return
         grid, operator = self.grid, self.operator
         window, rows = operator.window, operator.modes.angles
-        deviation = operator.modes.decode(coefficients)
+        length = attempt.accepted[kept]
+        deviation = operator.modes.decode(attempt.coefficients[:, kept])
         first, last = self.t[scenarios], self.t[scenarios] + length
         x = x.copy()
         x[rows] += angle
@@ -192,7 +315,7 @@ class HybridRun:
         p = take(self.p, scenarios)
         reached = grid.limit(last, x + end, p)
         self.x[:, scenarios] = reached
-        self.y[:, scenarios] = _turned_back(at_end, angle)
+        self.y[:, scenarios] = _turned_back(attempt.y_end[:, kept], angle)
 
     def _integrate(
         self, scenarios: Int[np.ndarray, " window"], length: Float[np.ndarray, " window"]
@@ -206,7 +329,7 @@ class HybridRun:
             begin_, end = first[some] + before, first[some] + after
             self.outputs.dense(scenarios[some], begin_, end, dense)
 
-        x, y, good = integrate(
+        x, y, good, spread = integrate(
             grid,
             self.x[:, scenarios],
             y,
@@ -218,6 +341,7 @@ class HybridRun:
         )
         self.x[:, scenarios], self.y[:, scenarios] = x, y
         self.classical[scenarios] += self.certificate.classical * length
+        self.spread[scenarios] = np.maximum(self.spread[scenarios], spread)
         np.add.at(self.solution.windows[CLASSICAL], scenarios, 1)
         for scenario in scenarios[~good].tolist():
             self._fail(scenario, "the network equations have no solution")

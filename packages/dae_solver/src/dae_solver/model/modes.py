@@ -79,6 +79,16 @@ class Modes:
         rows /= self.weight[:, None, None]
         return rows
 
+    def angles_of(
+        self, coefficients: Float[np.ndarray, "mode window"]
+    ) -> Float[np.ndarray, "machine node window"]:
+        """Deviations of the angles against their centre, radians."""
+        nodes = self.basis.shape[1] // len(self.weight)
+        part = self.basis.reshape(len(self.basis), -1, nodes)[:, self.angles]
+        scaled = part / self.weight[self.angles][:, None]
+        values: np.ndarray = scaled.reshape(len(self.basis), -1).T @ coefficients
+        return values.reshape(len(self.angles), nodes, -1)
+
     def decode(
         self, coefficients: Float[np.ndarray, "mode window"]
     ) -> Float[np.ndarray, "state node window"]:
