@@ -15,9 +15,9 @@ from dae_solver.solver.system import DAESystem
 from power_cases import reference_case
 
 LOADS = ["zip 1 0 0", "zip 0.4 0.3 0.3", "zip 0 0 1", "exponential 0.7 2.4"]
-# Rounds from guesses that are 0.02 pu away, at a tolerance of 1e-11 pu; those of constant power come
-# near the largest power that the network can carry.
-MOST_ROUNDS = {load: 15 for load in LOADS} | {"zip 0 0 1": 25}
+# Rounds from guesses that are 0.02 pu away, at a tolerance of 1e-11 pu; those of constant power
+# come near the largest power that the network can carry.
+MOST_ROUNDS = dict.fromkeys(LOADS, 15) | {"zip 0 0 1": 25}
 
 
 def random_states(

@@ -86,8 +86,9 @@ class PowerDAE(DAESystem):
         self._build_buses()
         self.topologies: list[Topology] = []
         self._reduced: list[Reduced] = []
-        # Of each topology, by the machines that are tripped: its number in the solver.
-        self._matrices: list[dict[bytes, int]] = []
+        # Numbers in the solver: of each topology, and of those with tripped machines.
+        self._intact = np.zeros(0, int)
+        self._tripped: dict[tuple[int, bytes], int] = {}
         self._known: dict[Topology, int] = {}
 
     # Structure
@@ -296,7 +297,7 @@ class PowerDAE(DAESystem):
             self.topologies.append(topology)
             self._reduced.append(made)
             none = np.zeros(len(self.machine_at), bool)
-            self._matrices.append({none.tobytes(): self.solver.add(made.y, none)})
+            self._intact = np.append(self._intact, self.solver.add(made.y, none))
         return self._known[topology]
 
     def _text(self, topology: Topology) -> str:
@@ -554,21 +555,19 @@ class PowerDAE(DAESystem):
 
     def _networks(self, p: Parameters) -> np.ndarray:
         """Numbers of the networks in the solver; those with tripped machines have their own."""
-        network: np.ndarray = p["network"]
-        off = p["online"] == 0 if "online" in p else np.zeros((0, len(network)), bool)
-        if not off.any():
-            off = np.zeros((len(self.machine_at), 1), bool)
-            intact = np.array([each[off.tobytes()] for each in self._matrices])
-            return intact[network]
-        pairs = np.concatenate([network[None], off]).T
+        off = p["online"] == 0 if "online" in p else None
+        if off is None or not off.any():
+            intact: np.ndarray = self._intact[p["network"]]
+            return intact
+        pairs = np.concatenate([p["network"][None], off]).T
         every, inverse = np.unique(pairs, axis=0, return_inverse=True)
         numbers = []
         for topology, *tripped in every.tolist():
             mask = np.array(tripped, bool)
-            known = self._matrices[topology]
-            if mask.tobytes() not in known:
-                known[mask.tobytes()] = self.solver.add(self._reduced[topology].y, mask)
-            numbers.append(known[mask.tobytes()])
+            key = (topology, mask.tobytes())
+            if key not in self._tripped:
+                self._tripped[key] = self.solver.add(self._reduced[topology].y, mask)
+            numbers.append(self._tripped[key])
         return np.array(numbers)[inverse]
 
     def _devices(

@@ -14,9 +14,9 @@ from scimind.typing import Bool, Float, Int
 
 MOST_ROUNDS = 40
 # So many rounds are plain, which is cheap and enough for most scenarios.
-PLAIN_ROUNDS = 3
+PLAIN_ROUNDS = 2
 # Scenarios that are done leave the batch once the rest is below this share of it.
-REST = 0.7
+REST = 0.3
 
 # Which columns have which network: its number, first column, end.
 Columns = list[tuple[int, int, int]]

@@ -83,9 +83,10 @@ class _Guesses:
     def __init__(self, start: Point, h: Any) -> None:
         self.start, self.h = start, h
         self.y, self.node = start.y, 0.0
+        self.guess: np.ndarray = start.y
         self.corrections: list[np.ndarray] = []
         self.misses: list[np.ndarray] = []
-        if start.missed is not None:
+        if start.missed is not None and start.h is not None:
             ratio = h / start.h
             same = (np.abs(ratio - 1.0) < 1e-9).all()
             self.corrections = list(start.missed if same else start.missed * (ratio * ratio))
@@ -99,10 +100,10 @@ class _Guesses:
         else:
             self.guess = self.start.y + (c / self.node) * (self.y - self.start.y)
         self.node = c
-        number = len(self.misses)
         if not self.corrections:
             return self.guess
-        return self.guess + self.corrections[number]
+        corrected: np.ndarray = self.guess + self.corrections[len(self.misses)]
+        return corrected
 
     def found(self, y: np.ndarray) -> None:
         """What the solution there is."""
