@@ -66,13 +66,20 @@ def by_newton(dae: PowerDAE, x: np.ndarray, y: np.ndarray, p: dict[str, np.ndarr
     return y, good
 
 
-@pytest.fixture(scope="module", params=["wscc9", "ieee39", "shared buses"])
+@pytest.fixture(scope="module", params=["wscc9", "ieee39", "shared buses", "loads at machines"])
 def case(request: pytest.FixtureRequest, real_data: Path):
     if request.param == "ieee39":
         return reference_case(real_data / "dae_solver" / "ieee39.json")
     made = PowerSystem.load("wscc9").case
     if request.param == "shared buses":
         made.loads += [Load(id="aux", bus=2, p=0.1, q=0.02), Load(id="more", bus=5, p=0.2, q=0.1)]
+    if request.param == "loads at machines":
+        # Then the loads, in another order than the machines, have all buses; nothing is salient.
+        own = [Load(id=f"own {bus}", bus=bus, p=0.1, q=0.02) for bus in (3, 1, 2)]
+        made.loads = own + made.loads
+        for device in made.devices:
+            if device.model == "TWOAXIS":
+                device.parameters["xq1"] = device.parameters["xd1"]
     return made
 
 

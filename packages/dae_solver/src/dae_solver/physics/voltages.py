@@ -10,6 +10,7 @@ import numpy as np
 
 from dae_solver.physics.mathematics import NumPyMath
 from dae_solver.physics.models.loads import LoadModel
+from dae_solver.solver.anderson import Anderson
 from scimind.typing import Bool, Float, Int
 
 MOST_ROUNDS = 40
@@ -52,6 +53,7 @@ class Matrices:
     """Parts of the networks' matrices for the buses whose devices vary, the inner ones.
 
     Attributes:
+        all_inner: Whether the inner voltages are all, in order.
         inner: Rows of the inner buses among all voltages.
         outer: Rows of the other buses.
         at: Inner bus of each varying device, or None where they are the same in order.
@@ -60,6 +62,7 @@ class Matrices:
         to_outer: Outer voltages by both.
     """
 
+    all_inner: bool
     inner: Int[np.ndarray, " inner"]
     outer: Int[np.ndarray, " outer"]
     at: np.ndarray | None
@@ -75,7 +78,7 @@ class VoltageSolver:
     transient reactances and of loads as they are at the operating point. Both depend on the angle
     of the voltage, so everything is seen in a frame that turns with the machines. What varies, and
     only that, takes part in the rounds; the first are plain, the others accelerated by Anderson's
-    method of depth 2 for each scenario.
+    method. Scenarios that are done leave the batch.
 
     Attributes:
         rounds: Of the last solution.
@@ -86,8 +89,7 @@ class VoltageSolver:
         machines: How many devices are machines.
         loads: Of the other devices.
 
-    Source: Stott, Proc. IEEE 67, 219 (1979), partitioned solution; Anderson, J. ACM 12, 547
-    (1965).
+    Source: Stott, Proc. IEEE 67, 219 (1979), partitioned solution.
     """
 
     def __init__(
@@ -161,7 +163,7 @@ class VoltageSolver:
         v, currents, moved = self._rounds(
             parts, source, devices, y, turn, network, columns, tolerance
         )
-        if len(parts.outer):
+        if not parts.all_inner:
             every = np.concatenate([source, currents])
             rest = _product(parts.to_outer, every, columns)
             whole = np.empty_like(y)
@@ -190,7 +192,7 @@ class VoltageSolver:
         if not len(parts.inner):
             self.rounds = 0
             return base, np.zeros((0, len(network))), np.zeros(len(network))
-        inner = y if not len(parts.outer) else y[parts.inner]
+        inner = y if parts.all_inner else y[parts.inner]
         v = _turned(inner, turn[0], -turn[1])
         varying = Varying(self, devices, parts.at)
         anderson = Anderson()
@@ -236,6 +238,7 @@ class VoltageSolver:
             place = {bus: k for k, bus in enumerate(inner.tolist())}
             at = np.array([place[bus] for bus in self.device_at[moving].tolist()], int)
             self._matrices[varying] = Matrices(
+                all_inner=np.array_equal(inner, np.arange(buses)),
                 inner=np.concatenate([inner, buses + inner]),
                 outer=np.concatenate([outer, buses + outer]),
                 at=None if len(at) == len(inner) else at,
@@ -294,54 +297,6 @@ class Varying:
         found += self.blocks[:, 1] * imag
         out: np.ndarray = found.reshape(-1, v.shape[1])
         return out
-
-
-class Anderson:
-    """Anderson's method of depth 2 for each column."""
-
-    def __init__(self) -> None:
-        # The round before, and differences between the two before it, of changes and of results.
-        self.before: list[np.ndarray] = []
-        self.steps: list[np.ndarray] = []
-
-    def take(self, columns: np.ndarray) -> None:
-        """Some columns go on."""
-        self.before = [each.take(columns, 1) for each in self.before]
-        self.steps = [each.take(columns, 1) for each in self.steps]
-
-    def next(self, new: np.ndarray, change: np.ndarray, *, plain: bool) -> np.ndarray:
-        """Where to go on.
-
-        Args:
-            new: What a round led to, ``[row, column]``.
-            change: From where it started.
-            plain: Go on from ``new`` itself.
-        """
-        before, steps = self.before, self.steps
-        self.before = [change, new]
-        if not before:
-            return new
-        d1, e1 = change - before[0], new - before[1]
-        self.steps = [d1, e1]
-        if plain:
-            return new
-        along, least = _dot(change, d1), 1e-300
-        one = _dot(d1, d1)
-        if not steps:
-            out: np.ndarray = new - along / np.maximum(one, least) * e1
-            return out
-        d2, e2 = steps
-        both, two, across = _dot(d1, d2), _dot(d2, d2), _dot(change, d2)
-        # The last term keeps parallel differences apart, of which one would do.
-        size = one * two * (1.0 + 1e-12) - both * both + least
-        out = new - (two * along - both * across) / size * e1
-        out -= (one * across - both * along) / size * e2
-        return out
-
-
-def _dot(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    found: np.ndarray = np.einsum("ij,ij->j", one, other)
-    return found
 
 
 def _turned(v: np.ndarray, cos: np.ndarray, sin: np.ndarray) -> np.ndarray:
