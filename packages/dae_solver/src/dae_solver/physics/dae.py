@@ -18,18 +18,17 @@ from dae_solver.physics.models import EXCITERS, GOVERNORS, MACHINES, MODELS, STA
 from dae_solver.physics.models.base import Model
 from dae_solver.physics.models.exciters import Exciter, Measured
 from dae_solver.physics.models.governors import Governor
-from dae_solver.physics.models.loads import LoadModel, jacobian_block
+from dae_solver.physics.models.loads import LoadModel
 from dae_solver.physics.models.machines import Machine
 from dae_solver.physics.models.stabilisers import IEEEST, Signals
 from dae_solver.physics.network import Network, Reduced, Topology, complex_of, reduce
 from dae_solver.physics.powerflow import PowerFlow, check_machines
+from dae_solver.physics.voltages import Devices, VoltageSolver
 from dae_solver.solver.newton import newton
 from dae_solver.solver.parameters import Parameters, spread, take
 from dae_solver.solver.system import DAESystem
 from scimind.errors import InputError
 from scimind.typing import Bool, Float, Shaped
-
-MOST_ITERATIONS = 40
 
 M = TypeVar("M", bound=Model)
 
@@ -41,11 +40,13 @@ class Group(Generic[M]):
         model: With the parameters of all its devices.
         rows: Rows of the states, by name.
         of: Position of each device's machine among all machines.
+        at: The same, as a slice where they follow one another.
     """
 
     def __init__(self, model: M, first: int, of: np.ndarray) -> None:
         number = len(model.ids)
         self.model, self.of = model, of
+        self.at = _rows(of)
         self.rows = {
             name: slice(first + k * number, first + (k + 1) * number)
             for k, name in enumerate(model.states)
@@ -85,7 +86,9 @@ class PowerDAE(DAESystem):
         self._build_buses()
         self.topologies: list[Topology] = []
         self._reduced: list[Reduced] = []
-        self._inject: list[np.ndarray] = []
+        # Numbers in the solver: of each topology, and of those with tripped machines.
+        self._intact = np.zeros(0, int)
+        self._tripped: dict[tuple[int, bytes], int] = {}
         self._known: dict[Topology, int] = {}
 
     # Structure
@@ -161,6 +164,9 @@ class PowerDAE(DAESystem):
         self.x_scale = np.array([_scale(name) for name in self.states])
         # Base of each machine's torque, for stabilisers that measure it on the machine base.
         self.share = np.array([[d.mva / case.mva] for d in machines])
+        self._delta = _rows(
+            np.concatenate([np.zeros(0, int), *(np.r_[g.rows["delta"]] for g in self.machines)])
+        )
         inertia = [group.model.value["M"][:, 0] for group in self.machines]
         self.inertia = np.concatenate(inertia) if inertia else np.zeros(0)
 
@@ -190,6 +196,7 @@ class PowerDAE(DAESystem):
         self.kept = np.array(kept, int)
         where = {bus: k for k, bus in enumerate(kept)}
         self.machine_at = np.array([where[bus] for bus in machine], int)
+        self._machine_rows = _rows(self.machine_at)
         self.load_at = np.array([where[bus] for bus in load], int)
         self.device_at = np.concatenate([self.machine_at, self.load_at])
         names = [str(case.buses[bus].id) for bus in kept]
@@ -245,7 +252,7 @@ class PowerDAE(DAESystem):
             "v0": load_v.reshape(len(self.case.loads), scenarios),
         }
         if not self.topologies:
-            self._linearise(flow)
+            self._linearise(flow, x, p)
         p["network"][:] = self.topology(self.network.built)
         u = flow.v[self.kept]
         y = np.concatenate([u.real, u.imag])
@@ -258,26 +265,24 @@ class PowerDAE(DAESystem):
         for place, row in zip(group.rows.values(), rows, strict=True):
             x[place] = row
 
-    def _linearise(self, flow: PowerFlow) -> None:
-        """Admittances of the devices near the first operating point, for the solution."""
-        number = len(self.device_at)
+    def _linearise(self, flow: PowerFlow, x: np.ndarray, p: Parameters) -> None:
+        """Admittances of the devices at the first operating point, for the solution."""
+        number, machines = len(self.device_at), len(self.machine_at)
+        one = np.zeros(1, int)
+        affine = self._affine(x[:, one], take(p, one))
         blocks = np.zeros((number, 2, 2))
-        for group in self.machines:
-            y = group.model.admittance()
-            blocks[group.of, 0, 0] = blocks[group.of, 1, 1] = y.real
-            blocks[group.of, 0, 1], blocks[group.of, 1, 0] = -y.imag, y.imag
-        machines = len(self.machine_at)
-        buses = [self.network.position[load.bus] for load in self.case.loads]
-        blocks[machines:] = jacobian_block(
-            flow.p_load[:, 0], flow.q_load[:, 0], flow.v[buses, 0], self.load_model.slope()
+        for place, (row, column) in enumerate(np.ndindex(2, 2)):
+            blocks[:machines, row, column] = -affine[2 + place][:, 0]
+        v = flow.v[[self.network.position[load.bus] for load in self.case.loads], 0]
+        slopes = self.load_model.slopes(
+            v.real, v.imag, np.abs(v), flow.p_load[:, 0], flow.q_load[:, 0]
         )
-        self.added = blocks  # [device, 2, 2]
-        part = np.arange(number)
-        full = np.zeros((2 * number, 2 * number))
-        for row in range(2):
-            for column in range(2):
-                full[row * number + part, column * number + part] = blocks[:, row, column]
-        self._added_at_buses = self.joined @ full @ self.joined.T
+        blocks[machines:] = -np.moveaxis(slopes, -1, 0)
+        self._angles = x[self._delta, :1]
+        # Of the machines, as the currents in _affine: [4 machine, 1].
+        self._added = blocks[:machines].reshape(machines, 4).T.reshape(-1, 1)
+        self._rounding = 1e-12 * np.abs(self._added).max(initial=0.0)
+        self.solver = VoltageSolver(blocks, self.device_at, machines, self.load_model)
 
     def topology(self, topology: Topology) -> int:
         """The number by which the parameter ``network`` names a topology.
@@ -287,11 +292,12 @@ class PowerDAE(DAESystem):
         """
         if topology not in self._known:
             self.network.check_connected(topology, self._text(topology))
-            made = reduce(self.network.admittance(topology), self.kept, self._added_at_buses)
+            made = reduce(self.network.admittance(topology), self.kept)
             self._known[topology] = len(self.topologies)
             self.topologies.append(topology)
             self._reduced.append(made)
-            self._inject.append(made.solve @ self.joined)
+            none = np.zeros(len(self.machine_at), bool)
+            self._intact = np.append(self._intact, self.solver.add(made.y, none))
         return self._known[topology]
 
     def impedances(self, first: int = 0) -> list[Shaped[np.ndarray, "bus bus"]]:
@@ -329,7 +335,7 @@ class PowerDAE(DAESystem):
     def f(self, t: Any, x: Any, y: Any, p: Any) -> Any:
         """Derivatives of all states."""
         m, half = self.m, len(self.kept)
-        v_real, v_imag = m.rows(y[:half], self.machine_at), m.rows(y[half:], self.machine_at)
+        v_real, v_imag = m.rows(y[:half], self._machine_rows), m.rows(y[half:], self._machine_rows)
         views = [group.view(x) for group in self.machines]
         stators = [
             group.model.stator(view, v_real[group.model.rows], v_imag[group.model.rows], p)
@@ -365,14 +371,14 @@ class PowerDAE(DAESystem):
         parts, slopes = [], []
         for group in self.governors:
             found, torque = group.model.run(
-                group.view(x), self.m.rows(speed, group.of), self.m.rows(p["pref"], group.of), p
+                group.view(x), self.m.rows(speed, group.at), self.m.rows(p["pref"], group.at), p
             )
             slopes += found
             parts.append(torque)
         return self._spread(p["pref"], self._of_governors, parts), slopes
 
     def _signals(
-        self, of: np.ndarray, speed: Any, electric: Any, mechanical: Any, start: Any, v: Any
+        self, of: Any, speed: Any, electric: Any, mechanical: Any, start: Any, v: Any
     ) -> Signals:
         """What stabilisers see of all machines; torques are on the machine base."""
         m, share = self.m, self.share[of]
@@ -393,7 +399,7 @@ class PowerDAE(DAESystem):
         electric = self._all([stator.torque for stator in stators])
         parts, slopes = [], []
         for group in groups:
-            seen = self._signals(group.of, speed, electric, torque, p["tm0"], size)
+            seen = self._signals(group.at, speed, electric, torque, p["tm0"], size)
             found, out = group.model.run(group.view(x), seen, p)
             slopes += found
             parts.append(out)
@@ -406,7 +412,7 @@ class PowerDAE(DAESystem):
         current = self._all([stator.field_current for stator in stators])
         parts, slopes = [], []
         for group in self.exciters:
-            of = group.of
+            of = group.at
             seen = Measured(
                 v=m.rows(size, of),
                 stabiliser=stabiliser if isinstance(stabiliser, float) else m.rows(stabiliser, of),
@@ -445,20 +451,21 @@ class PowerDAE(DAESystem):
 
     # Network
 
-    def _affine(self, x: Any, p: Any) -> Any:
-        """Currents of the machines, affine in their voltages."""
-        parts = [group.model.affine(group.view(x), p) for group in self.machines]
+    def _affine(self, x: Any, p: Any, turn: Any = None) -> Any:
+        """Currents of the machines, affine in their voltages, in a frame at the angle ``turn``."""
+        parts = []
+        for group in self.machines:
+            view = group.view(x)
+            if turn is not None:
+                view["delta"] = view["delta"] - turn
+            parts.append(group.model.affine(view, p))
         if len(parts) == 1:
             return parts[0]
         shape = (1, x.shape[-1])
         return tuple(self.m.concat([each[k] + np.zeros(shape) for each in parts]) for k in range(6))
 
-    def _currents(self, affine: Any, y: Any, p: Any, *, added: bool) -> Any:
-        """Currents of all devices into the network, ``[2 device, scenario]``.
-
-        With ``added`` the constant admittances of :meth:`_linearise` are taken out, which the
-        solution of the network has in its matrix.
-        """
+    def _currents(self, affine: Any, y: Any, p: Any) -> Any:
+        """Currents of all devices into the network, ``[2 device, scenario]``."""
         m, half, machines = self.m, len(self.kept), len(self.machine_at)
         v_real, v_imag = m.rows(y[:half], self.device_at), m.rows(y[half:], self.device_at)
         mr, mi = v_real[:machines], v_imag[:machines]
@@ -466,25 +473,40 @@ class PowerDAE(DAESystem):
         a, b, c, d, e, f = affine
         if "online" in p:
             a, b, c, d, e, f = (each * p["online"] for each in affine)
-        if added:
-            block = self.added[:machines, :, :, None]
-            c, d = c + block[:, 0, 0], d + block[:, 0, 1]
-            e, f = e + block[:, 1, 0], f + block[:, 1, 1]
         g_load, b_load = self.load_model.admittances(
             m, m.sqrt(lr * lr + li * li), p["v0"], p["p0"], p["q0"], p.get("alpha"), p.get("beta")
         )
         real, imag = b_load * li - g_load * lr, -b_load * lr - g_load * li
-        if added:
-            block = self.added[machines:, :, :, None]
-            real = real + block[:, 0, 0] * lr + block[:, 0, 1] * li
-            imag = imag + block[:, 1, 0] * lr + block[:, 1, 1] * li
         return m.concat([a + c * mr + d * mi, real, b + e * mr + f * mi, imag])
 
     def g(self, t: Any, x: Any, y: Any, p: Any) -> Any:
         """Currents into the network less those of the devices, per unit."""
-        currents = self._currents(self._affine(x, p), y, p, added=False)
+        currents = self._currents(self._affine(x, p), y, p)
         y_matrices = [each.y for each in self._reduced]
         return self._by_network(y_matrices, y, p["network"]) - self.joined @ currents
+
+    def jacobian_y(
+        self, t: Any, x: Any, y: Any, p: Parameters
+    ) -> Float[np.ndarray, "scenario row column"]:
+        """Derivatives of ``g`` by ``y``: the network's matrix less those of the currents."""
+        half, machines, scenarios = len(self.kept), len(self.machine_at), x.shape[-1]
+        affine = self._affine(x, p)[2:]
+        if "online" in p:
+            affine = tuple(each * p["online"] for each in affine)
+        blocks = np.empty((len(self.device_at), 2, 2, scenarios))
+        for k, (row, column) in enumerate(np.ndindex(2, 2)):
+            blocks[:machines, row, column] = affine[k]
+        real, imag = y[:half][self.load_at], y[half:][self.load_at]
+        blocks[machines:] = self.load_model.slopes(
+            real, imag, p["v0"], p["p0"], p["q0"], p.get("alpha"), p.get("beta")
+        ).transpose(2, 0, 1, 3)
+        at_buses = np.zeros((half, 2, 2, scenarios))
+        np.add.at(at_buses, self.device_at, blocks)
+        found: np.ndarray = np.array([each.y for each in self._reduced])[p["network"]]
+        bus = np.arange(half)
+        for row, column in np.ndindex(2, 2):
+            found[:, row * half + bus, column * half + bus] -= at_buses[:, row, column].T
+        return found
 
     def _by_network(self, matrices: Sequence[np.ndarray], right: Any, network: np.ndarray) -> Any:
         """Products with the matrix of each scenario's network."""
@@ -506,47 +528,78 @@ class PowerDAE(DAESystem):
     def solve(
         self, t: Any, x: Any, y: Any, p: Parameters, tolerance: float
     ) -> tuple[Float[np.ndarray, "algebraic scenario"], Bool[np.ndarray, " scenario"]]:
-        """Voltages for given states: the network is solved with currents that follow the voltages.
+        """Voltages for given states; a scenario that does not converge gets Newton's method.
 
-        The constant admittances near the operating point are in the matrix, so few rounds are
-        needed; each scenario is accelerated by Anderson's method of depth 1, and one that does not
-        converge gets Newton's method.
-
-        Source: Stott, Proc. IEEE 67, 219 (1979), partitioned solution; Anderson, J. ACM 12, 547
-        (1965).
+        ``tolerance`` is how far the last round of :class:`VoltageSolver` may move a voltage.
         """
-        affine, network = self._affine(x, p), p["network"]
-        before = moved = None
-        for _ in range(MOST_ITERATIONS):
-            currents = self._currents(affine, y, p, added=True)
-            new = self._by_network(self._inject, currents, network)
-            change = new - y
-            size = np.abs(change).max(0)
-            if np.all(size <= tolerance):
-                break
-            y = new
-            if before is not None:
-                difference = change - before
-                share = (change * difference).sum(0)
-                share /= np.maximum((difference * difference).sum(0), 1e-300)
-                y = new - np.clip(share, -1.0, 1.0) * (new - moved)
-            before, moved = change, new
-        good = size <= tolerance
+        turn = self._turn(x, p)
+        source, devices = self._devices(x, p, turn)
+        frame = np.cos(turn), np.sin(turn)
+        network = self._networks(p)
+        found, moved = self.solver.solve(source, devices, y, frame, network, tolerance)
+        good = moved <= tolerance
         bad = np.flatnonzero(~good)
         if len(bad):
-            times = t[bad] if np.ndim(t) else t
             root = newton(
                 self,
-                times,
+                t[bad] if np.ndim(t) else t,
                 x[:, bad],
                 y[:, bad],
                 take(p, bad),
                 tolerance=max(tolerance, 1e-10),
                 iterations=20,
             )
-            new = np.array(new)
-            new[:, bad], good[bad] = root.y, root.converged
-        return new, good
+            found[:, bad], good[bad] = root.y, root.converged
+        return found, good
+
+    def _turn(self, x: np.ndarray, p: Parameters) -> np.ndarray:
+        """How far the centre of inertia has turned since the operating point, ``[scenario]``."""
+        weight = self.inertia[:, None]
+        if "online" in p:
+            weight = weight * p["online"]
+        turned = x[self._delta] - self._angles
+        found: np.ndarray = (weight * turned).sum(0) / np.maximum(weight.sum(0), 1e-300)
+        return found
+
+    def _networks(self, p: Parameters) -> np.ndarray:
+        """Numbers of the networks in the solver; those with tripped machines have their own."""
+        off = p["online"] == 0 if "online" in p else None
+        if off is None or not off.any():
+            intact: np.ndarray = self._intact[p["network"]]
+            return intact
+        pairs = np.concatenate([p["network"][None], off]).T
+        every, inverse = np.unique(pairs, axis=0, return_inverse=True)
+        numbers = []
+        for topology, *tripped in every.tolist():
+            mask = np.array(tripped, bool)
+            key = (topology, mask.tobytes())
+            if key not in self._tripped:
+                self._tripped[key] = self.solver.add(self._reduced[topology].y, mask)
+            numbers.append(self._tripped[key])
+        return np.array(numbers)[inverse]
+
+    def _devices(
+        self, x: np.ndarray, p: Parameters, turn: np.ndarray
+    ) -> tuple[np.ndarray, Devices]:
+        """Currents of the devices as :class:`VoltageSolver` takes them."""
+        machines, scenarios = len(self.machine_at), x.shape[-1]
+        affine = self._affine(x, p, turn)
+        added = self._added
+        if "online" in p and not p["online"].all():
+            affine = tuple(each * p["online"] for each in affine)
+            added = added * np.tile(p["online"] != 0, (4, 1))
+        beyond = np.concatenate(affine[2:]) + added
+        if beyond.shape[1] == 1 and np.abs(beyond).max(initial=0.0) <= self._rounding:
+            beyond, machines = np.empty((0, scenarios)), 0
+        elif beyond.shape[1] < scenarios:
+            beyond = np.repeat(beyond, scenarios, 1)
+        base = 1.0 / (p["v0"] * p["v0"])
+        loads = {"v0": p["v0"], "p": p["p0"] * base, "q": p["q0"] * base}
+        loads |= {name: p[name] for name in ("alpha", "beta") if name in p}
+        return np.concatenate(affine[:2]), Devices(
+            beyond=beyond.reshape(2, 2, machines, scenarios),
+            loads=loads,
+        )
 
     def voltages(self, y: Any, network: np.ndarray) -> Shaped[np.ndarray, "bus scenario"]:
         """Complex voltages of all buses."""
@@ -566,6 +619,13 @@ class PowerDAE(DAESystem):
         if not found:
             raise KeyError(f"no state {state!r} in {self.case.name}")
         return np.array([found[k] for k in sorted(found)], int)
+
+
+def _rows(index: np.ndarray) -> Any:
+    """Rows as a slice, of which the view is no copy, where they follow one another."""
+    if len(index) and np.array_equal(index, np.arange(index[0], index[0] + len(index))):
+        return slice(int(index[0]), int(index[-1]) + 1)
+    return index
 
 
 def _placement(groups: Sequence[Group[Any]], machines: int) -> tuple[np.ndarray, np.ndarray | None]:

@@ -23,6 +23,6 @@ class NumPyMath:
     matmul = staticmethod(np.matmul)
 
     @staticmethod
-    def rows(x: Any, index: np.ndarray) -> Any:
+    def rows(x: Any, index: np.ndarray | slice) -> Any:
         """Some rows of an array, in the order of ``index``."""
         return x[index]

@@ -183,26 +183,22 @@ class Reduced:
 
     Attributes:
         y: ``I = Y V`` at the device buses, ``[2 device_bus, 2 device_bus]``.
-        solve: Inverse of ``Y`` plus the admittances ``added`` of the devices.
         expand: Voltages of all buses from those of the device buses, ``[2 bus, 2 device_bus]``.
     """
 
     y: Float[np.ndarray, "row column"]
-    solve: Float[np.ndarray, "row column"]
     expand: Float[np.ndarray, "all column"]
 
 
 def reduce(
     admittance: Shaped[np.ndarray, "bus bus"],
     kept: Sequence[int] | np.ndarray,
-    added: Float[np.ndarray, "row column"],
 ) -> Reduced:
     """Eliminate the buses without devices.
 
     Args:
         admittance: Of all buses.
         kept: Positions of the device buses.
-        added: Real matrix that is added to ``Y`` for :attr:`Reduced.solve`.
 
     Source: Kron (1939); Sauer, Pai and Chow, Power System Dynamics and Stability, 7.9.
     """
@@ -217,8 +213,7 @@ def reduce(
             admittance[np.ix_(rest, rest)], admittance[np.ix_(rest, kept)]
         )
         y = y + admittance[np.ix_(kept, rest)] @ from_kept[rest]
-    real = as_real(y)
-    return Reduced(y=real, solve=np.linalg.inv(real + added), expand=as_real(from_kept))
+    return Reduced(y=as_real(y), expand=as_real(from_kept))
 
 
 def as_real(matrix: Shaped[np.ndarray, "row column"]) -> Float[np.ndarray, "row2 column2"]:

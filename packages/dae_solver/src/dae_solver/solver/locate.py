@@ -16,7 +16,7 @@ from scimind.typing import Bool, Float, Int
 # Within a step, events are looked at here too, so that one that dips below zero is not missed.
 SAMPLES = (0.25, 0.5, 0.75)
 # Dense output aims; the step to the place is taken anew and its size improved, so this is enough.
-BISECTIONS, CLOSE = 60, 1e-6
+MOST_TRIALS, CLOSE = 60, 1e-6
 
 Watch = Callable[[Any, Any, Any, Any], Float[np.ndarray, "condition scenario"]]
 
@@ -95,13 +95,12 @@ def crossing(
         Whether one passes, and the share of the step up to just behind the first that does.
     """
     scenarios = len(h)
-    low, high = np.zeros(scenarios), np.full(scenarios, np.inf)
+    passable = armed & ((direction[:, None] == 0) | (side == -direction[:, None]))
 
-    def passed(value: np.ndarray, side: np.ndarray, armed: np.ndarray) -> np.ndarray:
-        """Scenarios in which some armed condition is on its other side."""
-        turned = (value * side < 0) & armed
-        turned &= (direction[:, None] == 0) | (side == -direction[:, None])
-        found: np.ndarray = turned.any(axis=0)
+    def beyond(value: np.ndarray, which: Any) -> np.ndarray:
+        """How far the conditions are on their other side, of those that may pass the farthest."""
+        turned = np.where(passable[:, which], -value * side[:, which], -np.inf)
+        found: np.ndarray = np.fmax.reduce(turned, axis=0, initial=-np.inf)
         return found
 
     def at(
@@ -111,23 +110,65 @@ def crossing(
         y, _ = system.solve(start.t + share * h, x, y, p, tolerance)
         return conditions(start.t + share * h, x, y, p)
 
+    every = slice(None)
+    low, high = np.zeros(scenarios), np.full(scenarios, np.inf)
+    below = beyond(conditions(start.t, start.x, start.y, p), every)
+    above = np.full(scenarios, np.inf)
     if inner:
         for share in SAMPLES:
-            value = at(np.full(scenarios, share), start, trial, h, p)
-            behind = passed(value, side, armed) & np.isinf(high)
-            high[behind] = share
-            low[np.isinf(high)] = share
-    value = conditions(trial.end.t, trial.end.x, trial.end.y, p)
-    high[passed(value, side, armed) & np.isinf(high)] = 1.0
+            value = beyond(at(np.full(scenarios, share), start, trial, h, p), every)
+            behind = (value > 0) & np.isinf(high)
+            high[behind], above[behind] = share, value[behind]
+            ahead = np.isinf(high)
+            low[ahead], below[ahead] = share, value[ahead]
+    value = beyond(conditions(trial.end.t, trial.end.x, trial.end.y, p), every)
+    behind = (value > 0) & np.isinf(high)
+    high[behind], above[behind] = 1.0, value[behind]
     which = np.flatnonzero(np.isfinite(high))
     if len(which):
         part = (start.take(which), trial.take(which), h[which], take(p, which))
-        begin, end = low[which], high[which]
-        for _ in range(BISECTIONS):
-            if np.all(end - begin <= CLOSE * end):
-                break
-            middle = 0.5 * (begin + end)
-            behind = passed(at(middle, *part), side[:, which], armed[:, which])
-            end, begin = np.where(behind, middle, end), np.where(behind, begin, middle)
-        high[which] = end
+        high[which] = _root(
+            lambda share: beyond(at(share, *part), which),
+            (low[which], below[which]),
+            (high[which], above[which]),
+        )
     return np.isfinite(high), high
+
+
+def _root(
+    function: Callable[[np.ndarray], np.ndarray],
+    low: tuple[np.ndarray, np.ndarray],
+    high: tuple[np.ndarray, np.ndarray],
+) -> np.ndarray:
+    """Just behind a change of sign, for many functions at once.
+
+    Args:
+        function: From one place for each to one value for each.
+        low: Places with values that are not positive, and these.
+        high: Places above them with positive values, and these.
+
+    Source: Chandrupatla, Adv. Eng. Software 28, 145 (1997).
+    """
+    (x1, f1), (x2, f2) = high, low
+    f2 = np.minimum(f2, 0.0)
+    share = np.full(len(x1), 0.5)
+    for _ in range(MOST_TRIALS):
+        width = np.abs(x2 - x1)
+        close = width <= CLOSE * np.maximum(x1, x2)
+        if close.all():
+            break
+        x = np.where(close, x1, x1 + share * (x2 - x1))
+        f = np.where(close, f1, function(x))
+        same = (f > 0) == (f1 > 0)
+        x3, f3 = np.where(same, x1, x2), np.where(same, f1, f2)
+        x2, f2 = np.where(same, x2, x1), np.where(same, f2, f1)
+        x1, f1 = x, f
+        with np.errstate(all="ignore"):
+            least = 0.25 * CLOSE * np.maximum(x1, x2) / np.abs(x2 - x1)
+            xi, phi = (x1 - x2) / (x3 - x2), (f1 - f2) / (f3 - f2)
+            smooth = (phi**2 < xi) & ((1 - phi) ** 2 < 1 - xi)
+            share = f1 / (f2 - f1) * f3 / (f2 - f3)
+            share += (x3 - x1) / (x2 - x1) * f1 / (f3 - f1) * f2 / (f3 - f2)
+            share = np.where(smooth & np.isfinite(share), share, 0.5)
+            share = np.clip(share, np.minimum(least, 0.5), np.maximum(1 - least, 0.5))
+    return np.where(f1 > 0, x1, x2)

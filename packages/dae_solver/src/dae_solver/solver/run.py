@@ -61,8 +61,8 @@ class Run:
         t = np.full(scenarios, times[0])
         # Estimates compare the methods of a step; those that have none compare with half steps.
         self.order = control.method.estimate_order or control.method.order
-        self.x_out = np.full((len(times), *x.shape), np.nan)
-        self.y_out = np.full((len(times), *y.shape), np.nan)
+        self.x_out = np.empty((scenarios, len(times), len(x)))
+        self.y_out = np.empty((scenarios, len(times), len(y)))
         self.failure = [""] * scenarios
         self.happened: list[Happened] = []
         self.restarts: list[Consistency] = []
@@ -87,7 +87,7 @@ class Run:
         for scenario in np.flatnonzero(self.done):
             self.failure[scenario] = "the algebraic equations have no solution at the start"
         self.ended = np.where(self.done, times[0], times[-1])
-        self.next_output = np.ones(scenarios, int)
+        self.next_output = np.where(self.done, 0, 1)
         self.h = np.full(scenarios, control.step or 0.0)
         self.in_a_row = np.zeros(scenarios, int)
         self.shorter = np.ones(scenarios)  # of a fixed step, where one could not be solved
@@ -125,8 +125,8 @@ class Run:
         kinks = self.control.locate_kinks
         self.conditions: Watch | None = watch(self.system, self.state_events, kinks=kinks)
         alive = ~self.done
-        self.x_out[0][:, alive] = self.point.x[:, alive]
-        self.y_out[0][:, alive] = self.point.y[:, alive]
+        self.x_out[alive, 0] = self.point.x[:, alive].T
+        self.y_out[alive, 0] = self.point.y[:, alive].T
         if self.conditions is not None:
             number = len(self.conditions(self.point.t, self.point.x, self.point.y, self.p))
             self.direction = np.zeros(number, int)
@@ -139,8 +139,11 @@ class Run:
             self._sides(np.flatnonzero(~self.done))
         while not self.done.all():
             self._round(np.flatnonzero(~self.done))
+        for scenario in np.flatnonzero(self.next_output < len(self.times)):
+            for out in (self.x_out, self.y_out):
+                out[scenario, self.next_output[scenario] :] = np.nan
         states, algebraics = self.system.output_names
-        x, y = self.system.outputs(self.x_out.transpose(2, 0, 1), self.y_out.transpose(2, 0, 1))
+        x, y = self.system.outputs(self.x_out, self.y_out)
         for event in self.happened:
             event.x_minus, event.y_minus = self.system.outputs(event.x_minus, event.y_minus)
             event.x_plus, event.y_plus = self.system.outputs(event.x_plus, event.y_plus)
@@ -186,7 +189,10 @@ class Run:
             trial, h, fired = self._locate(active, start, trial, h, p)
         trial.end = self._projected(trial.end, p)
         self._outputs(active, start, trial, h, p)
-        self.point.put(slice(None) if len(active) == len(self.done) else active, trial.end)
+        if len(active) == len(self.done):
+            self.point = trial.end
+        else:
+            self.point.put(active, trial.end)
         self.statistics.steps[active] += 1
         self._finish(active, fired)
 
@@ -386,8 +392,8 @@ class Run:
                 xi = project(self.system, t, xi, part)
                 yi, _ = self.system.solve(t, xi, yi, part, self.control.tolerances.algebraic)
                 x[:, ~at_end], y[:, ~at_end] = xi, yi
-            self.x_out[number[which], :, active[which]] = x.T
-            self.y_out[number[which], :, active[which]] = y.T
+            self.x_out[active[which], number[which]] = x.T
+            self.y_out[active[which], number[which]] = y.T
             self.next_output[active[which]] += 1
 
     def _projected(self, end: Point, p: Parameters) -> Point:

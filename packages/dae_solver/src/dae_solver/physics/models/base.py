@@ -80,7 +80,9 @@ class Model:
             name: (self._read(devices, name, rule) * factors[rule.base])[:, None]
             for name, rule in self.parameters.items()
         }
+        self._keys = {name: f"{self.name}.{name}" for name in self.parameters}
         self.check()
+        self._positive = [value for value in self.value.values() if (value > 0).all()]
 
     def _read(self, devices: Sequence[Device], name: str, rule: Parameter) -> np.ndarray:
         values = []
@@ -131,18 +133,27 @@ class Model:
 
     def get(self, p: Mapping[str, Any], name: str) -> Any:
         """A parameter, ``[device, 1]``, or ``[device, scenario]`` where a scenario has its own."""
-        return p.get(f"{self.name}.{name}", self.value[name])
+        return p.get(self._keys[name], self.value[name])
 
     # Blocks. Where a time constant is zero, a block passes its input on; its state then rests.
 
+    def _none_zero(self, time: Any) -> bool:
+        """Whether this is a parameter of the model that is positive for all devices."""
+        return any(time is each for each in self._positive)
+
     def lag(self, u: Any, x: Any, time: Any) -> tuple[Any, Any]:
         """``1 / (1 + s T)``: derivative of the state, and the output."""
+        if self._none_zero(time):
+            return (u - x) / time, x
         m = self.m
         active = time > 0
         return m.where(active, (u - x) / m.where(active, time, 1.0), 0.0), m.where(active, x, u)
 
     def lead_lag(self, u: Any, x: Any, lead: Any, lag: Any) -> tuple[Any, Any]:
         """``(1 + s T1) / (1 + s T2)``: derivative of the state, and the output."""
+        if self._none_zero(lag):
+            slope = (u - x) / lag
+            return slope, x + lead * slope
         m = self.m
         active = lag > 0
         divisor = m.where(active, lag, 1.0)
@@ -151,6 +162,9 @@ class Model:
 
     def washout(self, u: Any, x: Any, gain: Any, time: Any) -> tuple[Any, Any]:
         """``s K / (1 + s T)``: derivative of the state, and the output."""
+        if self._none_zero(time):
+            slope = (u - x) / time
+            return slope, gain * slope
         m = self.m
         active = time > 0
         divisor = m.where(active, time, 1.0)

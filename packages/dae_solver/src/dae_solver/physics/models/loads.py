@@ -99,46 +99,74 @@ class LoadModel:
             alpha: Exponent of the active power of each load, instead of that of the model.
             beta: The same of the reactive power.
         """
+        active, reactive = self.factors(m, size, v0, alpha, beta)
+        base = 1.0 / (v0 * v0)
+        return p0 * base * active, -q0 * base * reactive
+
+    def factors(
+        self, m: Any, size: Any, v0: Any, alpha: Any = None, beta: Any = None
+    ) -> tuple[Any, Any]:
+        """Admittances by those at the initial voltage: of the active and of the reactive power.
+
+        The arguments are those of :meth:`admittances`.
+        """
         alpha = self.alpha if alpha is None else alpha
         beta = self.beta if beta is None else beta
-        base = 1.0 / (v0 * v0)
         if alpha is None and self.linear:
-            return p0 * base, -q0 * base
+            return 1.0, 1.0
         # Below the switch everything is as at the switch.
-        v = m.maximum(size, self.switch) / v0
+        v = m.maximum(size, self.switch)
         if alpha is None:
-            share = self.z + self.i / v + self.p / (v * v)
-            return p0 * share * base, -q0 * share * base
-        log = m.log(v)
-        active = m.exp((alpha - 2.0) * log)
-        reactive = m.exp((beta - 2.0) * log)
-        return p0 * active * base, -q0 * reactive * base
+            by = v0 / v
+            share = self.z + by * (self.i + by * self.p)
+            return share, share
+        log = m.log(v / v0)
+        return m.exp((alpha - 2.0) * log), m.exp((beta - 2.0) * log)
 
-    def slope(self) -> tuple[float, float]:
-        """``d ln P / d ln v`` and the same of ``Q`` at the initial voltage."""
-        if self.alpha is not None and self.beta is not None:
-            return self.alpha, self.beta
-        return 2 * self.z + self.i, 2 * self.z + self.i
+    def exponents(
+        self, m: Any, size: Any, v0: Any, alpha: Any = None, beta: Any = None
+    ) -> tuple[Any, Any]:
+        """``d ln P / d ln |V|`` and the same of ``Q``.
 
+        The arguments are those of :meth:`admittances`.
+        """
+        alpha = self.alpha if alpha is None else alpha
+        beta = self.beta if beta is None else beta
+        if alpha is None and self.linear:
+            return 2.0, 2.0
+        below = size < self.switch
+        if alpha is None:
+            by = v0 / m.maximum(size, self.switch)
+            found = (2 * self.z + self.i * by) / (self.z + by * (self.i + by * self.p))
+            found = m.where(below, 2.0, found)
+            return found, found
+        return m.where(below, 2.0, alpha), m.where(below, 2.0, beta)
 
-def jacobian_block(
-    p: np.ndarray, q: np.ndarray, v: np.ndarray, slope: tuple[float, float]
-) -> np.ndarray:
-    """``-dI/dV`` of loads at a voltage, which linearises them: real blocks ``[load, 2, 2]``.
+    def slopes(
+        self, real: Any, imag: Any, v0: Any, p0: Any, q0: Any, alpha: Any = None, beta: Any = None
+    ) -> np.ndarray:
+        """Derivatives of the currents into the network by the voltages, ``[2, 2, load, ...]``.
 
-    Args:
-        p: Active power, ``[load]``.
-        q: Reactive power.
-        v: Complex voltage.
-        slope: From :meth:`LoadModel.slope`.
-    """
-    # The load takes I = (P - jQ) / conj(V); d|V| = Re(conj(V) dV) / |V|.
-    size = np.abs(v)
-    taken = (p - 1j * q) / np.conj(v)
-    by_size = (slope[0] * p - 1j * slope[1] * q) / np.conj(v) / size
-    blocks = np.zeros((len(v), 2, 2))
-    for column, change in enumerate((1.0, 1j)):
-        along = (np.conj(v) * change).real / size
-        total = by_size * along - taken / np.conj(v) * np.conj(change)
-        blocks[:, 0, column], blocks[:, 1, column] = total.real, total.imag
-    return blocks
+        Args:
+            real: Voltages, real parts, ``[load, ...]``.
+            imag: Imaginary parts.
+            v0: As for :meth:`admittances`, and so on.
+            p0: Active power.
+            q0: Reactive power.
+            alpha: Exponent of the active power.
+            beta: The same of the reactive power.
+        """
+        # I = -(g + jb) V with g and b of |V|, and |V| d|V| = V_r dV_r + V_i dV_i.
+        square = real * real + imag * imag
+        size = np.sqrt(square)
+        g, b = self.admittances(np, size, v0, p0, q0, alpha, beta)
+        of_p, of_q = self.exponents(np, size, v0, alpha, beta)
+        square = np.maximum(square, 1e-300)
+        by_g, by_b = g * (of_p - 2.0) / square, b * (of_q - 2.0) / square
+        along, across = by_g * real - by_b * imag, by_g * imag + by_b * real
+        return np.array(
+            [
+                [-g - along * real, b - along * imag],
+                [-b - across * real, -g - across * imag],
+            ]
+        )

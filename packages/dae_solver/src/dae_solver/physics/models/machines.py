@@ -53,10 +53,6 @@ class Machine(Model):
         """Inertia is positive."""
         self.require("M", self.value["M"] > 0, "the inertia is positive")
 
-    def admittance(self) -> Any:
-        """The constant admittance that linearises the current, complex ``[device]``."""
-        raise NotImplementedError
-
     def initial(self, v: Any, s: Any) -> tuple[list[Any], Any, Any]:
         """States, field voltage and torque at rest, from complex voltage and power."""
         raise NotImplementedError
@@ -147,10 +143,6 @@ class GENCLS(Machine):
     }
     states = ("delta", "omega")
 
-    def admittance(self) -> Any:
-        """That of the transient impedance."""
-        return 1.0 / (self.value["ra"] + 1j * self.value["xd1"])[:, 0]
-
     def initial(self, v: Any, s: Any) -> tuple[list[Any], Any, Any]:
         current = np.conj(s / v)
         inner = v + (self.value["ra"] + 1j * self.value["xd1"]) * current
@@ -199,12 +191,7 @@ class TwoAxis(Machine):
         super().check()
         for name in ("xd1", "xq1", "Td10", "Tq10"):
             self.require(name, self.value[name] > 0, "it is positive")
-
-    def admittance(self) -> Any:
-        """That of the mean of both transient admittances, which does not depend on the angle."""
-        p = {name: value[:, 0] for name, value in self.value.items()}
-        size = p["ra"] ** 2 + p["xd1"] * p["xq1"]
-        return (p["ra"] - 0.5j * (p["xd1"] + p["xq1"])) / size
+        self.salient = bool(np.any(self.value["xd1"] != self.value["xq1"]))
 
     def initial(self, v: Any, s: Any) -> tuple[list[Any], Any, Any]:
         p = self.value
@@ -218,8 +205,10 @@ class TwoAxis(Machine):
         return [delta, np.ones(v.shape), e1q, e1d], field, torque
 
     def affine(self, x: Any, p: Any) -> tuple[Any, Any, Any, Any, Any, Any]:
-        sin, cos = self.m.sin(x["delta"]), self.m.cos(x["delta"])
         r, xd1, xq1 = self.get(p, "ra"), self.get(p, "xd1"), self.get(p, "xq1")
+        if not (self.salient or f"{self.name}.xd1" in p or f"{self.name}.xq1" in p):
+            return _behind(r, xd1, x["e1d"], x["e1q"], x["delta"], self.m)
+        sin, cos = self.m.sin(x["delta"]), self.m.cos(x["delta"])
         i_d, i_q = _through(r, xd1, xq1, x["e1d"], x["e1q"])
         size = r * r + xd1 * xq1
         # i_d = ... - (r v_d + xq1 v_q) / size, i_q = ... - (r v_q - xd1 v_d) / size, turned back.
@@ -300,10 +289,6 @@ class GENROU(Machine):
         self.gq2 = (p["xq1"] - p["xq2"]) / (p["xq1"] - xl) ** 2
         self.gqd = (p["xq"] - xl) / (p["xd"] - xl)
         self.start, self.gain = quadratic(1.0, p["S10"], 1.2, p["S12"])
-
-    def admittance(self) -> Any:
-        """That of the subtransient impedance."""
-        return 1.0 / (self.value["ra"] + 1j * self.value["xd2"])[:, 0]
 
     def saturation(self, flux: Any) -> Any:
         """``S(flux)``, zero below where it starts."""

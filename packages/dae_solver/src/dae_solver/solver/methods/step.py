@@ -23,6 +23,10 @@ class Point:
         y: ``[algebraic, scenario]``, which solves the algebraic equations.
         f: ``[state, scenario]``, the derivative of ``x``.
         slope: Estimate of the derivative of ``y``, from the step before; zeros after an event.
+        missed: By how much the guesses of ``y`` were wrong in the step before, ``[guess, algebraic,
+            scenario]``, which corrects those of the next step; zeros after an event, None where
+            the method has no such guesses.
+        h: Size of the step before.
     """
 
     t: Float[np.ndarray, " scenario"]
@@ -30,6 +34,8 @@ class Point:
     y: Float[np.ndarray, "algebraic scenario"]
     f: Float[np.ndarray, "state scenario"]
     slope: Float[np.ndarray, "algebraic scenario"]
+    missed: Float[np.ndarray, "guess algebraic scenario"] | None = None
+    h: Float[np.ndarray, " scenario"] | None = None
 
     def take(self, scenarios: Any) -> Point:
         """The point of some scenarios."""
@@ -39,6 +45,8 @@ class Point:
             y=self.y[:, scenarios],
             f=self.f[:, scenarios],
             slope=self.slope[:, scenarios],
+            missed=None if self.missed is None else self.missed[..., scenarios],
+            h=None if self.h is None else self.h[scenarios],
         )
 
     def put(self, scenarios: Any, other: Point) -> None:
@@ -46,6 +54,12 @@ class Point:
         self.t[scenarios] = other.t
         for name in ("x", "y", "f", "slope"):
             getattr(self, name)[:, scenarios] = getattr(other, name)
+        if self.missed is None and other.missed is not None:
+            self.missed = np.zeros((*other.missed.shape[:2], len(self.t)))
+            self.h = np.ones(len(self.t))
+        if self.missed is not None and self.h is not None:
+            self.missed[..., scenarios] = 0.0 if other.missed is None else other.missed
+            self.h[scenarios] = 1.0 if other.h is None else other.h
 
 
 @dataclass(kw_only=True)

@@ -1,0 +1,326 @@
+"""Voltages of the buses with devices for given states of the machines, for a batch of scenarios."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dae_solver.physics.mathematics import NumPyMath
+from dae_solver.physics.models.loads import LoadModel
+from dae_solver.solver.anderson import Anderson
+from scimind.typing import Bool, Float, Int
+
+MOST_ROUNDS = 40
+# So many rounds are plain, which is cheap and enough for most scenarios.
+PLAIN_ROUNDS = 2
+# Scenarios that are done leave the batch once the rest is below this share of it.
+REST = 0.3
+
+# Which columns have which network: its number, first column, end.
+Columns = list[tuple[int, int, int]]
+
+
+@dataclass(kw_only=True)
+class Devices:
+    """How currents of the devices depend on voltages, in a frame that turns with the machines.
+
+    Those of the machines are ``source - added V + beyond V`` with the constant admittances
+    ``added`` of the network's matrix; those of the loads follow their model.
+
+    Attributes:
+        beyond: ``[2, 2, machine, scenario]``, or without machines where all have the constant
+            admittance.
+        loads: ``v0``, ``P0 / v0^2``, ``Q0 / v0^2``, and ``alpha`` and ``beta`` where scenarios have
+            their own, each ``[load, scenario]``.
+    """
+
+    beyond: np.ndarray
+    loads: dict[str, np.ndarray]
+
+    def take(self, columns: Any) -> Devices:
+        """Those of some scenarios."""
+        return Devices(
+            beyond=self.beyond.take(columns, -1),
+            loads={name: each.take(columns, -1) for name, each in self.loads.items()},
+        )
+
+
+@dataclass(kw_only=True)
+class Matrices:
+    """Parts of the networks' matrices for the buses whose devices vary, the inner ones.
+
+    Attributes:
+        all_inner: Whether the inner voltages are all, in order.
+        inner: Rows of the inner buses among all voltages.
+        outer: Rows of the other buses.
+        at: Inner bus of each varying device, or None where they are the same in order.
+        from_source: Inner voltages by the currents of all machines, one matrix for each network.
+        from_inner: Inner voltages by the currents of the varying devices.
+        to_outer: Outer voltages by both.
+    """
+
+    all_inner: bool
+    inner: Int[np.ndarray, " inner"]
+    outer: Int[np.ndarray, " outer"]
+    at: np.ndarray | None
+    from_source: list[np.ndarray]
+    from_inner: list[np.ndarray]
+    to_outer: list[np.ndarray]
+
+
+class VoltageSolver:
+    """The network's equations, solved with currents of the devices that follow the voltages.
+
+    The matrix of a network has constant admittances of the devices in it, of machines with unequal
+    transient reactances and of loads as they are at the operating point. Both depend on the angle
+    of the voltage, so everything is seen in a frame that turns with the machines. What varies, and
+    only that, takes part in the rounds; the first are plain, the others accelerated by Anderson's
+    method. Scenarios that are done leave the batch.
+
+    Attributes:
+        rounds: Of the last solution.
+
+    Args:
+        added: Admittances of all devices in the matrices, machines first, ``[device, 2, 2]``.
+        device_at: Bus of each device.
+        machines: How many devices are machines.
+        loads: Of the other devices.
+
+    Source: Stott, Proc. IEEE 67, 219 (1979), partitioned solution.
+    """
+
+    def __init__(
+        self,
+        added: Float[np.ndarray, "device 2 2"],
+        device_at: Int[np.ndarray, " device"],
+        machines: int,
+        loads: LoadModel,
+    ) -> None:
+        self.device_at, self.machines, self.load_model = device_at, machines, loads
+        self._blocks = added
+        self.added = np.moveaxis(added[machines:], 0, -1)[..., None]  # of loads, [2, 2, load, 1]
+        # Voltages of the buses by the currents of the devices, [2 bus, 2 device].
+        self.networks: list[np.ndarray] = []
+        self.rounds = 0
+        self._matrices: dict[int, Matrices] = {}
+
+    def add(self, y: Float[np.ndarray, "row column"], tripped: Bool[np.ndarray, " machine"]) -> int:
+        """One more network, by its matrix; returns the number by which it is named.
+
+        Args:
+            y: Currents by voltages at the buses, real parts then imaginary parts.
+            tripped: Machines that have no admittance.
+        """
+        half = len(y) // 2
+        blocks = self._blocks.copy()
+        blocks[: self.machines][tripped] = 0.0
+        at_buses = np.zeros((half, 2, 2))
+        np.add.at(at_buses, self.device_at, blocks)
+        matrix, bus = y.copy(), np.arange(half)
+        for row, column in np.ndindex(2, 2):
+            matrix[row * half + bus, column * half + bus] += at_buses[:, row, column]
+        devices = np.concatenate([self.device_at, half + self.device_at])
+        self.networks.append(np.linalg.inv(matrix)[:, devices])
+        return len(self.networks) - 1
+
+    def solve(
+        self,
+        source: Float[np.ndarray, "part scenario"],
+        devices: Devices,
+        y: Float[np.ndarray, "algebraic scenario"],
+        turn: tuple[np.ndarray, np.ndarray],
+        network: Int[np.ndarray, " scenario"],
+        tolerance: float,
+    ) -> tuple[Float[np.ndarray, "algebraic scenario"], Float[np.ndarray, " scenario"]]:
+        """Voltages from a guess.
+
+        Args:
+            source: Currents of all machines without voltage, in the turning frame, real parts then
+                imaginary parts, ``[2 machine, scenario]``.
+            devices: The rest of all currents.
+            y: Guess, real parts then imaginary parts, in the frame at rest.
+            turn: Cosine and sine of the frame's angle in each scenario.
+            network: Of each scenario.
+            tolerance: A scenario is done when a round moves its voltages by no more.
+
+        Returns:
+            Voltages, and how far the last round moved them.
+        """
+        varying = devices.beyond.shape[2]
+        parts = self._matrices.get(varying)
+        if parts is None or len(parts.from_inner) < len(self.networks):
+            parts = self._parts(varying)
+        order = None
+        if len(network) > 1 and (network != network[0]).any():
+            order = np.argsort(network, kind="stable")
+            y, network, devices = y.take(order, 1), network[order], devices.take(order)
+            source = source.take(order, 1)
+            turn = turn[0][order], turn[1][order]
+        columns = [(int(network[0]), 0, len(network))] if order is None else _columns(network)
+        v, currents, moved = self._rounds(
+            parts, source, devices, y, turn, network, columns, tolerance
+        )
+        if not parts.all_inner:
+            every = np.concatenate([source, currents])
+            rest = _product(parts.to_outer, every, columns)
+            whole = np.empty_like(y)
+            whole[parts.inner], whole[parts.outer] = v, rest
+            v = whole
+        found = _turned(v, *turn)
+        if order is None:
+            return found, moved
+        out, size = np.empty_like(found), np.empty_like(moved)
+        out[:, order], size[order] = found, moved
+        return out, size
+
+    def _rounds(
+        self,
+        parts: Matrices,
+        source: np.ndarray,
+        devices: Devices,
+        y: np.ndarray,
+        turn: tuple[np.ndarray, np.ndarray],
+        network: np.ndarray,
+        columns: Columns,
+        tolerance: float,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Inner voltages, currents of the varying devices, and how far the last round moved."""
+        base = _product(parts.from_source, source, columns)
+        if not len(parts.inner):
+            self.rounds = 0
+            return base, np.zeros((0, len(network))), np.zeros(len(network))
+        inner = y if parts.all_inner else y[parts.inner]
+        v = _turned(inner, turn[0], -turn[1])
+        varying = Varying(self, devices, parts.at)
+        anderson = Anderson()
+        live: np.ndarray | None = None
+        found = kept = moved = np.zeros(0)
+        for number in range(MOST_ROUNDS):
+            self.rounds = number + 1
+            currents = varying.currents(v)
+            new = _product(parts.from_inner, currents, columns)
+            new += base
+            change = new - v
+            size = np.abs(change).max(0)
+            open_ = ~(size <= tolerance)
+            left = int(np.count_nonzero(open_)) if number < MOST_ROUNDS - 1 else 0
+            if left == 0 and live is None:
+                return new, currents, size
+            if left < REST * len(size):
+                if live is None:
+                    found, kept, moved = np.empty_like(new), np.empty_like(currents), size.copy()
+                    live = np.arange(len(size))
+                rest = np.flatnonzero(open_) if left else np.zeros(0, int)
+                done = np.flatnonzero(~open_) if left else np.arange(len(size))
+                to = live[done]
+                found[:, to], kept[:, to], moved[to] = new[:, done], currents[:, done], size[done]
+                if not left:
+                    break
+                live, network, base = live[rest], network[rest], base.take(rest, 1)
+                v, new, change = v.take(rest, 1), new.take(rest, 1), change.take(rest, 1)
+                columns = _columns(network)
+                varying = Varying(self, varying.devices.take(rest), parts.at)
+                anderson.take(rest)
+            v = anderson.next(new, change, plain=number < PLAIN_ROUNDS)
+        return found, kept, moved
+
+    def _parts(self, varying: int) -> Matrices:
+        """The matrices where so many machines vary (none or all), of all networks up to now."""
+        number = len(self.device_at)
+        moving = np.arange(self.machines - varying, number)
+        if varying not in self._matrices:
+            buses = len(self.networks[0]) // 2
+            inner = np.array(list(dict.fromkeys(self.device_at[moving].tolist())), int)
+            outer = np.setdiff1d(np.arange(buses), inner)
+            place = {bus: k for k, bus in enumerate(inner.tolist())}
+            at = np.array([place[bus] for bus in self.device_at[moving].tolist()], int)
+            self._matrices[varying] = Matrices(
+                all_inner=np.array_equal(inner, np.arange(buses)),
+                inner=np.concatenate([inner, buses + inner]),
+                outer=np.concatenate([outer, buses + outer]),
+                at=None if len(at) == len(inner) else at,
+                from_source=[],
+                from_inner=[],
+                to_outer=[],
+            )
+        found = self._matrices[varying]
+        source = np.concatenate([np.arange(self.machines), number + np.arange(self.machines)])
+        moving = np.concatenate([moving, number + moving])
+        for each in self.networks[len(found.from_inner) :]:
+            found.from_source.append(each[np.ix_(found.inner, source)])
+            found.from_inner.append(each[np.ix_(found.inner, moving)])
+            found.to_outer.append(each[np.ix_(found.outer, np.concatenate([source, moving]))])
+        return found
+
+
+class Varying:
+    """Currents of the varying devices beyond their constant admittances."""
+
+    def __init__(self, solver: VoltageSolver, devices: Devices, at: np.ndarray | None) -> None:
+        self.devices, self.at = devices, at
+        self.machines = int(devices.beyond.shape[2])
+        self.model, self.added = solver.load_model, solver.added
+        loads, scenarios = devices.loads["v0"].shape
+        self.blocks = np.empty((2, 2, self.machines + loads, scenarios))
+        self.blocks[:, :, : self.machines] = devices.beyond
+        self.linear = self.model.linear and "alpha" not in devices.loads
+        if self.linear:
+            self._set(devices.loads["p"], devices.loads["q"])
+
+    def _set(self, g: Any, b: Any) -> None:
+        """Admittances ``g - j b`` of the loads."""
+        blocks, added = self.blocks[:, :, self.machines :], self.added
+        np.subtract(added[0, 0], g, out=blocks[0, 0])
+        np.subtract(added[0, 1], b, out=blocks[0, 1])
+        np.add(added[1, 0], b, out=blocks[1, 0])
+        np.subtract(added[1, 1], g, out=blocks[1, 1])
+
+    def currents(self, v: np.ndarray) -> np.ndarray:
+        """At voltages of the inner buses, both ``[part, scenario]``."""
+        pairs = v.reshape(2, -1, v.shape[1])
+        if self.at is not None:
+            pairs = pairs[:, self.at]
+        real, imag = pairs
+        if not self.linear:
+            load, lr, li = self.devices.loads, real[self.machines :], imag[self.machines :]
+            size = lr * lr
+            size += li * li
+            np.sqrt(size, out=size)
+            active, reactive = self.model.factors(
+                NumPyMath, size, load["v0"], load.get("alpha"), load.get("beta")
+            )
+            self._set(active * load["p"], reactive * load["q"])
+        found = self.blocks[:, 0] * real
+        found += self.blocks[:, 1] * imag
+        out: np.ndarray = found.reshape(-1, v.shape[1])
+        return out
+
+
+def _turned(v: np.ndarray, cos: np.ndarray, sin: np.ndarray) -> np.ndarray:
+    """Voltages times ``cos + j sin``."""
+    half = len(v) // 2
+    found: np.ndarray = v * cos
+    found[:half] -= v[half:] * sin
+    found[half:] += v[:half] * sin
+    return found
+
+
+def _columns(network: np.ndarray) -> Columns:
+    """Where each network is among columns that are sorted by it."""
+    cut = (np.flatnonzero(network[1:] != network[:-1]) + 1).tolist()
+    begin = [0, *cut]
+    return list(zip(network[begin].tolist(), begin, [*cut, len(network)], strict=True))
+
+
+def _product(matrices: Sequence[np.ndarray], right: np.ndarray, columns: Columns) -> np.ndarray:
+    """Products with the matrix of each scenario's network."""
+    if len(columns) == 1:
+        found: np.ndarray = matrices[columns[0][0]] @ right
+        return found
+    found = np.empty((len(matrices[0]), right.shape[1]))
+    for number, begin, end in columns:
+        np.matmul(matrices[number], right[:, begin:end], out=found[:, begin:end])
+    return found

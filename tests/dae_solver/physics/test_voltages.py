@@ -1,0 +1,155 @@
+"""Voltages for given states: against Newton's method, in any frame, in few rounds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dae_solver.physics import PowerSystem
+from dae_solver.physics.case import Load
+from dae_solver.physics.dae import PowerDAE
+from dae_solver.solver.parameters import take
+from dae_solver.solver.system import DAESystem
+from power_cases import reference_case
+
+LOADS = ["zip 1 0 0", "zip 0.4 0.3 0.3", "zip 0 0 1", "exponential 0.7 2.4"]
+# Rounds from guesses that are 0.02 pu away, at a tolerance of 1e-11 pu; those of constant power
+# come near the largest power that the network can carry.
+MOST_ROUNDS = dict.fromkeys(LOADS, 15) | {"zip 0 0 1": 25}
+
+
+def random_states(
+    dae: PowerDAE, grid: PowerSystem, *, scenarios: int, seed: int, online: bool
+) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+    """Rotors up to half a radian apart in a frame at any angle, other states 10 % off, outages."""
+    rng = np.random.default_rng(seed)
+    start = grid.scenarios(
+        *([] for _ in range(scenarios)), load_level=rng.uniform(0.7, 1.1, scenarios)
+    )
+    x = start.x0 * rng.uniform(0.9, 1.1, start.x0.shape)
+    delta = dae.rows("delta")
+    x[delta] = start.x0[delta] + rng.uniform(-0.25, 0.25, (len(delta), scenarios))
+    x[delta] += rng.uniform(-np.pi, np.pi, scenarios)
+    x[dae.rows("omega")] = 1.0 + rng.uniform(-0.01, 0.01, (len(delta), scenarios))
+    built = dae.network.built
+    out = [
+        built.without([k])
+        for k in range(len(dae.case.branches))
+        if len(dae.network.islands(built.without([k]))) == 1
+    ]
+    faults = [built.adding(k, complex(20.0, -40.0)) for k in range(0, len(dae.case.buses), 5)]
+    numbers = np.array([dae.topology(each) for each in [built, *out, *faults]])
+    p = dict(start.parameters)
+    p["network"] = rng.choice(numbers, scenarios)
+    p["p0"] = p["p0"] * rng.uniform(0.8, 1.2, p["p0"].shape)
+    if online:
+        p["online"] = np.ones((len(delta), scenarios))
+        p["online"][rng.integers(1, len(delta), scenarios), np.arange(scenarios)] = 0.0
+    return x, start.y0, p
+
+
+def by_newton(dae: PowerDAE, x: np.ndarray, y: np.ndarray, p: dict[str, np.ndarray]) -> np.ndarray:
+    """Newton's method with difference quotients, from flat voltages at the angle of the rotors."""
+    half = len(y) // 2
+    turn = np.exp(1j * (x[dae.rows("delta")] - dae.x0[dae.rows("delta"), None]).mean(0))
+    v = (y[:half] + 1j * y[half:]) * turn
+    y, t = np.concatenate([v.real, v.imag]), np.zeros(x.shape[1])
+    for _ in range(40):
+        r = dae.g(t, x, y, p)
+        slope = DAESystem.jacobian_y(dae, t, x, y, p)
+        step = np.linalg.solve(slope, r.T[..., None])[..., 0].T
+        y = y - step * np.minimum(1.0, 0.3 / np.abs(step).max(0))
+    good = np.abs(step).max(0) < 1e-12
+    assert good.mean() > 0.7
+    return y, good
+
+
+@pytest.fixture(scope="module", params=["wscc9", "ieee39", "shared buses", "loads at machines"])
+def case(request: pytest.FixtureRequest, real_data: Path):
+    if request.param == "ieee39":
+        return reference_case(real_data / "dae_solver" / "ieee39.json")
+    made = PowerSystem.load("wscc9").case
+    if request.param == "shared buses":
+        made.loads += [Load(id="aux", bus=2, p=0.1, q=0.02), Load(id="more", bus=5, p=0.2, q=0.1)]
+    if request.param == "loads at machines":
+        # Then the loads, in another order than the machines, have all buses; nothing is salient.
+        own = [Load(id=f"own {bus}", bus=bus, p=0.1, q=0.02) for bus in (3, 1, 2)]
+        made.loads = own + made.loads
+        for device in made.devices:
+            if device.model == "TWOAXIS":
+                device.parameters["xq1"] = device.parameters["xd1"]
+    return made
+
+
+@pytest.mark.parametrize("online", [False, True])
+@pytest.mark.parametrize("load", LOADS)
+def test_voltages_are_those_of_newtons_method_in_few_rounds(case, load: str, online: bool) -> None:
+    grid = PowerSystem(case, load)
+    dae = grid.dae
+    x, y0, p = random_states(dae, grid, scenarios=24, seed=LOADS.index(load), online=online)
+    expected, some = by_newton(dae, x, y0, p)
+    x, expected, p = x[:, some], expected[:, some], take(p, some)
+    guess = expected + np.random.default_rng(9).uniform(-0.02, 0.02, expected.shape)
+    found, good = dae.solve(np.zeros(len(guess[0])), x, guess, p, 1e-11)
+    assert good.all()
+    assert np.abs(found - expected).max() < 1e-10
+    assert dae.solver.rounds <= MOST_ROUNDS[load]
+
+
+@pytest.mark.parametrize("load", LOADS)
+def test_the_jacobian_of_the_network_is_its_difference_quotient(case, load: str) -> None:
+    grid = PowerSystem(case, load)
+    x, y, p = random_states(grid.dae, grid, scenarios=6, seed=3, online=True)
+    y = y * np.linspace(0.5, 1.1, 6)  # below and above the switch of the loads
+    t = np.zeros(6)
+    found = grid.dae.jacobian_y(t, x, y, p)
+    expected = DAESystem.jacobian_y(grid.dae, t, x, y, p)
+    # A fault is an admittance of 45 pu.
+    assert np.abs(found - expected).max() < 1e-5
+
+
+def test_voltages_turn_with_the_rotors(case) -> None:
+    grid = PowerSystem(case, "zip 0.4 0.3 0.3")
+    dae = grid.dae
+    x, y, p = random_states(dae, grid, scenarios=8, seed=5, online=False)
+    half, t = len(y) // 2, np.zeros(8)
+    one, _ = by_newton(dae, x, y, p)
+    turned = x.copy()
+    turned[dae.rows("delta")] += 1.3
+    v = (one[:half] + 1j * one[half:]) * np.exp(1.3j)
+    guess = np.concatenate([v.real, v.imag])
+    other, good = dae.solve(t, turned, guess + 0.01, p, 1e-12)
+    rounds = dae.solver.rounds
+    again, _ = dae.solve(t, x, one + 0.01, p, 1e-12)
+    assert good.all()
+    assert np.abs(other - guess).max() < 1e-10
+    assert np.abs(again - one).max() < 1e-10
+    assert abs(rounds - dae.solver.rounds) <= 1
+
+
+def test_states_at_the_operating_point_need_one_round() -> None:
+    # There, the matrix has the exact slopes: of salient machines and of loads.
+    grid = PowerSystem.load("wscc9", load="zip 0.4 0.3 0.3")
+    start = grid.scenarios([])
+    y, good = grid.dae.solve(np.zeros(1), start.x0, start.y0, start.parameters, 1e-10)
+    assert good.all()
+    assert grid.dae.solver.rounds == 1
+    assert np.abs(y - start.y0).max() < 1e-10
+    # A Newton step from 1e-4 pu away leaves an error of the order of 1e-8.
+    grid.dae.solve(np.zeros(1), start.x0, start.y0 + 1e-4, start.parameters, 1e-7)
+    assert grid.dae.solver.rounds == 2
+
+
+def test_a_scenario_gets_the_same_voltages_alone_and_in_a_batch(case) -> None:
+    grid = PowerSystem(case, "zip 0.4 0.3 0.3")
+    dae = grid.dae
+    x, y, p = random_states(dae, grid, scenarios=40, seed=1, online=False)
+    y = by_newton(dae, x, y, p)[0] + 1e-3
+    together, good = dae.solve(np.zeros(40), x, y, p, 1e-11)
+    assert good.all()
+    for k in range(0, 40, 7):
+        one = {name: value[..., [k]] for name, value in p.items()}
+        alone, _ = dae.solve(np.zeros(1), x[:, [k]], y[:, [k]], one, 1e-11)
+        assert np.abs(alone[:, 0] - together[:, k]).max() < 1e-10
