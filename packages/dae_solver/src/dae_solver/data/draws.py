@@ -32,7 +32,7 @@ Network = Callable[[Topology], Topology]
 LASTS = (0.2, 1.0)
 # Shares of what happens in training: a fault, a new network alone, a load step, a set-point step,
 # a machine trips.
-TRAINING = (0.6, 0.16, 0.14, 0.1, 0.0)
+TRAINING = (0.6, 0.14, 0.13, 0.09, 0.04)
 # A second thing happens at the same time in this share.
 TOGETHER = 0.15
 # The network after it: as built, a line is out, or branches with other admittances.

@@ -71,7 +71,9 @@ class Certificate:
         Machines that pass the top of their power-angle curve are drawn apart instead of together;
         that the growth is exponential in the spread from there on is what calibration runs show.
         """
-        return np.exp(np.maximum(np.degrees(spread) - UNSTEADY, 0.0) / GROWS)
+        beyond = np.clip(np.degrees(spread) - UNSTEADY, 0.0, 1000.0)
+        found: np.ndarray = np.exp(beyond / GROWS)
+        return found
 
     @staticmethod
     def moved(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -67,7 +67,6 @@ class HybridRun:
         tolerance: Of the voltages, per unit.
         refuse: Whether windows whose bound is too large are left to the classical engine; off to
             see what the networks alone would say.
-        only_classical: Whether all windows are left to it.
     """
 
     grid: PowerDAE
@@ -75,7 +74,6 @@ class HybridRun:
     certificate: Certificate
     tolerance: float
     refuse: bool = True
-    only_classical: bool = False
     features: Features = field(init=False)
 
     def __post_init__(self) -> None:
@@ -100,7 +98,8 @@ class HybridRun:
             raise InputError(
                 f"no scenario has voltages at the start: {start.text()}", rule="dae.inconsistent"
             )
-        self.x, self.y = scenarios.x0.copy(), y
+        self.x, self.y, self.y_start = scenarios.x0.copy(), y, y.copy()
+        self.only_classical = np.zeros(number, bool)
         self.end = float(times[-1])
         self.outputs = Outputs(times, number, len(grid.states))
         self.outputs.x[start.converged, 0] = self.x.T[start.converged]
@@ -121,38 +120,38 @@ class HybridRun:
         self.schedule = Schedule.of(scenarios.events, number)
         self.due = self.schedule.next_time()
         self._events(np.flatnonzero(~self.done & (self.due <= self.t)))
-        lost = np.zeros(number, bool)
         while not self.done.all():
             active = np.flatnonzero(~self.done)
             self._windows(active)
-            if self.refuse:
-                lost[active] = (self.score[active] > 0.0) & (
-                    self._bound()[active] > self.certificate.bound
-                )
-                self.done |= lost
+            self._begin_again(active)
             now = active[~self.done[active]]
             self._events(now[self.due[now] <= self.t[now]])
             self.done[self.t >= self.end] = True
-        bound = np.where(self.solution.success, self._bound(), np.inf)
-        if lost.any():
-            self._again(np.flatnonzero(lost), bound)
-        return self.solution, bound
+        return self.solution, np.where(self.solution.success, self._bound(), np.inf)
 
-    def _again(self, lost: Int[np.ndarray, " scenario"], bound: np.ndarray) -> None:
+    def _begin_again(self, active: Int[np.ndarray, " scenario"]) -> None:
         """Scenarios whose errors may have grown beyond the bound, anew by the classical engine."""
-        run = replace(self, only_classical=True)
-        solution, found = run.solve(self.solution.scenarios.take(lost), self.outputs.times)
-        ours = self.solution
-        ours.x[lost], bound[lost] = solution.x, found
-        ours.ended[lost] = solution.ended
-        ours.windows[:, lost] = solution.windows
-        ours.refused[lost] += 1
-        ours.restarts += solution.restarts
-        ours.happened = [part for one in ours.happened if (part := one.without(lost))]
-        for one in solution.happened:
-            ours.happened.append(replace(one, scenarios=lost[one.scenarios]))
-        for place, scenario in enumerate(lost.tolist()):
-            ours.failure[scenario] = solution.failure[place]
+        if not self.refuse:
+            return
+        above = self._bound()[active] > self.certificate.bound
+        lost = active[above & (self.score[active] > 0.0)]
+        if not len(lost):
+            return
+        scenarios, solution = self.solution.scenarios, self.solution
+        self.only_classical[lost] = True
+        self.t[lost] = self.outputs.times[0]
+        self.x[:, lost], self.y[:, lost] = scenarios.x0[:, lost], self.y_start[:, lost]
+        for name, value in scenarios.parameters.items():
+            self.p[name][..., lost] = value[..., lost]
+        for one in (self.score, self.classical, self.spread):
+            one[lost] = 0.0
+        solution.windows[:, lost] = 0
+        solution.refused[lost] += 1
+        solution.happened = [part for one in solution.happened if (part := one.without(lost))]
+        fresh = Schedule.of([scenarios.events[k] for k in lost.tolist()], len(lost))
+        for scenario, pending in zip(lost.tolist(), fresh.pending, strict=True):
+            self.schedule.pending[scenario] = pending
+        self.due[lost] = fresh.next_time()
 
     def _windows(self, active: Int[np.ndarray, " scenario"]) -> None:
         """One window of every scenario under way."""
@@ -164,7 +163,7 @@ class HybridRun:
         classical = length < SHORT * self.certificate.step
         faulted = np.array([bool(each.shunts) for each in self.grid.topologies])
         apart = np.ptp(self.x[self.operator.modes.angles][:, active], axis=0) > np.pi
-        classical |= self.only_classical | apart | faulted[self.p["network"][active]]
+        classical |= self.only_classical[active] | apart | faulted[self.p["network"][active]]
         ours = np.flatnonzero(~classical)
         if len(ours):
             length[ours], refused = self._operate(active[ours], length[ours])
@@ -251,7 +250,8 @@ class HybridRun:
             attempt.spread[which] = spread[k, fine]
             found |= fine
         np.add.at(self.solution.windows[min(round_, CORRECTED)], scenarios[open_[found]], 1)
-        return open_[~found & ~stuck]
+        rest: np.ndarray = open_[~found & ~stuck]
+        return rest
 
     def _fits(
         self,
@@ -261,8 +261,9 @@ class HybridRun:
         spread: Float[np.ndarray, " open"],
     ) -> Bool[np.ndarray, " open"]:
         """Whether a window's score leaves enough of the bound to what follows it."""
+        finite: np.ndarray = np.isfinite(score)
         if not self.refuse:
-            return np.isfinite(score)
+            return finite
         certificate = self.certificate
         passed = (self.t[scenarios] + length) / self.end
         allowed = certificate.bound * (AT_ONCE + (1.0 - AT_ONCE) * passed)

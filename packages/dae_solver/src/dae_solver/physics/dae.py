@@ -282,6 +282,10 @@ class PowerDAE(DAESystem):
         # Of the machines, as the currents in _affine: [4 machine, 1].
         self._added = blocks[:machines].reshape(machines, 4).T.reshape(-1, 1)
         self._rounding = 1e-12 * np.abs(self._added).max(initial=0.0)
+        full = np.zeros((2, number, 2, number))
+        for row, column in np.ndindex(2, 2):
+            full[row, :, column] = np.diag(blocks[:, row, column])
+        self._at_rest = self.joined @ full.reshape(2 * number, -1) @ self.joined.T
         self.solver = VoltageSolver(blocks, self.device_at, machines, self.load_model)
 
     def topology(self, topology: Topology) -> int:
@@ -306,7 +310,8 @@ class PowerDAE(DAESystem):
         Devices are their linear admittances at the operating point.
         """
         half = len(self.kept)
-        return [r.solve[:half, :half] + 1j * r.solve[half:, :half] for r in self._reduced[first:]]
+        inverses = [np.linalg.inv(each.y + self._at_rest) for each in self._reduced[first:]]
+        return [inverse[:half, :half] + 1j * inverse[half:, :half] for inverse in inverses]
 
     def _text(self, topology: Topology) -> str:
         out = topology.out - self.network.built.out
