@@ -110,16 +110,12 @@ def test_events_leave_states_alone_and_solve_the_network(trained: Trained) -> No
         np.testing.assert_array_equal(event.x_minus, event.x_plus)
         jump = np.abs(event.y_plus - event.y_minus).max()
         assert (jump > 1e-4) == ("vref" not in event.name)
-    exact = grid.simulate(scenarios, every=1 / 60, step=1 / 240)
+    exact = grid.simulate(scenarios, every=1 / 60, step=1 / 120)
     for ours, theirs in zip(runs.solution.events, exact.solution.events, strict=True):
         assert (ours.time, ours.name, ours.scenario) == (theirs.time, theirs.name, theirs.scenario)
         # Voltages follow from the states: as wrong as those, no more.
         off = np.abs(ours.x_plus - theirs.x_plus).max()
         assert np.abs(ours.y_plus - theirs.y_plus).max() <= 3.0 * off + 1e-6
-    # An output just after the event has moved by what the states can move in that time.
-    late = np.searchsorted(runs.t, 0.7371)
-    moved = runs.solution.x[0, late] - runs.solution.x[0, late - 1]
-    assert np.abs(moved).max() < 0.5
 
 
 def test_voltages_solve_the_network_at_every_output(trained: Trained) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from scimind.typing import Float, Int
 ROUNDING = 1e-12
 
 
+@runtime_checkable
 class Piece(Protocol):
     """The course of some scenarios over some time, ``(begin, end]`` of each."""
 
