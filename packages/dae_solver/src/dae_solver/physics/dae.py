@@ -548,6 +548,13 @@ class PowerDAE(DAESystem):
         """Complex voltages of all buses."""
         return complex_of(self._by_network([each.expand for each in self._reduced], y, network))
 
+    def converter_power(
+        self, x: Any, y: Any, p: Parameters
+    ) -> Shaped[np.ndarray, "converter scenario"]:
+        """Complex power that each converter supplies, pu."""
+        active, reactive = self.converters.supply(x, *self._at_converters(y), p)
+        return np.asarray(active + 1j * reactive)
+
     def rows(self, state: str) -> np.ndarray:
         """Rows of a state of all machines or converters in ``x``, in their order.
 
