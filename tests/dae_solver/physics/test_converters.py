@@ -264,7 +264,7 @@ def test_devices_that_belong_to_nothing() -> None:
         PowerSystem(alone)
     bare = wscc_with_converter(None)
     bare.devices = [device for device in bare.devices if device.id != "C3"]
-    with pytest.raises(InputError, match="generator G3 at bus 3 supplies 0.85 pu"):
+    with pytest.raises(InputError, match="generator G3 at bus 3 supplies"):
         PowerSystem(bare)
     two = wscc_with_converter("PLL2", {})
     two.devices.append(dataclasses.replace(two.devices[-1], model="PLL1", id="P4"))

@@ -20,7 +20,7 @@ from scimind.errors import InputError
 def tables() -> dict[str, list[dict[str, Any]]]:
     """A machine and two converters that share a loop's model."""
     return {
-        "Bus": [{"idx": k, "Vn": 20.0} for k in (1, 2, 3)],
+        "Bus": [{"idx": k} for k in (1, 2, 3)],
         "Line": [
             {"idx": "a", "bus1": 1, "bus2": 3, "r": 0.0, "x": 0.1},
             {"idx": "b", "bus1": 2, "bus2": 3, "r": 0.0, "x": 0.1},
@@ -28,7 +28,7 @@ def tables() -> dict[str, list[dict[str, Any]]]:
         "PQ": [{"idx": "L", "bus": 3, "p0": 1.0, "q0": 0.2}],
         "Slack": [{"idx": "G1", "bus": 1, "v0": 1.0}],
         "PV": [{"idx": "G2", "bus": 2, "v0": 1.0, "p0": 0.4}],
-        "GENCLS": [{"idx": "M1", "bus": 1, "gen": "G1", "Vn": 20.0, "M": 8.0, "xd1": 0.3}],
+        "GENCLS": [{"idx": "M1", "bus": 1, "gen": "G1", "Vn": 110.0, "M": 8.0, "xd1": 0.3}],
         "REGCP1": [
             {"idx": "C1", "bus": 2, "gen": "G2", "Sn": 60.0, "pll": "P", "gammap": 0.25}
             | {"gammaq": 0.25, "Brkpt": 0.9, "Lvpl1": 1.2},
@@ -54,7 +54,7 @@ def read(folder: Path, content: dict[str, Any]) -> Case:
 def test_converters_of_andes(tmp_path: Path) -> None:
     case = read(tmp_path, tables())
     machine, first, second, control, loop = case.devices
-    assert (machine.model, machine.kv, case.frequency) == ("GENCLS", 20.0, 60.0)
+    assert (machine.model, machine.kv, case.frequency) == ("GENCLS", 110.0, 60.0)
     assert [(each.id, each.p) for each in case.generators] == [
         ("G2:C1", 0.1),
         ("G2:C2", pytest.approx(0.3)),
