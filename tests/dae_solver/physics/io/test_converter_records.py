@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from dae_solver.physics import PowerSystem
@@ -71,6 +72,8 @@ def test_converters_of_andes(tmp_path: Path) -> None:
     rest = grid.scenarios([])
     power = grid.dae.converter_power(rest.x0, rest.y0, rest.parameters)[:, 0]
     assert power.real == pytest.approx([0.1, 0.3])
+    slopes = grid.dae.f(np.zeros(1), rest.x0, rest.y0, rest.parameters)
+    assert np.abs(slopes).max() < 1e-9
 
 
 def test_a_loop_of_two_converters_is_two_loops(tmp_path: Path) -> None:

@@ -39,10 +39,9 @@ class PowerDAE(DAESystem):
     Parameters that scenarios and events may change: ``network`` (number of a topology, see
     :meth:`topology`), ``vref`` (set-points of the exciters, ``[machine]``), ``pref`` (of the
     governors, or the constant torque), ``field`` (constant field voltage of machines without
-    exciter), ``p0``, ``q0``, ``v0`` (of the loads), ``tm0`` (torque at the start), and where given
-    ``online`` (0 for a machine that is tripped: it supplies nothing and rests, ``[machine]``),
-    with converters those of :class:`~dae_solver.physics.converters.Converters`, and where given
-    ``alpha`` and ``beta`` (exponents of the loads, ``[load]``) and every parameter of a model as
+    exciter), ``p0``, ``q0``, ``v0`` (of the loads), ``tm0`` (torque at the start), with converters
+    those of :class:`~dae_solver.physics.converters.Converters`, and where given ``online`` (0 for a
+    machine that is tripped: it supplies nothing and rests, ``[machine]``), ``alpha`` and ``beta`` (exponents of the loads, ``[load]``) and every parameter of a model as
     ``MODEL.name``, ``[device]``.
 
     Args:
@@ -50,8 +49,8 @@ class PowerDAE(DAESystem):
         load_model: Of all loads.
 
     Raises:
-        InputError: A device is of an unknown model or belongs to nothing, or a generator has no
-            machine.
+        InputError: A device is of an unknown model or belongs to nothing, a generator has neither
+            machine nor converter, or there are converters alone.
     """
 
     def __init__(self, case: Case, load_model: LoadModel | None = None) -> None:
