@@ -41,8 +41,9 @@ class PowerDAE(DAESystem):
     governors, or the constant torque), ``field`` (constant field voltage of machines without
     exciter), ``p0``, ``q0``, ``v0`` (of the loads), ``tm0`` (torque at the start), with converters
     those of :class:`~dae_solver.physics.converters.Converters`, and where given ``online`` (0 for a
-    machine that is tripped: it supplies nothing and rests, ``[machine]``), ``alpha`` and ``beta`` (exponents of the loads, ``[load]``) and every parameter of a model as
-    ``MODEL.name``, ``[device]``.
+    machine that is tripped: it supplies nothing and rests, ``[machine]``), ``alpha`` and ``beta``
+    (exponents of the loads, ``[load]``) and every parameter of a model as ``MODEL.name``,
+    ``[device]``.
 
     Args:
         case: What was read.
