@@ -12,6 +12,8 @@ import pytest
 from converter_cases import stiff_grid, wscc_with_converter
 from dae_solver.physics import PowerSystem, fault, load_step
 from dae_solver.physics.io import read_case, write_native
+from dae_solver.physics.models import CONTROLS, CONVERTERS, MODELS
+from dae_solver.physics.models import LOOPS as LOOP_MODELS
 from scimind.errors import InputError
 
 FLAGS = [
@@ -216,6 +218,17 @@ def test_a_case_with_a_converter_comes_back_as_it_went(tmp_path: Path) -> None:
     assert read_case(tmp_path / "case.json") == case
 
 
+def test_a_bolted_fault_next_to_a_converter_needs_a_loop() -> None:
+    # Behind a reactance alone a converter at the angle of its voltage can supply no active power,
+    # and takes no reactive power; this one took some.
+    event = fault(9, t=0.02, clear=0.1)
+    for loop, works in ((None, False), ("PLL2", True)):
+        grid = PowerSystem(wscc_with_converter(loop, {}))
+        solution = grid.simulate(grid.scenarios(event), t_end=0.05, step=1 / 240).solution
+        assert solution.success.tolist() == [works]
+        assert works or "no solution after 'fault at 9'" in solution.failure[0]
+
+
 def test_scenarios_with_their_own_gains_are_those_of_a_grid_with_these_gains() -> None:
     gains = [0.2, 0.6]
     grid = PowerSystem(wscc_with_converter("PLL2", {}))
@@ -269,6 +282,13 @@ def test_a_control_that_is_not_supported_or_not_at_rest(
 def test_a_converter_that_breaks_a_rule(change: dict[str, float], message: str) -> None:
     with pytest.raises(InputError, match=message):
         PowerSystem(wscc_with_converter(None, None, **change)).scenarios([])
+
+
+def test_states_of_converters_have_names_of_their_own() -> None:
+    every = {name: set(model.states) for name, model in MODELS.items()}
+    ours = set().union(*(every[name] for name in (*CONVERTERS, *CONTROLS, *LOOP_MODELS)))
+    others = set(MODELS) - {*CONVERTERS, *CONTROLS, *LOOP_MODELS}
+    assert not any(ours & every[name] for name in others)
 
 
 def test_devices_that_belong_to_nothing() -> None:

@@ -21,8 +21,9 @@ from scimind.errors import InputError
 class Converters:
     """All converters of a case; each supplies a current that follows its states and its voltage.
 
-    A converter without a phase-locked loop works at the angle of its voltage; one without an
-    electrical control keeps the currents of the start.
+    A converter without a phase-locked loop works at the angle of its voltage, so that near a bolted
+    fault there may be no voltage that fits its current: the scenario fails, and a loop is needed.
+    One without an electrical control keeps the currents of the start.
 
     Parameters of the equations, each ``[converter]``: ``order_p`` and ``order_q`` (set-points of
     the electrical control, see :class:`REECA1`; without one active and reactive current),

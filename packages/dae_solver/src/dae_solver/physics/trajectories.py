@@ -62,7 +62,7 @@ class Trajectories:
         return self.solution.t
 
     def state(self, name: str) -> Float[np.ndarray, "scenario time machine"]:
-        """A state of all machines, such as ``delta`` (radians) or ``omega`` (pu)."""
+        """A state of all machines or converters, such as ``delta`` (radians) or ``omega`` (pu)."""
         return self.solution.x[..., self.grid.rows(name)]
 
     @property

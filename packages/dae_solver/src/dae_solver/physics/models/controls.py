@@ -231,6 +231,7 @@ class REECA1(Model):
         bends = [
             *[seen.v - self.get(p, name) for name in ("Vdip", "Vup")],
             *[deviation - self.get(p, name) for name in ("dbd1", "dbd2")],
+            v - LEAST_VOLTAGE,
             *[v - self.get(p, f"V{letter}{k}") for letter in "qp" for k in range(1, 5)],
             *[wanted - most_p, asked - most_q, asked + most_q, *pi_bends],
         ]

@@ -150,7 +150,8 @@ class REGCA1(Model):
         return [
             *[x["v_slow"] - self.get(p, name) for name in ("Brkpt", "Zerox")],
             *[size - self.get(p, name) for name in ("Lvpnt0", "Lvpnt1", "Volim")],
-            x["i_active"] - self.cap(x["v_slow"], p)[0],
+            # What follows the limit is at it but for rounding.
+            x["i_active"] - self.cap(x["v_slow"], p)[0] + 1e-9,
             (active - x["i_active"]) / time - self.get(p, "Rrpwr"),
             self.m.where(start == 0, 1.0, rate - bound),
             x["i_reactive"] - self.get(p, "Khv") * excess - self.get(p, "Iolim"),
