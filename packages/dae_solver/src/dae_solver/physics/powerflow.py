@@ -260,6 +260,7 @@ def check_machines(case: Case, machines: set[str]) -> None:
         if generator.in_service and generator.id not in machines:
             raise InputError(
                 f"generator {generator.id} at bus {generator.bus} supplies {generator.p:g} pu and "
-                "has no machine model; give its data, or make it a load with a negative p",
+                "has no machine model and no converter; give its data, or make it a load with a "
+                "negative p",
                 rule="power.machine",
             )
