@@ -145,3 +145,16 @@ class Equations:
                 )
             parts.append(part)
         return np.concatenate(parts)
+
+    def filled(self, values: Mapping[str, Any], scenarios: int) -> dict[str, np.ndarray]:
+        """``values`` with those of the case for the parameters that are missing."""
+        found = {name: np.asarray(value, float) for name, value in values.items()}
+        case: dict[str, Any] = {"online": 1.0}
+        case["alpha"], case["beta"] = self.dae.load_model.alpha, self.dae.load_model.beta
+        for group in self.dae._every_group():
+            case |= {f"{group.model.name}.{k}": v for k, v in group.model.value.items()}
+        for name, rows in self.rows.items():
+            if name not in found and case.get(name) is not None:
+                shape = (rows.stop - rows.start, scenarios)
+                found[name] = np.array(np.broadcast_to(case[name], shape))
+        return found

@@ -21,7 +21,6 @@ import numpy as np
 from dae_solver.differentiable.recording import Operation, Recorded
 from scimind.typing import Bool
 
-_NAMES = {"where": "where", "minimum": "minimum", "maximum": "maximum"}
 _numbers = itertools.count()
 
 
@@ -60,18 +59,37 @@ class Program:
 
         It may be called in pynative mode, inside ``ms.jit``, and differentiated.
         """
-        lines, constants = _Writer(self, dtype).write()
-        arguments = ", ".join(each.value for each in self.inputs)
-        text = [
-            '"""Written from a recording."""',
-            "",
-            "from mindspore import ops",
-            "",
-            "",
-            f"def function({arguments}):",
-            *[f"    {line}" for line in lines],
-        ]
-        return _module("\n".join(text) + "\n", constants)
+        names = [each.value for each in self.inputs]
+        writer = _Writer(self.operations, names[0], dtype)
+        lines = [f"def function({', '.join(names)}):", *writer.write([self.result])]
+        made: Callable[..., Any] = _module(lines, writer.constants)["function"]
+        return made
+
+    def staged(self, late: Recorded, dtype: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
+        """The result in two functions, so that a loop over ``late`` repeats only what it changes.
+
+        Returns:
+            ``before(*others)``, a tuple of tensors, and ``after(late, that)``, the result.
+        """
+        moving = {id(late.operation)}
+        for each in self.operations:
+            if any(id(a) in moving for a in each.arguments):
+                moving.add(id(each))
+        used = {id(a) for each in self.operations if id(each) in moving for a in each.arguments}
+        still = [each for each in self.operations if id(each) not in moving]
+        given = [each for each in still if id(each) in used and not each.constant]
+        names = [each.value for each in self.inputs if each is not late.operation]
+        writer = _Writer(still, names[0], dtype)
+        lines = [f"def before({', '.join(names)}):", *writer.write(given, several=True), "", ""]
+        late_ones = [each for each in self.operations if id(each) in moving or each.constant]
+        name = late.operation.value
+        after = _Writer(late_ones, name, dtype, writer)
+        after.names |= {id(each): f"g{k}" for k, each in enumerate(given)}
+        listed = ", ".join(f"g{k}" for k in range(len(given)))
+        lines += [f"def after({name}, given):", f"    {listed}, = given"]
+        lines += after.write([self.result])
+        made = _module(lines, writer.constants)
+        return made["before"], made["after"]
 
 
 def _needed(result: Operation) -> set[int]:
@@ -99,18 +117,20 @@ def _depends(operation: Operation, parts: list[np.ndarray], total: int) -> np.nd
 
 
 class _Writer:
-    """Turns operations into lines."""
+    """Turns operations into the lines of a function."""
 
-    def __init__(self, program: Program, dtype: Any) -> None:
-        self.program, self.dtype = program, dtype
+    def __init__(
+        self, operations: list[Operation], first: str, dtype: Any, before: _Writer | None = None
+    ) -> None:
+        self.operations, self.first, self.dtype = operations, first, dtype
         self.names: dict[int, str] = {}
         self.lines: list[str] = []
-        self.constants: dict[str, Any] = {}
-        self.known: dict[Any, str] = {}
+        self.constants: dict[str, Any] = {} if before is None else before.constants
+        self.known: dict[Any, str] = {} if before is None else before.known
 
-    def write(self) -> tuple[list[str], dict[str, Any]]:
+    def write(self, results: list[Operation], *, several: bool = False) -> list[str]:
         pieces = self._pieces()
-        for each in self.program.operations:
+        for each in self.operations:
             if each.kind == "input":
                 self.names[id(each)] = each.value
             elif each.kind == "constant":
@@ -119,10 +139,11 @@ class _Writer:
                 self._assign(each, self._call(each))
             if id(each) in pieces:
                 self._split(each, pieces[id(each)])
-        result = self.names[id(self.program.result)]
-        if self.program.result.constant:
-            raise ValueError("the result is a constant")
-        return [*self.lines, f"return {result}"], self.constants
+        if any(each.constant for each in results):
+            raise ValueError("a result is a constant")
+        names = ", ".join(self.names[id(each)] for each in results)
+        self.lines.append(f"return {f'({names},)' if several else names}")
+        return [f"    {line}" for line in self.lines]
 
     def _assign(self, operation: Operation, call: str) -> None:
         name = self.names[id(operation)] = f"v{len(self.names)}"
@@ -148,7 +169,7 @@ class _Writer:
             return f"ops.matmul({self._constant(value)}, {names[0]})"
         if kind == "spread":
             # All rows of one input, so that the result has its scenarios.
-            like = f"ops.sum({self.program.inputs[0].value}, 0, True)"
+            like = f"ops.sum({self.first}, 0, True)"
             zero = self._constant(np.zeros((1, 1)))
             return f"ops.add(ops.mul({like}, {zero}), {self._constant(value)})"
         return f"ops.{kind}({', '.join(names)})"
@@ -156,7 +177,7 @@ class _Writer:
     def _pieces(self) -> dict[int, list[Operation]]:
         """For each operation the disjoint ranges of its rows that are taken from it."""
         taken: dict[int, list[Operation]] = {}
-        for each in self.program.operations:
+        for each in self.operations:
             if each.kind == "rows" and (np.diff(each.value) == 1).all():
                 taken.setdefault(id(each.arguments[0]), []).append(each)
         for key, parts in taken.items():
@@ -192,12 +213,14 @@ class _Folder:
     path: tempfile.TemporaryDirectory[str] | None = None
 
 
-def _module(text: str, constants: dict[str, Any]) -> Callable[..., Any]:
+def _module(lines: list[str], constants: dict[str, Any]) -> dict[str, Any]:
+    """The names of a module with these lines."""
     if _Folder.path is None:
         _Folder.path = tempfile.TemporaryDirectory(prefix="dae_solver_")
     name = f"dae_solver_recorded_{next(_numbers)}"
     path = Path(_Folder.path.name) / f"{name}.py"
-    path.write_text(text)
+    path.write_text("\n".join(['"""Written from a recording."""', "", "from mindspore import ops"]
+                              + ["", "", *lines, ""]))
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
@@ -206,5 +229,4 @@ def _module(text: str, constants: dict[str, Any]) -> Callable[..., Any]:
     sys.modules[name] = module
     spec.loader.exec_module(module)
     vars(module).update(constants)
-    function: Callable[..., Any] = module.function
-    return function
+    return vars(module)

@@ -37,8 +37,6 @@ _RULES: dict[str, _Rule] = {
     "log": lambda c, r, a: (c / a,),
     "sqrt": lambda c, r, a: (0.5 * c / r,),
     "where": lambda c, r, k, a, b: (None, where(k, c, 0.0), where(k, 0.0, c)),
-    "maximum": lambda c, r, a, b: (where(a >= b, c, 0.0), where(a >= b, 0.0, c)),
-    "minimum": lambda c, r, a, b: (where(a <= b, c, 0.0), where(a <= b, 0.0, c)),
 }
 _STEPS = frozenset(
     ("less", "less_equal", "greater", "greater_equal", "logical_and", "logical_or")

@@ -194,8 +194,23 @@ class RecordingMath:
     log = _function("log", np.log)
     sqrt = _function("sqrt", np.sqrt)
     where = _function("where", np.where)
-    minimum = _function("minimum", np.minimum)
-    maximum = _function("maximum", np.maximum)
+
+    # Where both are equal the slope is that of the second, in MindSpore's gradient too: a limit
+    # that is just reached holds, and a dead band of no width is none.
+
+    @staticmethod
+    def minimum(a: Any, b: Any) -> Any:
+        """The smaller of each two elements."""
+        if isinstance(a, Recorded) or isinstance(b, Recorded):
+            return RecordingMath.where(b <= a, b, a)
+        return np.minimum(a, b)
+
+    @staticmethod
+    def maximum(a: Any, b: Any) -> Any:
+        """The larger of each two elements."""
+        if isinstance(a, Recorded) or isinstance(b, Recorded):
+            return RecordingMath.where(b >= a, b, a)
+        return np.maximum(a, b)
 
     @staticmethod
     def concat(parts: Sequence[Any]) -> Any:
