@@ -69,6 +69,28 @@ class Recording:
         return found
 
 
+_NUMPY: dict[str, Any] = {
+    "add": np.add,
+    "sub": np.subtract,
+    "mul": np.multiply,
+    "div": np.divide,
+    "neg": np.negative,
+    "less": np.less,
+    "less_equal": np.less_equal,
+    "greater": np.greater,
+    "greater_equal": np.greater_equal,
+    "logical_and": np.logical_and,
+    "logical_or": np.logical_or,
+    "abs": np.abs,
+    "sin": np.sin,
+    "cos": np.cos,
+    "exp": np.exp,
+    "log": np.log,
+    "sqrt": np.sqrt,
+    "where": np.where,
+}
+
+
 def _binary(kind: str, swapped: bool = False) -> Any:
     def method(self: Recorded, other: Any) -> Any:
         pair = (other, self) if swapped else (self, other)
@@ -117,7 +139,7 @@ class Recorded:
 
 
 def elementwise(kind: str, *arguments: Any) -> Any:
-    """A function of each element; of constants alone it is worked out by the caller."""
+    """A function of each element; of constants alone it is worked out by NumPy."""
     recording = next(each.recording for each in arguments if isinstance(each, Recorded))
     operands = tuple(
         each.operation if isinstance(each, Recorded) else recording.constant(each)
@@ -126,6 +148,10 @@ def elementwise(kind: str, *arguments: Any) -> Any:
     rows = max(each.rows for each in operands)
     if any(each.rows not in (1, rows) for each in operands):
         raise ValueError(f"{kind} of {[each.rows for each in operands]} rows")
+    if all(each.constant for each in operands):
+        value = _NUMPY[kind](*(each.value for each in operands))
+        value = np.ascontiguousarray(np.broadcast_to(value, (rows, 1)))
+        return Recorded(recording, recording.add("constant", (), rows, value))
     same = _unchanged(kind, operands, rows)
     return Recorded(recording, same or recording.add(kind, operands, rows))
 
@@ -175,11 +201,11 @@ def _part(operation: Operation, index: np.ndarray) -> tuple[Operation, np.ndarra
     return None
 
 
-def _function(kind: str, of_numpy: Any) -> Any:
+def _function(kind: str) -> Any:
     def function(*arguments: Any) -> Any:
         if any(isinstance(each, Recorded) for each in arguments):
             return elementwise(kind, *arguments)
-        return of_numpy(*arguments)
+        return _NUMPY[kind](*arguments)
 
     return staticmethod(function)
 
@@ -187,13 +213,13 @@ def _function(kind: str, of_numpy: Any) -> Any:
 class RecordingMath:
     """The counterpart of :class:`dae_solver.physics.mathematics.NumPyMath` for recorded arrays."""
 
-    abs = _function("abs", np.abs)
-    sin = _function("sin", np.sin)
-    cos = _function("cos", np.cos)
-    exp = _function("exp", np.exp)
-    log = _function("log", np.log)
-    sqrt = _function("sqrt", np.sqrt)
-    where = _function("where", np.where)
+    abs = _function("abs")
+    sin = _function("sin")
+    cos = _function("cos")
+    exp = _function("exp")
+    log = _function("log")
+    sqrt = _function("sqrt")
+    where = _function("where")
 
     # Where both are equal the slope is that of the second, in MindSpore's gradient too: a limit
     # that is just reached holds, and a dead band of no width is none.
@@ -218,11 +244,7 @@ class RecordingMath:
         if not any(isinstance(each, Recorded) for each in parts):
             return np.concatenate(parts)
         recording = next(each.recording for each in parts if isinstance(each, Recorded))
-        pieces = [
-            each.operation if isinstance(each, Recorded) else _varying(recording, each)
-            for each in parts
-            if len(each)
-        ]
+        pieces = [_varying(recording, each) for each in parts if len(each)]
         rows = sum(each.rows for each in pieces)
         return Recorded(recording, recording.add("concat", tuple(pieces), rows))
 
@@ -237,7 +259,11 @@ class RecordingMath:
         return x[index]
 
 
-def _varying(recording: Recording, value: Any) -> Operation:
-    """A constant ``[row, 1]`` as an array with all scenarios."""
-    made: Operation = recording.add("spread", (), len(value), np.asarray(value, float))
+def _varying(recording: Recording, part: Any) -> Operation:
+    """An operation whose result has a column for each scenario."""
+    if isinstance(part, Recorded):
+        if not part.operation.constant:
+            return part.operation
+        part = part.operation.value
+    made: Operation = recording.add("spread", (), len(part), np.asarray(part, float))
     return made
