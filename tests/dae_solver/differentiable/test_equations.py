@@ -202,4 +202,3 @@ def test_two_grids_keep_their_own_numbers() -> None:
     rows = light.grid.states("omega")
     once, half = (each.grid.f(*light.tensors).asnumpy()[rows] for each in (light, other))
     np.testing.assert_allclose(half, 0.5 * once, rtol=1e-12)
-

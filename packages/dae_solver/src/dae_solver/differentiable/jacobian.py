@@ -83,6 +83,8 @@ class Dense:
 
     def __init__(self, jacobian: Jacobian) -> None:
         self.sweep, self.sweeps, self.shape = jacobian.sweep, jacobian.sweeps, jacobian.shape
+        # The function ops.tile is lost where MindSpore compiles the bprop of a Cell.
+        self.tile = ops.Tile()
         self.seeds, self.place, self.mask = jacobian.seeds, jacobian.place, jacobian.mask
 
     def at(self, x, y, p):  # type: ignore[no-untyped-def]
@@ -91,9 +93,8 @@ class Dense:
         times = (1, self.sweeps)
         seeds = ops.broadcast_to(self.seeds, (self.shape[0], self.sweeps, scenarios))
         seeds = ops.reshape(seeds, (self.shape[0], self.sweeps * scenarios))
-        swept = self.sweep(ops.tile(x, times), ops.tile(y, times), ops.tile(p, times), seeds)
+        tile = self.tile
+        swept = self.sweep(tile(x, times), tile(y, times), tile(p, times), seeds)
         swept = ops.reshape(swept, (self.shape[1] * self.sweeps, scenarios))
         dense = ops.gather(swept, self.place, 0)
-        return ops.mul(
-            ops.reshape(dense, (self.shape[0], self.shape[1], scenarios)), self.mask
-        )
+        return ops.mul(ops.reshape(dense, (self.shape[0], self.shape[1], scenarios)), self.mask)

@@ -53,7 +53,6 @@ class Kernels:
         inputs = [x, y, p]
         self.by_y = Dense(Jacobian(currents, inputs, [y], kind))
         self.by_xy = Dense(Jacobian(both, inputs, [x, y], kind))
-        self.currents_back = _back(currents, inputs, [x, p], kind)
         self.both_back = _back(both, inputs, [p], kind)
         self.limit_back = _back(equations.limit.recorded, [x, p], [x, p], kind)
 
@@ -64,10 +63,6 @@ class Kernels:
     def times(self, matrix, vector):  # type: ignore[no-untyped-def]
         """Products ``[row, scenario]`` of matrices and vectors of each scenario."""
         return ops.sum(ops.mul(matrix, vector), 1)
-
-    def times_transposed(self, matrix, vector):  # type: ignore[no-untyped-def]
-        """Products ``[column, scenario]`` with the transposed matrices."""
-        return ops.sum(ops.mul(matrix, ops.expand_dims(vector, 1)), 0)
 
     def inverse(self, matrix):  # type: ignore[no-untyped-def]
         """Inverse matrices."""
@@ -113,9 +108,7 @@ class Kernels:
         return ops.where(left > self.tolerance, ops.add(number, self.one), self.most)
 
 
-def _back(
-    result: Recorded, inputs: list[Recorded], variables: list[Recorded], dtype: Any
-) -> Any:
+def _back(result: Recorded, inputs: list[Recorded], variables: list[Recorded], dtype: Any) -> Any:
     """The pullback of a result as a function of its inputs and a cotangent."""
     seed = result.recording.input("seed", len(result))
     found = RecordingMath.concat(pullback(result, seed, variables))

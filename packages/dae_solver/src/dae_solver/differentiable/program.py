@@ -184,9 +184,7 @@ class _Writer:
             parts.sort(key=lambda part: int(part.value[0]))
             ends = [int(part.value[-1]) for part in parts]
             taken[key] = [
-                part
-                for k, part in enumerate(parts)
-                if k == 0 or int(part.value[0]) > max(ends[:k])
+                part for k, part in enumerate(parts) if k == 0 or int(part.value[0]) > max(ends[:k])
             ]
         return taken
 
@@ -219,8 +217,12 @@ def _module(lines: list[str], constants: dict[str, Any]) -> dict[str, Any]:
         _Folder.path = tempfile.TemporaryDirectory(prefix="dae_solver_")
     name = f"dae_solver_recorded_{next(_numbers)}"
     path = Path(_Folder.path.name) / f"{name}.py"
-    path.write_text("\n".join(['"""Written from a recording."""', "", "from mindspore import ops"]
-                              + ["", "", *lines, ""]))
+    path.write_text(
+        "\n".join(
+            ['"""Written from a recording."""', "", "from mindspore import ops"]
+            + ["", "", *lines, ""]
+        )
+    )
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None

@@ -38,9 +38,7 @@ _RULES: dict[str, _Rule] = {
     "sqrt": lambda c, r, a: (0.5 * c / r,),
     "where": lambda c, r, k, a, b: (None, where(k, c, 0.0), where(k, 0.0, c)),
 }
-_STEPS = frozenset(
-    ("less", "less_equal", "greater", "greater_equal", "logical_and", "logical_or")
-)
+_STEPS = frozenset(("less", "less_equal", "greater", "greater_equal", "logical_and", "logical_or"))
 
 
 def pullback(
@@ -128,5 +126,3 @@ def _scattered(rows: int, parts: list[tuple[np.ndarray, Recorded]]) -> Recorded:
     matrix = np.zeros((rows, len(index)))
     matrix[index, np.arange(len(index))] = 1.0
     return matrix @ together
-
-
