@@ -7,7 +7,7 @@ from typing import Any
 import mindspore as ms
 import numpy as np
 import pytest
-from mindspore import ops
+from mindspore import nn, ops
 
 from dae_solver.differentiable import DifferentiableGrid
 from dae_solver.physics import PowerSystem
@@ -41,8 +41,24 @@ def test_it_is_the_rate_less_the_equations(setting: Any) -> None:
     expected = speed[:states] * np.cos(t.asnumpy()) - f
     np.testing.assert_allclose(found[:states], expected, atol=1e-10)
     np.testing.assert_allclose(found[states:], g, atol=1e-12)
-    still = grid.defect(lambda t: rest + 0.0 * t, t, many, network).asnumpy()
+
+    def resting(t: Any) -> Any:
+        return rest + 0.0 * t
+
+    still = grid.defect(resting, t, many, network).asnumpy()
     assert np.abs(still).max() < 1e-9
+
+
+class Wave(nn.Cell):
+    """``rest + a sin(a t)`` with the amplitudes ``a`` as its parameter."""
+
+    def __init__(self, rest: Any, amplitude: np.ndarray) -> None:
+        super().__init__()
+        self.rest = rest
+        self.amplitude = ms.Parameter(ms.Tensor(amplitude, ms.float64), name="amplitude")
+
+    def construct(self, t: Any) -> Any:
+        return self.rest + self.amplitude * ops.sin(self.amplitude * t)
 
 
 def test_its_gradient_is_that_of_difference_quotients(setting: Any) -> None:
@@ -50,18 +66,17 @@ def test_its_gradient_is_that_of_difference_quotients(setting: Any) -> None:
     t = grid.tensor(np.linspace(0.0, 1.0, 4)[None])
     many = ops.tile(p, (1, 4))
     base = np.random.default_rng(1).standard_normal(rest.shape) * 0.01
+    wave = Wave(rest, base)
 
-    def loss(weight: Any) -> Any:
-        def path(t: Any) -> Any:
-            return rest + weight * ops.sin(weight * t)
-
-        defect = grid.defect(path, t, many, network)
+    def loss(t: Any) -> Any:
+        defect = grid.defect(wave, t, many, network)
         return ops.mul(defect, defect).sum()
 
-    found = ms.jit(ms.grad(loss))(grid.tensor(base)).asnumpy()
     value = ms.jit(loss)
+    (found,) = ms.jit(ms.grad(loss, None, wave.trainable_params()))(t)
     along, step = np.random.default_rng(2).standard_normal(base.shape), 1e-5
-    ahead = value(grid.tensor(base + step * along)).asnumpy()
-    behind = value(grid.tensor(base - step * along)).asnumpy()
-    quotient = float((ahead - behind) / (2 * step))
-    assert (found * along).sum() == pytest.approx(quotient, rel=1e-5)
+    wave.amplitude.set_data(grid.tensor(base + step * along))
+    ahead = float(value(t).asnumpy())
+    wave.amplitude.set_data(grid.tensor(base - step * along))
+    quotient = (ahead - float(value(t).asnumpy())) / (2 * step)
+    assert (found.asnumpy() * along).sum() == pytest.approx(quotient, rel=1e-5)

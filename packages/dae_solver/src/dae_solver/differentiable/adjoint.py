@@ -31,7 +31,7 @@ class Linearised:
     def __init__(self, kernels: Kernels) -> None:
         self.k, self.parts = kernels, (kernels.states, kernels.algebraics)
 
-    def __call__(self, x, y, p, network):  # type: ignore[no-untyped-def]
+    def __call__(self, x: Any, y: Any, p: Any, network: Any) -> Any:
         """``dF/dx`` and ``G = -df/dy (dg/dy)^-1`` side by side, ``[column, state, both]``."""
         upper, lower = ops.split(self.k.by_xy.at(x, y, p), self.parts, 0)
         f_x, f_y = ops.split(ops.transpose(upper, (2, 0, 1)), self.parts, 2)
@@ -206,4 +206,4 @@ class _Part:
             value = function(*parts).asnumpy()
             kept = min(size, columns - begin)
             found.append(value[:kept] if axis == 0 else value[:, :kept])
-        return np.concatenate(found, axis).astype(float)
+        return np.asarray(np.concatenate(found, axis), float)

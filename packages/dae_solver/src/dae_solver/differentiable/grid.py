@@ -93,7 +93,7 @@ class DifferentiableGrid:
         self.engines: dict[str, Engine] = {}
         self.parts = (self.kernels.states, self.kernels.algebraics)
 
-    def g(self, x, y, p, network):  # type: ignore[no-untyped-def]
+    def g(self, x: Any, y: Any, p: Any, network: Any) -> Any:
         """Currents into the network less those of the devices, ``[algebraic, scenario]``.
 
         Args:
@@ -104,7 +104,7 @@ class DifferentiableGrid:
         """
         return self.kernels.g(x, y, p, network)
 
-    def defect(self, path, t, p, network):  # type: ignore[no-untyped-def]
+    def defect(self, path: Any, t: Any, p: Any, network: Any) -> Any:
         """How far a path is from the equations: ``dx/dt - f``, then ``g``.
 
         Args:

@@ -25,14 +25,12 @@ def colours(pattern: Bool[np.ndarray, "row column"]) -> Int[np.ndarray, " row"]:
     found = np.zeros(len(pattern), int)
     used: list[np.ndarray] = []
     for row, columns in enumerate(pattern):
-        for colour, taken in enumerate(used):
-            if not (taken & columns).any():
-                break
-        else:
-            colour = len(used)
+        free = [k for k, taken in enumerate(used) if not (taken & columns).any()]
+        if not free:
+            free = [len(used)]
             used.append(np.zeros_like(columns))
-        used[colour] |= columns
-        found[row] = colour
+        used[free[0]] |= columns
+        found[row] = free[0]
     return found
 
 
@@ -87,7 +85,7 @@ class Dense:
         self.tile = ops.Tile()
         self.seeds, self.place, self.mask = jacobian.seeds, jacobian.place, jacobian.mask
 
-    def at(self, x, y, p):  # type: ignore[no-untyped-def]
+    def at(self, x: Any, y: Any, p: Any) -> Any:
         """``[row, column, scenario]``."""
         scenarios = x.shape[1]
         times = (1, self.sweeps)

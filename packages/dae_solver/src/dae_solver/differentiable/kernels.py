@@ -56,24 +56,24 @@ class Kernels:
         self.both_back = _back(both, inputs, [p], kind)
         self.limit_back = _back(equations.limit.recorded, [x, p], [x, p], kind)
 
-    def g(self, x, y, p, network):  # type: ignore[no-untyped-def]
+    def g(self, x: Any, y: Any, p: Any, network: Any) -> Any:
         """Currents into the network less those of the devices, ``[algebraic, scenario]``."""
         return ops.add(self.times(network, y), self.currents(x, y, p))
 
-    def times(self, matrix, vector):  # type: ignore[no-untyped-def]
+    def times(self, matrix: Any, vector: Any) -> Any:
         """Products ``[row, scenario]`` of matrices and vectors of each scenario."""
         return ops.sum(ops.mul(matrix, vector), 1)
 
-    def inverse(self, matrix):  # type: ignore[no-untyped-def]
+    def inverse(self, matrix: Any) -> Any:
         """Inverse matrices."""
         found = ops.inverse(ops.transpose(matrix, (2, 0, 1)))
         return ops.transpose(found, (1, 2, 0))
 
-    def algebraic_inverse(self, x, y, p, network):  # type: ignore[no-untyped-def]
+    def algebraic_inverse(self, x: Any, y: Any, p: Any, network: Any) -> Any:
         """Inverse of ``dg / dy``."""
         return self.inverse(ops.add(network, self.by_y.at(x, y, p)))
 
-    def solve(self, x, y, p, network, inverse):  # type: ignore[no-untyped-def]
+    def solve(self, x: Any, y: Any, p: Any, network: Any, inverse: Any) -> Any:
         """Voltages from a near guess ``y``, with the inverse of ``dg / dy`` at a near point.
 
         They are not a number where they do not converge.
@@ -87,7 +87,7 @@ class Kernels:
             number = self.count(number, change)
         return self.converged(y, change)
 
-    def newton(self, x, y, p, network):  # type: ignore[no-untyped-def]
+    def newton(self, x: Any, y: Any, p: Any, network: Any) -> Any:
         """Voltages from any guess from which Newton converges, else not a number."""
         number, change = self.begin, y
         while number < self.most:
@@ -97,12 +97,12 @@ class Kernels:
             number = self.count(number, change)
         return self.converged(y, change)
 
-    def converged(self, y, change):  # type: ignore[no-untyped-def]
+    def converged(self, y: Any, change: Any) -> Any:
         """``y`` of the scenarios whose last change was small, elsewhere not a number."""
         largest = ops.expand_dims(ops.reduce_max(ops.abs(change), 0), 0)
         return ops.where(ops.less_equal(largest, self.tolerance), y, self.unknown)
 
-    def count(self, number, change):  # type: ignore[no-untyped-def]
+    def count(self, number: Any, change: Any) -> Any:
         """The number of iterations, or the largest number where the last changed little."""
         left = ops.reduce_max(ops.abs(change), (0, 1))
         return ops.where(left > self.tolerance, ops.add(number, self.one), self.most)

@@ -217,12 +217,8 @@ def _module(lines: list[str], constants: dict[str, Any]) -> dict[str, Any]:
         _Folder.path = tempfile.TemporaryDirectory(prefix="dae_solver_")
     name = f"dae_solver_recorded_{next(_numbers)}"
     path = Path(_Folder.path.name) / f"{name}.py"
-    path.write_text(
-        "\n".join(
-            ['"""Written from a recording."""', "", "from mindspore import ops"]
-            + ["", "", *lines, ""]
-        )
-    )
+    head = ['"""Written from a recording."""', "", "from mindspore import ops", "", ""]
+    path.write_text("\n".join([*head, *lines, ""]))
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None

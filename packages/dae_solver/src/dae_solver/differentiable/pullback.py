@@ -114,7 +114,8 @@ def _summed(cotangent: Recorded, rows: int) -> Recorded:
     if len(cotangent) == rows:
         return cotangent
     assert rows == 1
-    return np.ones((1, len(cotangent))) @ cotangent
+    total: Recorded = np.ones((1, len(cotangent))) @ cotangent
+    return total
 
 
 def _scattered(rows: int, parts: list[tuple[np.ndarray, Recorded]]) -> Recorded:
@@ -125,4 +126,5 @@ def _scattered(rows: int, parts: list[tuple[np.ndarray, Recorded]]) -> Recorded:
         return together[np.argsort(index)]
     matrix = np.zeros((rows, len(index)))
     matrix[index, np.arange(len(index))] = 1.0
-    return matrix @ together
+    found: Recorded = matrix @ together
+    return found

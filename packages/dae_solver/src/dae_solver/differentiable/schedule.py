@@ -106,16 +106,16 @@ def plan(
             t = goal
         steps.append(taken)
     rounds = max(map(len, steps))
-    t = np.full((rounds + 1, len(events)), t_end)
-    t[0] = 0.0
+    times = np.full((rounds + 1, len(events)), t_end)
+    times[0] = 0.0
     segment = np.empty((rounds, len(events)), int)
     for scenario, taken in enumerate(steps):
-        t[1 : len(taken) + 1, scenario] = [goal for goal, _ in taken]
+        times[1 : len(taken) + 1, scenario] = [goal for goal, _ in taken]
         segment[: len(taken), scenario] = [which for _, which in taken]
         segment[len(taken) :, scenario] = taken[-1][1]
     return Schedule(
-        h=np.diff(t, axis=0),
-        t=t,
+        h=np.diff(times, axis=0),
+        t=times,
         segment=segment,
         scale=np.array([each[0] for each in segments]),
         offset=np.array([each[1] for each in segments]),

@@ -53,7 +53,7 @@ class RK4:
         rest = self.layout.rows - self.layout.end
         self.sizes = (kernels.states, kernels.algebraics, kernels.algebraics, rest)
 
-    def __call__(self, outcome, p, network, inverse, h):  # type: ignore[no-untyped-def]
+    def __call__(self, outcome: Any, p: Any, network: Any, inverse: Any, h: Any) -> Any:
         """The outcome after a step ``h [1, scenario]`` from that of the step before."""
         k = self.k
         x, y, slope, _ = ops.split(outcome, self.sizes, 0)
@@ -100,7 +100,7 @@ class Trapezoid:
         self.parts = (kernels.states, kernels.algebraics)
         self.padding = ms.Tensor(np.zeros((kernels.algebraics, states, 1)), dtype)
 
-    def matrix(self, x, y, p, network, half):  # type: ignore[no-untyped-def]
+    def matrix(self, x: Any, y: Any, p: Any, network: Any, half: Any) -> Any:
         """Inverse of the derivative of the residual by ``x, y``."""
         upper, lower = ops.split(self.k.by_xy.at(x, y, p), self.parts, 0)
         by_x, by_y = ops.split(lower, self.parts, 1)
@@ -108,7 +108,7 @@ class Trapezoid:
         upper = ops.mul(upper, ops.neg(half))
         return self.k.inverse(ops.add(ops.concat((upper, lower), 0), self.eye))
 
-    def __call__(self, outcome, p, network, inverse, h):  # type: ignore[no-untyped-def]
+    def __call__(self, outcome: Any, p: Any, network: Any, inverse: Any, h: Any) -> Any:
         """The outcome after a step ``h [1, scenario]`` from that of the step before."""
         k = self.k
         x, y, slope, _ = ops.split(outcome, self.sizes, 0)

@@ -58,10 +58,10 @@ class Engine:
             numbers = numbers.reshape(-1)[:1].reshape((1,) * numbers.ndim)
         used, place = np.unique(numbers, return_inverse=True)
         every = np.stack([reduced[int(number)].y for number in used], -1)
-        return every[..., place.reshape(numbers.shape)]
+        return np.asarray(every[..., place.reshape(numbers.shape)])
 
 
-class Trajectory(nn.Cell):  # type: ignore[misc]
+class Trajectory(nn.Cell):
     """States at all points of a schedule; one object for each run.
 
     It is called in pynative mode (the steps are compiled).
@@ -92,7 +92,7 @@ class Trajectory(nn.Cell):  # type: ignore[misc]
         points = np.concatenate([first[None], outcomes[:, :states]])
         return ms.Tensor(points, self.engine.kernels.dtype)
 
-    def bprop(self, x, p, out, dout):  # type: ignore[no-untyped-def]
+    def bprop(self, x: Any, p: Any, out: Any, dout: Any) -> Any:
         """Cotangents of the first states and parameters."""
         schedule, engine = self.schedule, self.engine
         values = p.asnumpy().astype(float)
@@ -121,7 +121,8 @@ class Trajectory(nn.Cell):  # type: ignore[misc]
         dtype = engine.kernels.dtype
         outcome = engine.layout.start(x, self.guess)
         found: list[Any] = []
-        now = inverse = state = network = None
+        now: Any = None
+        inverse, state, network, old = now, now, now, 0
         for each, (h, segment) in enumerate(zip(schedule.h, schedule.segment, strict=True)):
             turned = each == 0 or (segment != schedule.segment[each - 1])
             if np.any(turned):
@@ -133,14 +134,14 @@ class Trajectory(nn.Cell):  # type: ignore[misc]
                 outcome = self._restarted(outcome, values, numbers, which, schedule.t[each])
                 state, now = ms.Tensor(outcome, dtype), ms.Tensor(values, dtype)
                 network = ms.Tensor(engine.networks(numbers), dtype)
-                self._renew = 0
-            if self._renew == 0:
+                old = RENEWED
+            if old == RENEWED:
                 rows = state[: layout.states], state[layout.states : layout.both]
-                inverse, self._renew = engine.inverse(*rows, now, network), RENEWED
-            self._renew -= 1
+                inverse, old = engine.inverse(*rows, now, network), 0
+            old += 1
             state = engine.step(state, now, network, inverse, ms.Tensor(h[None], dtype))
             found.append(state)
-        outcomes = np.stack([each.asnumpy() for each in found]).astype(float)
+        outcomes = np.asarray(np.stack([each.asnumpy() for each in found]), float)
         self._check(outcomes)
         return outcomes
 

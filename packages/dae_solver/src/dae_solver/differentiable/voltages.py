@@ -9,7 +9,7 @@ from mindspore import nn, ops
 from dae_solver.differentiable.kernels import Kernels
 
 
-class _Root(nn.Cell):  # type: ignore[misc]
+class _Root(nn.Cell):
     """The solution and the inverse of ``dg / dy`` there, as constants: they have no gradient."""
 
     def __init__(self, kernels: Kernels) -> None:
@@ -21,11 +21,11 @@ class _Root(nn.Cell):  # type: ignore[misc]
         inverse = self.k.algebraic_inverse(x, y, p, network)
         return ops.concat((inverse, ops.expand_dims(y, 1)), 1)
 
-    def bprop(self, x, p, network, guess, out, dout):  # type: ignore[no-untyped-def]
+    def bprop(self, x: Any, p: Any, network: Any, guess: Any, out: Any, dout: Any) -> Any:
         return ops.mul(x, 0.0), ops.mul(p, 0.0), ops.mul(network, 0.0), ops.mul(guess, 0.0)
 
 
-class Voltages(nn.Cell):  # type: ignore[misc]
+class Voltages(nn.Cell):
     """``y`` with ``g(x, y, p) = 0``, by Newton's method from a guess.
 
     The gradient is that of the implicit function theorem, ``dy = -J^-1 (g_x dx + g_p dp)`` with
