@@ -159,6 +159,7 @@ def test_the_trapezoid(setting: Setting) -> None:
         assert ours == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.nightly
 def test_models_of_every_kind_together() -> None:
     """A fault with GENROU, TWOAXIS, five regulators and a stabiliser in one network."""
     system = PowerSystem(mixed_case("second"), "zip 0.4 0.3 0.3")
@@ -191,6 +192,7 @@ def short(grid: DifferentiableGrid, scenarios: Scenarios) -> tuple[np.ndarray, n
     return path.asnumpy(), gradient.asnumpy()
 
 
+@pytest.mark.nightly
 def test_without_compilation_and_in_single_precision() -> None:
     system = PowerSystem.load("wscc9", load="zip 0.4 0.3 0.3")
     scenarios = system.scenarios(fault(7, t=0.01, clear=0.1))

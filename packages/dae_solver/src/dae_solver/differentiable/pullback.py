@@ -121,7 +121,7 @@ def _summed(cotangent: Recorded, rows: int) -> Recorded:
 def _scattered(rows: int, parts: list[tuple[np.ndarray, Recorded]]) -> Recorded:
     """The cotangent of an array from those of the rows that were taken of it."""
     index = np.concatenate([each for each, _ in parts])
-    together = RecordingMath.concat([part for _, part in parts])
+    together: Recorded = RecordingMath.concat([part for _, part in parts])
     if len(index) == rows and len(np.unique(index)) == rows:
         return together[np.argsort(index)]
     matrix = np.zeros((rows, len(index)))
