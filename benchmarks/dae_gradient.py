@@ -1,9 +1,9 @@
 """Gradients of simulations: the discrete adjoint on MindSpore against difference quotients.
 
 A loss of the rotor angles of the nine-bus system over 5 s with a fault, by all set-points, loads,
-inertias and dampings (24 numbers in each scenario). Process CPU time of one core, compilation
+inertias and dampings (18 numbers in each scenario). Process CPU time of one core, compilation
 apart; the quotients are one-sided, of the classical engine with the same steps: one simulation and
-one more for each parameter, all scenarios of a batch together. Takes about ten minutes.
+one more for each parameter, all scenarios of a batch together. Takes about three minutes.
 
     python benchmarks/dae_gradient.py
 """
