@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from mindspore import ops
 
+from converter_cases import wscc_with_converter
 from dae_solver.differentiable import DifferentiableGrid
 from dae_solver.physics import LoadModel, PowerSystem
 from mixed_models import mixed_case, nearby
@@ -40,6 +41,10 @@ def system_of(name: str, folder: Path, real_data: Path | None) -> PowerSystem:
     if case == "ieee39":
         assert real_data is not None
         return PowerSystem(reference_case(real_data / "dae_solver" / "ieee39.json"), model)
+    if case.startswith("converter"):
+        _, _, loop = case.partition("-")
+        control = {"QFLAG": 1.0, "VFLAG": 1.0} if loop else {"PFFLAG": 1.0}
+        return PowerSystem(wscc_with_converter(loop or None, control), model)
     if case in ANDES_CASES:
         return PowerSystem.load(andes_case(case, folder), load=model)
     return PowerSystem(mixed_case(case), model)
@@ -68,9 +73,10 @@ class Setting:
 
 
 NAMES = ["wscc9 exponential", "first zip", "second", "ieee39 zip"]
+CONVERTERS = ["converter zip", "converter-PLL1 zip", "converter-PLL2"]
 
 
-@pytest.mark.parametrize("name", [*NAMES, "kundur"])
+@pytest.mark.parametrize("name", [*NAMES, *CONVERTERS, "kundur"])
 def test_values_are_those_of_numpy(
     name: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
@@ -89,7 +95,7 @@ def test_values_are_those_of_numpy(
     np.testing.assert_allclose(compiled, ours_f, rtol=1e-13, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", ["first zip", "second"])
+@pytest.mark.parametrize("name", ["first zip", "second", *CONVERTERS])
 def test_jacobians_are_those_of_difference_quotients(name: str, tmp_path: Path) -> None:
     s = Setting(system_of(name, tmp_path, None))
     found = s.grid.kernels.by_xy.at(*s.tensors).asnumpy().copy()

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from converter_cases import replace_by_converter
 from dae_solver.physics import PowerSystem
 from dae_solver.physics.case import Load
 from dae_solver.physics.dae import PowerDAE
 from dae_solver.solver.parameters import take
 from dae_solver.solver.system import DAESystem
-from converter_cases import replace_by_converter
 from power_cases import reference_case
 
 LOADS = ["zip 1 0 0", "zip 0.4 0.3 0.3", "zip 0 0 1", "exponential 0.7 2.4"]

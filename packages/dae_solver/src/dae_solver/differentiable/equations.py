@@ -7,33 +7,45 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from dae_solver.differentiable.program import Program
 from dae_solver.differentiable.recording import Recorded, Recording, RecordingMath
-from dae_solver.physics.dae import Group, PowerDAE
+from dae_solver.physics.dae import PowerDAE
+from dae_solver.physics.groups import Group
 from scimind.errors import InputError
 
-ALWAYS = ("vref", "pref", "field", "tm0", "p0", "q0", "v0")
+OF_MACHINES, OF_LOADS = ("vref", "pref", "field", "tm0"), ("p0", "q0", "v0")
+
+T = TypeVar("T")
+
+
+def _with_math(owner: T, math: Any) -> T:
+    """A copy whose models use other functions."""
+    made: Any = copy.copy(owner)
+    made.m = math
+    for name, value in vars(owner).items():
+        if isinstance(value, list) and value and all(isinstance(each, Group) for each in value):
+            setattr(made, name, [_with_model(group, math) for group in value])
+    found: T = made
+    return found
+
+
+def _with_model(group: Group[Any], math: Any) -> Group[Any]:
+    group = copy.copy(group)
+    group.model = copy.copy(group.model)
+    group.model.m = math
+    return group
 
 
 class _RecordedDAE(PowerDAE):
     """A grid whose equations are called with recorded arrays."""
 
     def __init__(self, dae: PowerDAE) -> None:
-        self.__dict__.update(vars(dae))
-        self.m = RecordingMath()
-        for name, value in vars(dae).items():
-            if isinstance(value, list) and value and all(isinstance(v, Group) for v in value):
-                setattr(self, name, [self._with_math(group) for group in value])
-
-    def _with_math(self, group: Group[Any]) -> Group[Any]:
-        group = copy.copy(group)
-        group.model = copy.copy(group.model)
-        group.model.m = self.m
-        return group
+        self.__dict__.update(vars(_with_math(dae, RecordingMath())))
+        self.converters = _with_math(dae.converters, self.m)
 
     def _by_network(self, matrices: Any, right: Any, network: Any) -> Any:
         """Nothing: the currents through the network, which every scenario has its own of."""
@@ -60,8 +72,8 @@ class Equations:
 
     Args:
         dae: The grid.
-        parameters: Names that are arguments besides the set-points, fields and loads: ``online``,
-            ``alpha``, ``beta`` or ``MODEL.name``.
+        parameters: Names that are arguments besides the set-points, fields, loads and converters:
+            ``online``, ``alpha``, ``beta`` or ``MODEL.name``.
 
     Raises:
         InputError: A name is unknown.
@@ -83,7 +95,7 @@ class Equations:
         self.input = {"x": x, "y": y, "p": p}
         named = {name: p[rows] for name, rows in self.rows.items()}
         named["network"] = None  # type: ignore[assignment]
-        self.f = Program(recorded.f(0.0, x, y, named), (x, y, p))
+        self.f = Program(self._recorded(recorded.f(0.0, x, y, named), x), (x, y, p))
         self.currents = Program(recorded.g(0.0, x, y, named), (x, y, p))
         self.limit = Program(self._recorded(recorded.limit(0.0, x, named), x), (x, p))
         self._check_local()
@@ -96,15 +108,17 @@ class Equations:
 
     def _sizes(self, parameters: Sequence[str]) -> dict[str, int]:
         machines, loads = len(self.dae.machine_ids), len(self.dae.case.loads)
+        always = dict.fromkeys(OF_MACHINES, machines) | dict.fromkeys(OF_LOADS, loads)
+        always |= dict.fromkeys(self.dae.converters.parameters, len(self.dae.converters))
         optional = {"online": machines, "alpha": loads, "beta": loads}
         for group in self.dae._every_group():
             model = group.model
             optional |= {f"{model.name}.{name}": len(model.ids) for name in model.parameters}
         for name in parameters:
-            if name not in optional and name not in ALWAYS:
+            if name not in optional and name not in always:
                 raise InputError(
                     f"the grid {self.dae.case.name} has no parameter {name!r}; there are: "
-                    f"{', '.join([*ALWAYS, *optional])}",
+                    f"{', '.join([*always, *optional])}",
                     rule="power.parameter",
                 )
         if ("alpha" in parameters) != ("beta" in parameters):
@@ -112,8 +126,7 @@ class Equations:
                 "exponents of the loads are given for one power only; name alpha and beta",
                 rule="power.load",
             )
-        sizes = {name: loads if name in ("p0", "q0", "v0") else machines for name in ALWAYS}
-        sizes |= {name: optional[name] for name in parameters if name not in ALWAYS}
+        sizes = always | {name: optional[name] for name in parameters if name not in always}
         return {name: size for name, size in sizes.items() if size}
 
     def _check_local(self) -> None:
@@ -147,7 +160,17 @@ class Equations:
         return np.concatenate(parts)
 
     def filled(self, values: Mapping[str, Any], scenarios: int) -> dict[str, np.ndarray]:
-        """``values`` with those of the case for the parameters that are missing."""
+        """``values`` with those of the case for the parameters that are missing.
+
+        Raises:
+            InputError: One is no parameter of the equations.
+        """
+        if more := sorted(set(values) - set(self.rows) - {"network"}):
+            raise InputError(
+                f"{more[0]!r} is no parameter of the differentiable grid; name it among the "
+                f"parameters, which are: {', '.join(self.rows)}",
+                rule="power.parameter",
+            )
         found = {name: np.asarray(value, float) for name, value in values.items()}
         case: dict[str, Any] = {"online": 1.0}
         case["alpha"], case["beta"] = self.dae.load_model.alpha, self.dae.load_model.beta

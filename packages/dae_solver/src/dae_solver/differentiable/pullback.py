@@ -33,12 +33,14 @@ _RULES: dict[str, _Rule] = {
     "abs": lambda c, r, a: (where(a >= 0.0, c, -c),),
     "sin": lambda c, r, a: (c * RecordingMath.cos(a),),
     "cos": lambda c, r, a: (-c * RecordingMath.sin(a),),
+    "atan2": lambda c, r, a, b: (c * b / (a * a + b * b), -c * a / (a * a + b * b)),
     "exp": lambda c, r, a: (c * r,),
     "log": lambda c, r, a: (c / a,),
     "sqrt": lambda c, r, a: (0.5 * c / r,),
     "where": lambda c, r, k, a, b: (None, where(k, c, 0.0), where(k, 0.0, c)),
 }
-_STEPS = frozenset(("less", "less_equal", "greater", "greater_equal", "logical_and", "logical_or"))
+_COMPARISONS = ("less", "less_equal", "greater", "greater_equal", "equal", "not_equal")
+_STEPS = frozenset((*_COMPARISONS, "logical_and", "logical_or", "logical_not"))
 
 
 def pullback(

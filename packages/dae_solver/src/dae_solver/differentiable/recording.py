@@ -79,11 +79,15 @@ _NUMPY: dict[str, Any] = {
     "less_equal": np.less_equal,
     "greater": np.greater,
     "greater_equal": np.greater_equal,
+    "equal": np.equal,
+    "not_equal": np.not_equal,
     "logical_and": np.logical_and,
     "logical_or": np.logical_or,
+    "logical_not": np.logical_not,
     "abs": np.abs,
     "sin": np.sin,
     "cos": np.cos,
+    "atan2": np.arctan2,
     "exp": np.exp,
     "log": np.log,
     "sqrt": np.sqrt,
@@ -128,12 +132,16 @@ class Recorded:
     def __neg__(self) -> Any:
         return elementwise("neg", self)
 
+    def __invert__(self) -> Any:
+        return elementwise("logical_not", self)
+
     __add__, __radd__ = _binary("add"), _binary("add")
     __sub__, __rsub__ = _binary("sub"), _binary("sub", True)
     __mul__, __rmul__ = _binary("mul"), _binary("mul")
     __truediv__, __rtruediv__ = _binary("div"), _binary("div", True)
     __lt__, __le__ = _binary("less"), _binary("less_equal")
     __gt__, __ge__ = _binary("greater"), _binary("greater_equal")
+    __eq__, __ne__ = _binary("equal"), _binary("not_equal")
     __and__, __rand__ = _binary("logical_and"), _binary("logical_and")
     __or__, __ror__ = _binary("logical_or"), _binary("logical_or")
 
@@ -216,6 +224,7 @@ class RecordingMath:
     abs = _function("abs")
     sin = _function("sin")
     cos = _function("cos")
+    atan2 = _function("atan2")
     exp = _function("exp")
     log = _function("log")
     sqrt = _function("sqrt")
@@ -254,7 +263,7 @@ class RecordingMath:
         return matrix @ x
 
     @staticmethod
-    def rows(x: Any, index: np.ndarray) -> Any:
+    def rows(x: Any, index: np.ndarray | slice) -> Any:
         """Some rows of an array, in the order of ``index``."""
         return x[index]
 

@@ -37,10 +37,13 @@ class Converters:
     Attributes:
         ids: Names of the converters.
         generators: Position of each one's generator in the case.
+        parameters: Names of the parameters above.
 
     Raises:
         InputError: A device belongs to nothing, or a converter has two of one kind.
     """
+
+    parameters = ("order_p", "order_q", "v_start", "q_start")
 
     def __init__(self, case: Case, first: int, math: Any) -> None:
         self.m, self.case, self.end = math, case, first
@@ -129,7 +132,7 @@ class Converters:
             control.set(x, rows)
         for loop in self.loops:
             loop.set(x, loop.model.initial(np.angle(v[loop.of])))
-        return {"order_p": order_p, "order_q": order_q, "v_start": size, "q_start": s.imag}
+        return dict(zip(self.parameters, (order_p, order_q, size, s.imag), strict=True))
 
     def held(self, x: Any, p: Any, turn: Any = 0.0) -> dict[str, Any]:
         """What currents follow from besides the voltages, in a frame at the angle ``turn``.
