@@ -23,6 +23,7 @@ from dae_solver.physics.models.machines import Machine
 from dae_solver.physics.models.stabilisers import IEEEST, Signals
 from dae_solver.physics.network import Network, Reduced, Topology, complex_of, reduce
 from dae_solver.physics.powerflow import PowerFlow, check_machines
+from dae_solver.physics.terms import SET_POINTS, Term, Terms
 from dae_solver.solver.newton import newton
 from dae_solver.solver.parameters import Parameters, spread, take
 from dae_solver.solver.system import DAESystem
@@ -65,24 +66,38 @@ class PowerDAE(DAESystem):
     governors, or the constant torque), ``field`` (constant field voltage of machines without
     exciter), ``p0``, ``q0``, ``v0`` (of the loads), ``tm0`` (torque at the start), and where given
     ``online`` (0 for a machine that is tripped: it supplies nothing and rests, ``[machine]``),
-    ``alpha`` and ``beta`` (exponents of the loads, ``[load]``) and every parameter of a model as
-    ``MODEL.name``, ``[device]``.
+    ``alpha`` and ``beta`` (exponents of the loads, ``[load]``), ``kpf`` and ``kqf`` (change of their
+    power by the frequency deviation, pu by pu, ``[load]``), every parameter of a model as
+    ``MODEL.name``, ``[device]``, and ``term.NAME`` (values of a term).
 
     Args:
         case: What was read.
         load_model: Of all loads.
+        terms: Added to the equations.
+        parameters: Values that replace those of the case in all scenarios, by the names above.
 
     Raises:
         InputError: A device is of an unknown model or belongs to nothing, or a generator has no
             machine.
     """
 
-    def __init__(self, case: Case, load_model: LoadModel | None = None) -> None:
+    def __init__(
+        self,
+        case: Case,
+        load_model: LoadModel | None = None,
+        *,
+        terms: Sequence[Term] = (),
+        parameters: Mapping[str, Any] | None = None,
+    ) -> None:
         self.m: Any = NumPyMath
         self.case, self.network = case, Network(case)
         self.load_model = load_model or LoadModel()
         self._build_models()
         self._build_buses()
+        self.terms = Terms(terms, self)
+        self.states += tuple(self.terms.names)
+        self.x_scale = np.array([_scale(name) for name in self.states])
+        self.given = dict(parameters or {})
         self.topologies: list[Topology] = []
         self._reduced: list[Reduced] = []
         self._inject: list[np.ndarray] = []
@@ -158,7 +173,6 @@ class PowerDAE(DAESystem):
             for state in group.model.states
             for device in group.model.ids
         )
-        self.x_scale = np.array([_scale(name) for name in self.states])
         # Base of each machine's torque, for stabilisers that measure it on the machine base.
         self.share = np.array([[d.mva / case.mva] for d in machines])
         inertia = [group.model.value["M"][:, 0] for group in self.machines]
@@ -203,15 +217,44 @@ class PowerDAE(DAESystem):
 
     # Operating point
 
-    def start(self, flow: PowerFlow) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+    def start(
+        self, flow: PowerFlow, parameters: Mapping[str, Any] | None = None
+    ) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
         """States at rest, voltages and parameters for the solution of a power flow.
+
+        Args:
+            flow: The solution.
+            parameters: Of the models and loads; the states are at rest with them.
 
         Returns:
             ``x [state, scenario]``, ``y [algebraic, scenario]``, parameters.
 
         Raises:
-            InputError: A limit of a regulator is exceeded.
+            InputError: A limit of a regulator is exceeded, or a name is unknown.
         """
+        scenarios = flow.v.shape[1]
+        given = {**self.given, **(parameters or {})}
+        extra = self.extra(given, scenarios)
+        if given:
+            raise InputError(
+                f"{next(iter(given))!r} is no parameter of a model or of the loads",
+                rule="power.parameter",
+            )
+        held = [(group.model, group.model.value) for group in self._every_group()]
+        try:
+            for model, value in held:
+                own = {name: extra.get(f"{model.name}.{name}") for name in value}
+                model.value = value | {name: v for name, v in own.items() if v is not None}
+            x, y, p = self._rest(flow)
+        finally:
+            for model, value in held:
+                model.value = value
+        p |= extra | self.terms.parameters(scenarios)
+        self.defaults = {name: value[..., 0] for name, value in p.items()}
+        self.x0, self.y0 = x[:, 0], y[:, 0]
+        return x, y, p
+
+    def _rest(self, flow: PowerFlow) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
         scenarios = flow.v.shape[1]
         places = [self.network.position[g.bus] for g in self._generators]
         v = flow.v[places]
@@ -248,10 +291,9 @@ class PowerDAE(DAESystem):
             self._linearise(flow)
         p["network"][:] = self.topology(self.network.built)
         u = flow.v[self.kept]
-        y = np.concatenate([u.real, u.imag])
-        self.defaults = {name: value[..., 0] for name, value in p.items()}
-        self.x0, self.y0 = x[:, 0], y[:, 0]
-        return x, y, p
+        if self.terms:
+            p["v_rest"] = np.abs(v)
+        return x, np.concatenate([u.real, u.imag]), p
 
     @staticmethod
     def _set(x: np.ndarray, group: Group[Any], rows: Sequence[Any]) -> None:
@@ -304,17 +346,22 @@ class PowerDAE(DAESystem):
     ) -> dict[str, np.ndarray]:
         """The parameters of a batch; those of models may be among them."""
         values = dict(values or {})
+        extra = self.extra(values, scenarios)
+        return super().batch(scenarios, values) | extra
+
+    def extra(self, values: dict[str, Any], scenarios: int) -> dict[str, np.ndarray]:
+        """Of ``values`` those without a default, which are taken out of it."""
         models = {group.model.name: group.model for group in self._every_group()}
         extra: dict[str, np.ndarray] = {
             name: spread(name, np.asarray(values.pop(name), float), 1, scenarios)
-            for name in ("online", "alpha", "beta")
+            for name in ("online", "alpha", "beta", "kpf", "kqf")
             if name in values
         }
         for name in list(values):
             model, _, parameter = name.partition(".")
             if model in models and parameter in models[model].parameters:
                 extra[name] = spread(name, np.asarray(values.pop(name), float), 1, scenarios)
-        return super().batch(scenarios, values) | extra
+        return extra
 
     # Equations
 
@@ -329,7 +376,12 @@ class PowerDAE(DAESystem):
         ]
         speed = self._all([view["omega"] for view in views])
         size = m.sqrt(v_real * v_real + v_imag * v_imag)
+        added = self.terms.at_machines(x, speed, size, p) if self.terms else {}
+        if added:
+            p = {**p, **{k: p[k] + added[k] for k in SET_POINTS if k in added}}
         torque, slopes_governor = self._torque(x, speed, p)
+        if "torque" in added:
+            torque = torque + added["torque"]
         stabiliser, slopes_pss = self._stabilise(x, speed, stators, torque, size, p)
         field, slopes_exciter = self._excite(x, speed, stators, stabiliser, size, p)
         slopes: list[Any] = []
@@ -340,7 +392,8 @@ class PowerDAE(DAESystem):
         if "online" in p:
             machines = [g.of for g in self._every_group() for _ in g.model.states]
             slopes = [s * m.rows(p["online"], of) for s, of in zip(slopes, machines, strict=True)]
-        return m.concat(slopes)
+        found = m.concat(slopes)
+        return self.terms.slopes(found, added, x, y, size, p) if self.terms else found
 
     def _all(self, parts: list[Any]) -> Any:
         return parts[0] if len(parts) == 1 else self.m.concat(parts)
@@ -429,7 +482,7 @@ class PowerDAE(DAESystem):
         speed = self._all([group.view(x)["omega"] for group in self.machines])
         for group in self._every_group():
             rows += group.model.kinks(group.view(x), speed[group.of], p)
-        if not self.load_model.linear or "alpha" in p:
+        if not self.load_model.linear or "alpha" in p or self.terms:
             v = y[:half][self.load_at] ** 2 + y[half:][self.load_at] ** 2
             rows.append(v - self.load_model.switch**2)
         shape = (1, x.shape[-1])
@@ -462,9 +515,12 @@ class PowerDAE(DAESystem):
             block = self.added[:machines, :, :, None]
             c, d = c + block[:, 0, 0], d + block[:, 0, 1]
             e, f = e + block[:, 1, 0], f + block[:, 1, 1]
+        size = m.sqrt(lr * lr + li * li)
         g_load, b_load = self.load_model.admittances(
-            m, m.sqrt(lr * lr + li * li), p["v0"], p["p0"], p["q0"], p.get("alpha"), p.get("beta")
+            m, size, p["v0"], p["p0"], p["q0"], p.get("alpha"), p.get("beta")
         )
+        if "seen.frequency" in p:
+            g_load, b_load = self.terms.admittances(g_load, b_load, size, p)
         real, imag = b_load * li - g_load * lr, -b_load * lr - g_load * li
         if added:
             block = self.added[machines:, :, :, None]
@@ -474,9 +530,16 @@ class PowerDAE(DAESystem):
 
     def g(self, t: Any, x: Any, y: Any, p: Any) -> Any:
         """Currents into the network less those of the devices, per unit."""
+        p = self._seen(x, p)
         currents = self._currents(self._affine(x, p), y, p, added=False)
         y_matrices = [each.y for each in self._reduced]
         return self._by_network(y_matrices, y, p["network"]) - self.joined @ currents
+
+    def _seen(self, x: Any, p: Any) -> Any:
+        """The parameters with what the loads see of the states, where something depends on it."""
+        if self.terms or "kpf" in p or "kqf" in p:
+            return self.terms.seen_by_loads(x, p)
+        return p
 
     def _by_network(self, matrices: Sequence[np.ndarray], right: Any, network: np.ndarray) -> Any:
         """Products with the matrix of each scenario's network."""
@@ -507,10 +570,10 @@ class PowerDAE(DAESystem):
         Source: Stott, Proc. IEEE 67, 219 (1979), partitioned solution; Anderson, J. ACM 12, 547
         (1965).
         """
-        affine, network = self._affine(x, p), p["network"]
+        affine, network, seen = self._affine(x, p), p["network"], self._seen(x, p)
         before = moved = None
         for _ in range(MOST_ITERATIONS):
-            currents = self._currents(affine, y, p, added=True)
+            currents = self._currents(affine, y, seen, added=True)
             new = self._by_network(self._inject, currents, network)
             change = new - y
             size = np.abs(change).max(0)
