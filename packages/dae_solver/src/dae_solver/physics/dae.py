@@ -66,8 +66,8 @@ class PowerDAE(DAESystem):
     governors, or the constant torque), ``field`` (constant field voltage of machines without
     exciter), ``p0``, ``q0``, ``v0`` (of the loads), ``tm0`` (torque at the start), and where given
     ``online`` (0 for a machine that is tripped: it supplies nothing and rests, ``[machine]``),
-    ``alpha`` and ``beta`` (exponents of the loads, ``[load]``), ``kpf`` and ``kqf`` (change of their
-    power by the frequency deviation, pu by pu, ``[load]``), every parameter of a model as
+    ``alpha`` and ``beta`` (exponents of the loads, ``[load]``), ``kpf`` and ``kqf`` (change of
+    their power by the frequency deviation, pu by pu, ``[load]``), every parameter of a model as
     ``MODEL.name``, ``[device]``, and ``term.NAME`` (values of a term).
 
     Args:

@@ -22,6 +22,9 @@ from scimind.errors import InputError
 
 log = logging.getLogger(__name__)
 
+# Seconds after the last event that are fitted before all the time is, and rounds for each.
+FIRST_PARTS, FIRST_ROUNDS = (0.5, 1.5), 4
+
 
 def identify(
     grid: PowerSystem,
@@ -65,12 +68,11 @@ def identify(
     started = time.process_time()
     unknowns = [*unknown, *(ParametricTerm(name) for name in params)]
     problem = Problem(grid, data, unknowns, step=step)
-    theta = best_start(problem.residuals, problem.coefficients, problem.start)
     groups = _groups(problem)
     fit = minimise(
         problem.residuals,
         problem.coefficients,
-        theta,
+        _approach(problem, rounds),
         rounds=min(rounds, 8) if groups else rounds,
     )
     _check_effect(problem, fit)
@@ -91,6 +93,32 @@ def identify(
     return Identified(
         problem=problem, fit=fit, choices=choices, seconds=time.process_time() - started
     )
+
+
+def _approach(problem: Problem, rounds: int) -> Any:
+    """Values from which the search over all the time succeeds.
+
+    The longer a trajectory, the less its end depends smoothly on the unknowns, above all near the
+    loss of synchronism; so short parts are fitted first.
+
+    Source: Voss, Timmer and Kurths, Int. J. Bifurcation Chaos 14, 1905 (2004).
+    """
+    events = [e.time for each in problem.data.scenarios.events for e in each]
+    last, end = max(events, default=0.0), float(problem.data.t[-1])
+    theta = problem.start
+    tried = False
+    for after in FIRST_PARTS:
+        part = problem.shorter(last + after)
+        if last + after >= end or part.number <= len(theta):
+            continue
+        if not tried:
+            theta, tried = best_start(part.residuals, part.coefficients, theta), True
+        theta = minimise(
+            part.residuals, part.coefficients, theta, rounds=min(rounds, FIRST_ROUNDS)
+        ).theta
+    if not tried:
+        theta = best_start(problem.residuals, problem.coefficients, theta)
+    return theta
 
 
 def _groups(problem: Problem) -> list[list[int]]:

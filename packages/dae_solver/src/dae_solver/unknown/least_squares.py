@@ -7,7 +7,7 @@ which the best is taken.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 
@@ -23,6 +23,9 @@ Residuals = Callable[[Float[np.ndarray, "batch coefficient"]], Float[np.ndarray,
 DAMPINGS = (0.0, 1e-3, 1e-1, 1e1, 1e3)
 QUOTIENT = 1e-3  # of the scale of a coefficient
 MOST_STARTS = 64
+# A step that lowers the sum of squares by less than this, or this share of it, is the last one.
+LEAST_GAIN, LEAST_SHARE = 0.01, 1e-6
+SMALL = 1e-4  # of the scale: so is a step that is the last one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +58,6 @@ def minimise(
     *,
     free: Bool[np.ndarray, " coefficient"] | None = None,
     rounds: int = 20,
-    tolerance: float = 1e-4,
 ) -> Fit:
     """Minimise from ``theta``.
 
@@ -65,17 +67,55 @@ def minimise(
         theta: Where to start.
         free: Which may move; all by default.
         rounds: At most.
-        tolerance: The search ends where a step is below this share of every scale, or where it
-            lowers the sum by less than this share of it and by less than one.
 
     Source: Marquardt, SIAM J. Appl. Math. 11, 431 (1963); damping by the diagonal.
     """
+    every = np.ones(len(theta), bool) if free is None else np.asarray(free, bool)
+    return minimise_all(residuals, coefficients, [(theta, every)], rounds=rounds)[0]
+
+
+def minimise_all(
+    residuals: Residuals,
+    coefficients: Sequence[Coefficient],
+    starts: Sequence[tuple[np.ndarray, np.ndarray]],
+    *,
+    rounds: int = 20,
+) -> list[Fit]:
+    """Several searches side by side, whose simulations share batches.
+
+    Args:
+        residuals: Of a batch of parameter values.
+        coefficients: See :func:`minimise`.
+        starts: Values and which of them may move, of each search.
+        rounds: At most.
+    """
+    found: list[Fit | None] = [None] * len(starts)
+    under_way = {
+        k: _search(coefficients, theta, free, rounds) for k, (theta, free) in enumerate(starts)
+    }
+    asked = {k: next(search) for k, search in under_way.items()}
+    while asked:
+        values = residuals(np.concatenate(list(asked.values())))
+        first, following = 0, {}
+        for k, points in asked.items():
+            own = values[first : first + len(points)]
+            first += len(points)
+            try:
+                following[k] = under_way[k].send(own)
+            except StopIteration as end:
+                found[k] = end.value
+        asked = following
+    return [fit for fit in found if fit is not None]
+
+
+def _search(
+    coefficients: Sequence[Coefficient], theta: np.ndarray, free: np.ndarray, rounds: int
+) -> Generator[np.ndarray, np.ndarray, Fit]:
+    """A search that asks for residuals by yielding values of all coefficients."""
     theta = np.array(theta, float)
-    free = np.ones(len(theta), bool) if free is None else np.asarray(free, bool)
     chosen = np.flatnonzero(free)
     own = [coefficients[k] for k in chosen]
-    scale = np.array([c.scale for c in own])
-    low, high = np.array([c.low for c in own]), np.array([c.high for c in own])
+    scale, low, high = _ranges(own)
     weight = np.array([1.0 / c.prior**2 for c in own])
     mean = np.array([c.nominal for c in own])
 
@@ -89,37 +129,34 @@ def minimise(
         return found
 
     now = np.clip(theta[chosen], low, high)
-    r = residuals(placed(now[None]))[0]
+    r = (yield placed(now[None]))[0]
     best = float(r @ r) + float(prior(now))
     factor, converged, done = 1.0, not len(chosen), 0
     jacobian = np.zeros((len(r), 0))
-    while len(chosen) and done < rounds:
+    while len(chosen):
+        step = _quotient_steps(now, scale, high)
+        jacobian = _quotients((yield placed(now + np.diag(step))), r, step)
+        if converged or done == rounds:
+            break
         done += 1
-        jacobian = _quotients(residuals, placed, now, scale, low, high, r)
         a = jacobian.T @ jacobian + np.diag(weight)
         b = jacobian.T @ r + weight * (now - mean)
-        if converged:
-            break
-        dampings = np.array(DAMPINGS) * factor
-        trials = np.stack([_step(a, b, scale, now, low, high, d) for d in dampings])
-        values = residuals(placed(trials))
-        costs = (values * values).sum(1) + prior(trials)
-        costs[np.isnan(costs)] = np.inf
-        k = int(np.argmin(costs))
-        if not costs[k] < best:
-            # From the smallest damped step even: at the minimum, to rounding of the quotients.
-            converged = bool(factor >= 1e3) or bool(
-                (np.abs(trials[-1] - now) <= tolerance * scale).all()
-            )
-            if converged:
+        while True:
+            dampings = np.array(DAMPINGS) * factor
+            trials = np.stack([_step(a, b, scale, now, low, high, d) for d in dampings])
+            values = yield placed(trials)
+            costs = (values * values).sum(1) + prior(trials)
+            k = int(np.argmin(np.where(np.isnan(costs), np.inf, costs)))
+            if costs[k] < best or factor > 1.0:
                 break
-            factor *= 1e3
-            continue
-        small = bool((np.abs(trials[k] - now) <= tolerance * scale).all())
-        gain = best - costs[k]
-        converged = small or bool(gain < min(1.0, tolerance * best))
-        now, r, best = trials[k], values[k], float(costs[k])
-        factor = 1.0 if k < len(DAMPINGS) - 1 else factor * 1e2
+            factor *= 1e4
+        # Where not even the shortest step helps, this is the minimum to rounding.
+        gain = best - float(costs[k])
+        small = bool((np.abs(trials[k] - now) <= SMALL * scale).all())
+        converged = not gain > LEAST_GAIN + LEAST_SHARE * best or small
+        if gain > 0:
+            now, r, best = trials[k], values[k], float(costs[k])
+        factor = 1.0
         log.debug("round %d: %.6g", done, best)
     theta[chosen] = now
     return Fit(
@@ -133,33 +170,41 @@ def minimise(
     )
 
 
+def _ranges(own: Sequence[Coefficient]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Scales and ranges of coefficients."""
+    return (
+        np.array([c.scale for c in own]),
+        np.array([c.low for c in own]),
+        np.array([c.high for c in own]),
+    )
+
+
+def _quotient_steps(now: np.ndarray, scale: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Towards the inside of the ranges."""
+    found: np.ndarray = np.where(now + QUOTIENT * scale <= high, QUOTIENT, -QUOTIENT) * scale
+    return found
+
+
+def _quotients(
+    values: np.ndarray, r: np.ndarray, step: np.ndarray
+) -> Float[np.ndarray, "residual coefficient"]:
+    """Derivatives of the residuals; zero where a simulation failed."""
+    with np.errstate(invalid="ignore"):
+        difference = (values - r) / step[:, None]
+    difference[~np.isfinite(difference)] = 0.0
+    return np.ascontiguousarray(difference.T)
+
+
 def derivatives(
     residuals: Residuals,
     coefficients: Sequence[Coefficient],
     theta: Float[np.ndarray, " coefficient"],
 ) -> tuple[Float[np.ndarray, " residual"], Float[np.ndarray, "residual coefficient"]]:
     """Residuals and their derivatives by all coefficients, at one place."""
-    r = residuals(theta[None])[0]
-    scale = np.array([c.scale for c in coefficients])
-    low, high = np.array([c.low for c in coefficients]), np.array([c.high for c in coefficients])
-    return r, _quotients(residuals, lambda values: values, theta, scale, low, high, r)
-
-
-def _quotients(
-    residuals: Residuals,
-    placed: Callable[[np.ndarray], np.ndarray],
-    now: np.ndarray,
-    scale: np.ndarray,
-    low: np.ndarray,
-    high: np.ndarray,
-    r: np.ndarray,
-) -> Float[np.ndarray, "residual coefficient"]:
-    """Derivatives of the residuals, towards the inside of the ranges."""
-    step = np.where(now + QUOTIENT * scale <= high, QUOTIENT, -QUOTIENT) * scale
-    values = residuals(placed(now + np.diag(step)))
-    difference = (values - r) / step[:, None]
-    difference[~np.isfinite(difference)] = 0.0
-    return np.ascontiguousarray(difference.T)
+    scale, _, high = _ranges(coefficients)
+    step = _quotient_steps(theta, scale, high)
+    values = residuals(np.concatenate([theta[None], theta + np.diag(step)]))
+    return values[0], _quotients(values[1:], values[0], step)
 
 
 def _step(

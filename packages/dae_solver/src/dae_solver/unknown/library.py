@@ -53,8 +53,6 @@ def _band(seen: Mapping[str, Any], values: Sequence[Any]) -> Any:
     return seen["gain"] * _clip(seen["speed"], values[0])
 
 
-
-
 def _exponent(seen: Mapping[str, Any], values: Sequence[Any]) -> Any:
     log = np.log(seen["v"])
     return np.exp(values[0] * log) - np.exp(2.0 * log)

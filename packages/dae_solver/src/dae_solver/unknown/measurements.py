@@ -107,6 +107,12 @@ class Measurements:
             until=self.until[rows],
         )
 
+    def first(self, seconds: float) -> Measurements:
+        """The first part of every scenario."""
+        number = max(2, int(np.searchsorted(self.t, seconds, side="right")))
+        channels = tuple(replace(c, values=c.values[:, :number]) for c in self.channels)
+        return replace(self, t=self.t[:number], channels=channels)
+
     def used(self, channel: Channel) -> Bool[np.ndarray, "scenario time place"]:
         """Which samples count: measured, before separation, of voltages not at an event."""
         good = np.isfinite(channel.values) & (self.t < self.until[:, None])[..., None]

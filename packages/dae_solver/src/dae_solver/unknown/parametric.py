@@ -125,6 +125,18 @@ class ParametricTerm(Unknown):
         )
 
 
+def dead_band(model: str = "TGOV1DB") -> ParametricTerm:
+    """An unknown dead band of all governors of a model, alike to both sides."""
+    return ParametricTerm(
+        f"{model}.dbU",
+        tied={f"{model}.dbL": -1.0},
+        scale=1e-4,
+        low=0.0,
+        high=0.02,
+        tries=(0.0, 2e-4, 5e-4, 1e-3, 2e-3),
+    )
+
+
 def _nominal(grid: PowerDAE, parameter: str) -> tuple[np.ndarray, list[str]]:
     """Nominal values and names of the devices.
 

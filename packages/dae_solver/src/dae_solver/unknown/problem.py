@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -54,7 +55,8 @@ class Problem:
             raise InputError(
                 "nothing is unknown; give at least one term or parameter", rule="unknown.none"
             )
-        self.data, self.nominal, self.unknowns = data, grid, tuple(unknowns)
+        self.nominal, self.unknowns = grid, tuple(unknowns)
+        self.data = data
         self.step, self.tolerance = step, tolerance
         for unknown in unknowns:
             unknown.prepare(grid.dae)
@@ -71,18 +73,26 @@ class Problem:
             end = first + len(unknown.coefficients())
             self.slices.append(slice(first, end))
             first = end
-        self._used = [data.used(channel) for channel in data.channels]
-        self.number = int(sum(used.sum() for used in self._used))
+        self._count(data)
         if self.number <= len(self.coefficients):
             raise InputError(
-                f"{self.number} samples count for {len(self.coefficients)} unknown numbers; measure "
-                "more, or leave unknowns out",
+                f"{self.number} samples count for {len(self.coefficients)} unknown numbers; "
+                "measure more, or leave unknowns out",
                 rule="unknown.samples",
             )
+
+    def _count(self, data: Measurements) -> None:
+        self.data = data
+        self._used = [data.used(channel) for channel in data.channels]
+        self.number = int(sum(used.sum() for used in self._used))
         # The scenario of each residual, for the bootstrap.
-        self.scenario = np.concatenate(
-            [np.nonzero(used)[0] for used in self._used] if self._used else [np.zeros(0, int)]
-        )
+        self.scenario = np.concatenate([np.nonzero(used)[0] for used in self._used])
+
+    def shorter(self, seconds: float) -> Problem:
+        """The same problem with the first part of the measurements."""
+        found = copy.copy(self)
+        found._count(self.data.first(seconds))
+        return found
 
     @property
     def start(self) -> Float[np.ndarray, " coefficient"]:

@@ -192,9 +192,7 @@ class Identified:
 
     def check(self, data: Measurements) -> Problem:
         """The same unknowns with other measurements, such as those that were held back."""
-        return Problem(
-            self.problem.nominal, data, self.problem.unknowns, step=self.problem.step
-        )
+        return Problem(self.problem.nominal, data, self.problem.unknowns, step=self.problem.step)
 
     def band(
         self, unknown: int, seen: dict[str, Any], *, draws: int = 200, seed: int = 0
@@ -216,8 +214,9 @@ class Identified:
         root = vectors * np.sqrt(np.maximum(values, 0.0))
         some = theta + rng.standard_normal((draws, len(theta))) @ root.T
         with np.errstate(all="ignore"):
-            every = np.stack([np.broadcast_to(term.add(seen, each), (1, _length(seen)))[0]
-                              for each in some])
+            every = np.stack(
+                [np.broadcast_to(term.add(seen, each), (1, _length(seen)))[0] for each in some]
+            )
             middle = np.broadcast_to(term.add(seen, theta), (1, _length(seen)))[0]
         return np.array(middle), np.nanstd(every, axis=0)
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
 
 from dae_solver.unknown.coefficients import Coefficient
-from dae_solver.unknown.least_squares import Fit, Residuals, derivatives, minimise
+from dae_solver.unknown.least_squares import Fit, Residuals, derivatives, minimise_all
 from scimind.typing import Float
 
 log = logging.getLogger(__name__)
@@ -75,8 +75,6 @@ def select(
         _Quadratic(full.theta, full.r, full.jacobian),
         _Quadratic(at_rest, *derivatives(residuals, coefficients, at_rest)),
     ]
-    low = np.array([c.low for c in coefficients])
-    high = np.array([c.high for c in coefficients])
     found: list[Choice] = []
     before = np.inf
     for size in range(min(most, len(groups)) + 1):
@@ -89,24 +87,41 @@ def select(
                 ranked.append((value / noise + penalty * len(free), kept, at))
             for _, kept, at in sorted(ranked, key=lambda entry: entry[:2])[:each]:
                 sets.setdefault(kept, at)
-        here = np.inf
-        for kept, at in sets.items():
-            free = np.zeros(len(nominal), bool)
-            free[[*always, *(k for group in kept for k in groups[group])]] = True
-            starts = np.stack(
-                [np.clip(at, low, high), np.where(free, full.theta, nominal), at_rest]
-            )
-            values = residuals(starts)
-            begin = starts[int(np.argmin((values * values).sum(1)))]
-            fit = minimise(residuals, coefficients, begin, free=free, rounds=rounds)
-            score = fit.cost / noise + penalty * int(free.sum())
+        begin = _starts(residuals, sets, groups, always, full.theta, at_rest, nominal, coefficients)
+        fits = minimise_all(residuals, coefficients, begin, rounds=rounds)
+        for kept, fit in zip(sets, fits, strict=True):
+            score = fit.cost / noise + penalty * int(fit.free.sum())
             found.append(Choice(kept=kept, fit=fit, criterion=score))
             log.debug("candidates %s: %.6g", kept, score)
-            here = min(here, score)
+        here = min(choice.criterion for choice in found[-len(fits) :])
         if size and here > before:
             break
         before = min(before, here)
     return sorted(found, key=lambda choice: choice.criterion)
+
+
+def _starts(
+    residuals: Residuals,
+    sets: Mapping[tuple[int, ...], np.ndarray],
+    groups: Sequence[Sequence[int]],
+    always: list[int],
+    full: np.ndarray,
+    at_rest: np.ndarray,
+    nominal: np.ndarray,
+    coefficients: Sequence[Coefficient],
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Where the fit of each set begins: by the linear model, as all candidates, or at rest."""
+    low = np.array([c.low for c in coefficients])
+    high = np.array([c.high for c in coefficients])
+    places, moving = [], []
+    for kept, at in sets.items():
+        free = np.zeros(len(nominal), bool)
+        free[[*always, *(k for group in kept for k in groups[group])]] = True
+        moving.append(free)
+        places.append([np.clip(at, low, high), np.where(free, full, nominal), at_rest])
+    values = residuals(np.concatenate(places))
+    best = (values * values).sum(1).reshape(len(places), -1).argmin(1)
+    return [(place[k], free) for place, k, free in zip(places, best, moving, strict=True)]
 
 
 class _Quadratic:
