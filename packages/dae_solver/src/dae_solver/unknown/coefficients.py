@@ -76,11 +76,23 @@ class Unknown:
 
 
 class TermUnknown(Unknown, Term):
-    """A term whose values are unknown."""
+    """A term whose values are unknown; those of :attr:`values` are the nominal ones until set."""
+
+    _values: np.ndarray | None = None
+
+    @property
+    def values(self) -> Float[np.ndarray, " value"]:
+        """Its numbers."""
+        if self._values is None:
+            return np.array([each.nominal for each in self.coefficients()])
+        return self._values
+
+    @values.setter
+    def values(self, values: Float[np.ndarray, " value"]) -> None:
+        self._values = values
 
     def term(self) -> Term:
-        """Itself, at its nominal values."""
-        self.values = np.array([each.nominal for each in self.coefficients()])
+        """Itself."""
         return self
 
     def parameters(

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from itertools import product
+from typing import Any
 
 import numpy as np
 
@@ -124,9 +125,8 @@ def _search(
         every[:, chosen] = values
         return every
 
-    def prior(values: np.ndarray) -> np.ndarray:
-        found: np.ndarray = ((values - mean) ** 2 * weight).sum(-1)
-        return found
+    def prior(values: np.ndarray) -> Any:
+        return ((values - mean) ** 2 * weight).sum(-1)
 
     now = np.clip(theta[chosen], low, high)
     r = (yield placed(now[None]))[0]

@@ -115,7 +115,7 @@ class Measurements:
 
     def used(self, channel: Channel) -> Bool[np.ndarray, "scenario time place"]:
         """Which samples count: measured, before separation, of voltages not at an event."""
-        good = np.isfinite(channel.values) & (self.t < self.until[:, None])[..., None]
+        good: np.ndarray = np.isfinite(channel.values) & (self.t < self.until[:, None])[..., None]
         if channel.kind in ("v", "angle"):
             near = NEAR_EVENT * float(np.diff(self.t).min())
             for scenario, events in enumerate(self.scenarios.events):

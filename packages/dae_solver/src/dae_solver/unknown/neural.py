@@ -70,6 +70,7 @@ class NeuralTerm(TermUnknown):
 
     def scaled(self, seen: Mapping[str, Any]) -> None:
         """Scale the inputs by the nominal trajectories."""
+        self.scale = dict(self.scale)
         for name, rest in self.rest.items():
             most = float(np.nanquantile(np.abs(seen[name] - rest), 0.995))
             self.scale[name] = most if most > 0 else 1.0

@@ -133,8 +133,7 @@ def _curve(fit: Identified, number: int) -> Figure | None:
     along = signals(fit.problem.grid, runs, loads)
     rest = AT_REST["load" if loads else "machine"]
     name = getattr(unknown, "inputs", ("v",) if loads else ("speed",))[0]
-    ends = np.nanquantile(along[name], [0.0, 1.0])
-    u = np.linspace(*ends, 200)
+    u = np.linspace(float(np.nanmin(along[name])), float(np.nanmax(along[name])), 200)
     seen = {key: np.full((1, 200), value) for key, value in rest.items()}
     seen |= {
         name: u[None],

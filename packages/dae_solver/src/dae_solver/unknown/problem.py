@@ -55,21 +55,22 @@ class Problem:
             raise InputError(
                 "nothing is unknown; give at least one term or parameter", rule="unknown.none"
             )
-        self.nominal, self.unknowns = grid, tuple(unknowns)
+        # Copies: terms learn the scale of these signals.
+        self.nominal, self.unknowns = grid, tuple(map(copy.copy, unknowns))
         self.data = data
         self.step, self.tolerance = step, tolerance
-        for unknown in unknowns:
+        for unknown in self.unknowns:
             unknown.prepare(grid.dae)
         self._flow: PowerFlow = need_flow(data.scenarios)
         self._scale_terms()
-        terms = [term for unknown in unknowns if (term := unknown.term()) is not None]
+        terms = [term for unknown in self.unknowns if (term := unknown.term()) is not None]
         self.grid = PowerSystem(
             grid.case, grid.dae.load_model, terms=terms, parameters=grid.dae.given
         )
         self.scenarios = transfer(data.scenarios, grid, self.grid)
-        self.coefficients = [c for unknown in unknowns for c in unknown.coefficients()]
+        self.coefficients = [c for unknown in self.unknowns for c in unknown.coefficients()]
         self.slices, first = [], 0
-        for unknown in unknowns:
+        for unknown in self.unknowns:
             end = first + len(unknown.coefficients())
             self.slices.append(slice(first, end))
             first = end
@@ -94,6 +95,14 @@ class Problem:
         found._count(self.data.first(seconds))
         return found
 
+    def other(self, data: Measurements) -> Problem:
+        """The same unknowns, as they are scaled here, with other measurements."""
+        found = copy.copy(self)
+        found._flow = need_flow(data.scenarios)
+        found.scenarios = transfer(data.scenarios, self.nominal, self.grid)
+        found._count(data)
+        return found
+
     @property
     def start(self) -> Float[np.ndarray, " coefficient"]:
         """Nominal values."""
@@ -112,11 +121,13 @@ class Problem:
                     )
                 found[name] = value
         # One exponent needs the other.
-        slope = dict(zip(("alpha", "beta"), self.nominal.dae.load_model.slope(), strict=True))
+        slope: dict[str, float] = dict(
+            zip(("alpha", "beta"), self.nominal.dae.load_model.slope(), strict=True)
+        )
         if "alpha" in found or "beta" in found:
-            for name, value in slope.items():
+            for name, exponent in slope.items():
                 if name not in found and name not in self.nominal.dae.given:
-                    found[name] = np.full((len(self.nominal.case.loads), len(theta)), value)
+                    found[name] = np.full((len(self.nominal.case.loads), len(theta)), exponent)
         return found
 
     def run(self, theta: Float[np.ndarray, "batch coefficient"]) -> Trajectories:
@@ -181,7 +192,7 @@ class Problem:
                 if channel.kind == "angle":
                     difference = np.mod(difference + np.pi, 2 * np.pi) - np.pi
             parts.append(difference[:, used] / channel.sigma)
-        found = np.concatenate(parts, 1)
+        found: np.ndarray = np.concatenate(parts, 1)
         found[~np.isfinite(found)] = np.inf
         return found
 
@@ -220,13 +231,24 @@ def signals(grid: PowerSystem, runs: Trajectories, loads: bool) -> dict[str, Any
     }
 
 
-def predicted(channel: Channel, runs: Trajectories, volts: Any) -> np.ndarray:
-    """What the simulation has for a channel, ``[scenario, time, place]``."""
+def predicted(
+    channel: Channel, runs: Trajectories, volts: Any
+) -> Float[np.ndarray, "scenario time place"]:
+    """What the simulation has for a channel.
+
+    Args:
+        channel: Its kind and places.
+        runs: The simulation.
+        volts: Complex voltages of all buses, where the channel is of a bus.
+    """
+    places = list(channel.places)
     if channel.kind == "v":
-        return np.abs(volts[..., channel.places])
+        found: np.ndarray = np.abs(volts[..., places])
+        return found
     if channel.kind == "angle":
-        return np.angle(volts[..., channel.places])
-    return runs.state(channel.kind)[..., channel.places]
+        found = np.angle(volts[..., places])
+        return found
+    return runs.state(channel.kind)[..., places]
 
 
 def _tiled(flow: PowerFlow, batch: int) -> PowerFlow:

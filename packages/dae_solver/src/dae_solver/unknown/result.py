@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.stats import chi2, norm
+from scipy.stats import norm
 
 from dae_solver.physics import PowerSystem, Scenarios, Trajectories
 from dae_solver.unknown.least_squares import Fit
@@ -49,7 +50,7 @@ class Identified:
         own = {name: value[:, 0] for name, value in problem.parameters(theta).items()}
         terms = []
         for unknown in problem.unknowns:
-            term = unknown.term()
+            term = copy.copy(unknown.term())
             if term is not None:
                 term.values = own.pop(term.key)
                 terms.append(term)
@@ -60,7 +61,7 @@ class Identified:
     @cached_property
     def reduced_chi2(self) -> float:
         """Mean square of the residuals in standard deviations; about 1 where all is explained."""
-        return self.fit.cost / max(1, len(self.fit.r) - int(self.fit.free.sum()))
+        return float(self.fit.cost / max(1, len(self.fit.r) - int(self.fit.free.sum())))
 
     @property
     def explained(self) -> bool:
@@ -84,7 +85,8 @@ class Identified:
     @property
     def std(self) -> Float[np.ndarray, " coefficient"]:
         """Standard deviations."""
-        return np.sqrt(np.diag(self.covariance))
+        found: np.ndarray = np.sqrt(np.diag(self.covariance))
+        return found
 
     def _normal(self, jacobian: np.ndarray) -> np.ndarray:
         free = np.flatnonzero(self.fit.free)
@@ -192,7 +194,7 @@ class Identified:
 
     def check(self, data: Measurements) -> Problem:
         """The same unknowns with other measurements, such as those that were held back."""
-        return Problem(self.problem.nominal, data, self.problem.unknowns, step=self.problem.step)
+        return self.problem.other(data)
 
     def band(
         self, unknown: int, seen: dict[str, Any], *, draws: int = 200, seed: int = 0
@@ -229,11 +231,6 @@ class Identified:
         from dae_solver.unknown.page import page
 
         return page(self, test)
-
-    def improbable(self) -> float:
-        """Probability of residuals this large by noise alone, by the chi-squared distribution."""
-        dof = max(1, len(self.fit.r) - int(self.fit.free.sum()))
-        return float(chi2.sf(self.fit.cost, dof))
 
 
 def _length(seen: dict[str, Any]) -> int:

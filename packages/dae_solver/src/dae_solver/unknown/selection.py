@@ -140,9 +140,9 @@ class _Quadratic:
         move = np.zeros(len(nominal))
         move[fixed] = nominal[fixed] - self.theta[fixed]
         if free:
-            part = a[np.ix_(free, free)]
+            part = a[np.ix_(np.array(free), np.array(free))]
             size = np.sqrt(np.maximum(np.diag(part), 1e-300))
-            right = -(b[free] + a[np.ix_(free, fixed)] @ move[fixed])
+            right = -(b[free] + a[np.ix_(np.array(free), fixed)] @ move[fixed])
             scaled = np.linalg.lstsq(part / np.outer(size, size), right / size, rcond=1e-12)[0]
             move[free] = scaled / size
         return self.sum + float(2 * b @ move + move @ a @ move), self.theta + move
