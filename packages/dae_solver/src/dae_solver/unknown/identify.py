@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 # Seconds after the last event that are fitted before all the time is, and rounds for each.
 FIRST_PARTS, FIRST_ROUNDS = (0.5, 1.5), 4
+# Rounds with all candidates of a library, which need not be at the minimum to be ranked.
+FULL_ROUNDS = 5
 
 
 def identify(
@@ -73,7 +75,7 @@ def identify(
         problem.residuals,
         problem.coefficients,
         _approach(problem, rounds),
-        rounds=min(rounds, 8) if groups else rounds,
+        rounds=min(rounds, FULL_ROUNDS) if groups else rounds,
     )
     _check_effect(problem, fit)
     choices: list[Choice] = []

@@ -12,6 +12,10 @@ from dae_solver.unknown.coefficients import Coefficient, TermUnknown
 from scimind.errors import InputError
 from scimind.typing import Float
 
+# Inner weights to begin with, for inputs of about one, and the standard deviation of their prior.
+WIDTHS = (0.7, 15.0)
+INNER_PRIOR = 10.0
+
 
 class NeuralTerm(TermUnknown):
     """One hidden layer of tanh, less its value at rest: the form of the term is not assumed.
@@ -63,9 +67,11 @@ class NeuralTerm(TermUnknown):
         self.scale = dict.fromkeys(inputs, 1.0)
         rng = np.random.default_rng(seed)
         number = len(self.inputs)
-        # Bends spread over the range of the inputs, outputs near zero.
+        # Bends of all widths, from the whole range of the inputs to a fraction; no output at first.
+        width = np.repeat(np.geomspace(*WIDTHS, hidden), number)
+        direction = rng.choice([-1.0, 1.0], hidden * number) if number > 1 else 1.0
         self.first = np.concatenate(
-            [rng.normal(0.0, 1.5, hidden * number), rng.uniform(-1.0, 1.0, hidden), [0.0] * hidden]
+            [width * direction, rng.uniform(-1.0, 1.0, hidden), np.zeros(hidden)]
         )
 
     def scaled(self, seen: Mapping[str, Any]) -> None:
@@ -83,7 +89,7 @@ class NeuralTerm(TermUnknown):
                 name=f"{self.name}: weight {k}",
                 nominal=float(value),
                 scale=1.0,
-                prior=1.0 if k < inner else self.prior,
+                prior=INNER_PRIOR if k < inner else self.prior,
             )
             for k, value in enumerate(self.first)
         ]

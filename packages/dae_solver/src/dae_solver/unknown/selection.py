@@ -10,10 +10,13 @@ from itertools import combinations
 import numpy as np
 
 from dae_solver.unknown.coefficients import Coefficient
-from dae_solver.unknown.least_squares import Fit, Residuals, derivatives, minimise_all
+from dae_solver.unknown.least_squares import Fit, Residuals, derivatives, minimise, minimise_all
 from scimind.typing import Float
 
 log = logging.getLogger(__name__)
+
+# Rounds after which only the best set of a size goes on.
+FIRST_ROUNDS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +91,13 @@ def select(
             for _, kept, at in sorted(ranked, key=lambda entry: entry[:2])[:each]:
                 sets.setdefault(kept, at)
         begin = _starts(residuals, sets, groups, always, full.theta, at_rest, nominal, coefficients)
-        fits = minimise_all(residuals, coefficients, begin, rounds=rounds)
+        fits = minimise_all(residuals, coefficients, begin, rounds=min(rounds, FIRST_ROUNDS))
+        first = int(np.argmin([fit.cost + noise * penalty * fit.free.sum() for fit in fits]))
+        if not fits[first].converged:
+            best = fits[first]
+            fits[first] = minimise(
+                residuals, coefficients, best.theta, free=best.free, rounds=rounds
+            )
         for kept, fit in zip(sets, fits, strict=True):
             score = fit.cost / noise + penalty * int(fit.free.sum())
             found.append(Choice(kept=kept, fit=fit, criterion=score))
