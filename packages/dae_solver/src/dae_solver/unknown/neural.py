@@ -14,7 +14,7 @@ from scimind.typing import Float
 
 # Inner weights to begin with, for inputs of about one, and the standard deviation of their prior.
 WIDTHS = (0.7, 15.0)
-INNER_PRIOR = 10.0
+INNER_PRIOR = 3.0
 
 
 class NeuralTerm(TermUnknown):

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.stats import norm
 
 from dae_solver.physics import PowerSystem, Scenarios, Trajectories
-from dae_solver.unknown.least_squares import Fit
+from dae_solver.unknown.least_squares import QUOTIENT, Fit
 from dae_solver.unknown.measurements import Measurements, transfer
 from dae_solver.unknown.problem import Problem
 from dae_solver.unknown.selection import Choice
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from scimind.eval.report import Report
 
-RESAMPLES = 400
 # More residual than noise explains: the form of the unknown is wrong, or something else is unknown.
 UNEXPLAINED = 1.2
 
@@ -94,30 +93,22 @@ class Identified:
         found: np.ndarray = jacobian.T @ jacobian + np.diag(weight)
         return found
 
-    def bootstrap(self, seed: int = 0) -> Float[np.ndarray, " coefficient"]:
-        """Standard deviations when scenarios are drawn with replacement.
+    @cached_property
+    def std_by_scenarios(self) -> Float[np.ndarray, " coefficient"]:
+        """Standard deviations from how far the scenarios pull apart (sandwich estimate).
 
-        One step of Gauss and Newton stands for each new fit, so no simulation is needed. Unlike
-        :attr:`covariance` it sees errors that all samples of a scenario share; with few scenarios
-        it is coarse.
+        Unlike :attr:`covariance` it sees errors that the samples of a scenario share, as those of a
+        wrong model; with few scenarios it is coarse, and for one it is zero.
 
-        Source: Efron and Tibshirani, An Introduction to the Bootstrap, 8.5 and 9.5.
+        Source: Liang and Zeger, Biometrika 73, 13 (1986), the scenarios as clusters.
         """
-        free, fit = np.flatnonzero(self.fit.free), self.fit
+        free, fit, of = np.flatnonzero(self.fit.free), self.fit, self.problem.scenario
         number = len(self.problem.data)
-        of = self.problem.scenario
-        a = np.stack([_square(fit.jacobian[of == k]) for k in range(number)])
-        b = np.stack([fit.jacobian[of == k].T @ fit.r[of == k] for k in range(number)])
-        weight = self._normal(np.zeros((0, len(free))))
-        rng = np.random.default_rng(seed)
-        moves = []
-        for _ in range(RESAMPLES if len(free) else 0):
-            drawn = rng.integers(number, size=number)
-            matrix = _inverse(a[drawn].sum(0) + weight)
-            moves.append(-matrix @ (b[drawn].sum(0) - b.sum(0)))
         found = np.zeros(len(fit.theta))
-        if moves:
-            found[free] = np.std(moves, axis=0)
+        if len(free):
+            pull = np.stack([fit.jacobian[of == k].T @ fit.r[of == k] for k in range(number)])
+            moved = pull @ _inverse(self._normal(fit.jacobian))
+            found[free] = np.sqrt((moved**2).sum(0) * number / max(1, number - 1))
         return found
 
     @property
@@ -147,7 +138,7 @@ class Identified:
                 "std": std,
                 "low": theta - width * std,
                 "high": theta + width * std,
-                "std_by_scenarios": self.bootstrap(),
+                "std_by_scenarios": self.std_by_scenarios,
                 "kept": self.fit.free,
             }
         )
@@ -196,31 +187,26 @@ class Identified:
         """The same unknowns with other measurements, such as those that were held back."""
         return self.problem.other(data)
 
-    def band(
-        self, unknown: int, seen: dict[str, Any], *, draws: int = 200, seed: int = 0
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """What a term adds along signals, and its standard deviation by the covariance.
+    def band(self, unknown: int, seen: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+        """What a term adds along signals, and its standard deviation.
 
         Args:
             unknown: Position of the term among the unknowns.
             seen: Signals by name, ``[1, point]``.
-            draws: Of coefficients.
-            seed: Of the draws.
         """
         own = self.problem.slices[unknown]
         term: Any = self.problem.unknowns[unknown]
         theta = self.fit.theta[own]
-        rng = np.random.default_rng(seed)
-        # A symmetric root; a covariance from quotients may be indefinite to rounding.
-        values, vectors = np.linalg.eigh(self.covariance[own, own])
-        root = vectors * np.sqrt(np.maximum(values, 0.0))
-        some = theta + rng.standard_normal((draws, len(theta))) @ root.T
-        with np.errstate(all="ignore"):
-            every = np.stack(
-                [np.broadcast_to(term.add(seen, each), (1, _length(seen)))[0] for each in some]
-            )
-            middle = np.broadcast_to(term.add(seen, theta), (1, _length(seen)))[0]
-        return np.array(middle), np.nanstd(every, axis=0)
+        points = max(np.shape(value)[-1] for value in seen.values())
+
+        def added(values: np.ndarray) -> np.ndarray:
+            return np.broadcast_to(term.add(seen, values), (1, points))[0]
+
+        middle = added(theta)
+        step = QUOTIENT * np.array([c.scale for c in self.problem.coefficients[own]])
+        slope = np.stack([(added(theta + move) - middle) / np.sum(move) for move in np.diag(step)])
+        variance = np.einsum("ip,ij,jp->p", slope, self.covariance[own, own], slope)
+        return np.array(middle), np.sqrt(np.maximum(variance, 0.0))
 
     def report(self, test: Measurements | None = None) -> Report:
         """A page with values, choices, curves and residuals.
@@ -231,15 +217,6 @@ class Identified:
         from dae_solver.unknown.page import page
 
         return page(self, test)
-
-
-def _length(seen: dict[str, Any]) -> int:
-    return max(np.shape(value)[-1] for value in seen.values())
-
-
-def _square(jacobian: np.ndarray) -> np.ndarray:
-    found: np.ndarray = jacobian.T @ jacobian
-    return found
 
 
 def _inverse(matrix: np.ndarray) -> np.ndarray:

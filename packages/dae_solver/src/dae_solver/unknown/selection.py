@@ -79,17 +79,9 @@ def select(
         _Quadratic(at_rest, *derivatives(residuals, coefficients, at_rest)),
     ]
     found: list[Choice] = []
-    before = np.inf
-    for size in range(min(most, len(groups)) + 1):
-        sets: dict[tuple[int, ...], np.ndarray] = {}
-        for model in models:
-            ranked = []
-            for kept in combinations(range(len(groups)), size):
-                free = sorted([*always, *(k for group in kept for k in groups[group])])
-                value, at = model.least(free, nominal)
-                ranked.append((value / noise + penalty * len(free), kept, at))
-            for _, kept, at in sorted(ranked, key=lambda entry: entry[:2])[:each]:
-                sets.setdefault(kept, at)
+
+    def fitted(sets: Mapping[tuple[int, ...], np.ndarray]) -> float:
+        """Fit sets of candidates; the best criterion among them."""
         begin = _starts(residuals, sets, groups, always, full.theta, at_rest, nominal, coefficients)
         fits = minimise_all(residuals, coefficients, begin, rounds=min(rounds, FIRST_ROUNDS))
         first = int(np.argmin([fit.cost + noise * penalty * fit.free.sum() for fit in fits]))
@@ -102,10 +94,31 @@ def select(
             score = fit.cost / noise + penalty * int(fit.free.sum())
             found.append(Choice(kept=kept, fit=fit, criterion=score))
             log.debug("candidates %s: %.6g", kept, score)
-        here = min(choice.criterion for choice in found[-len(fits) :])
+        return min(choice.criterion for choice in found[-len(fits) :])
+
+    before = np.inf
+    for size in range(min(most, len(groups)) + 1):
+        sets: dict[tuple[int, ...], np.ndarray] = {}
+        for model in models:
+            ranked = []
+            for kept in combinations(range(len(groups)), size):
+                free = sorted([*always, *(k for group in kept for k in groups[group])])
+                value, at = model.least(free, nominal)
+                ranked.append((value / noise + penalty * len(free), kept, at))
+            for _, kept, at in sorted(ranked, key=lambda entry: entry[:2])[:each]:
+                sets.setdefault(kept, at)
+        here = fitted(sets)
         if size and here > before:
             break
         before = min(before, here)
+    # The quadratic models may have missed a smaller set; so every candidate is put to the test.
+    while True:
+        best = min(found, key=lambda choice: choice.criterion)
+        tried = {choice.kept for choice in found}
+        less = [tuple(k for k in best.kept if k != out) for out in best.kept]
+        rest = {kept: best.fit.theta for kept in less if kept not in tried}
+        if not rest or fitted(rest) > best.criterion:
+            break
     return sorted(found, key=lambda choice: choice.criterion)
 
 
