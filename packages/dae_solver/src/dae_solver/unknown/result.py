@@ -206,7 +206,8 @@ class Identified:
         step = QUOTIENT * np.array([c.scale for c in self.problem.coefficients[own]])
         slope = np.stack([(added(theta + move) - middle) / np.sum(move) for move in np.diag(step)])
         variance = np.einsum("ip,ij,jp->p", slope, self.covariance[own, own], slope)
-        return np.array(middle), np.sqrt(np.maximum(variance, 0.0))
+        std: np.ndarray = np.sqrt(np.maximum(variance, 0.0))
+        return np.array(middle), std
 
     def report(self, test: Measurements | None = None) -> Report:
         """A page with values, choices, curves and residuals.
@@ -222,5 +223,6 @@ class Identified:
 def _inverse(matrix: np.ndarray) -> np.ndarray:
     """Inverse after scaling by the diagonal, by the pseudo-inverse where it is singular."""
     size = np.sqrt(np.maximum(np.diag(matrix), 1e-300))
-    found: np.ndarray = np.linalg.pinv(matrix / np.outer(size, size), hermitian=True)
-    return found / np.outer(size, size)
+    inverse: np.ndarray = np.linalg.pinv(matrix / np.outer(size, size), hermitian=True)
+    found: np.ndarray = inverse / np.outer(size, size)
+    return found
