@@ -19,11 +19,12 @@ from dae_solver.physics.mathematics import NumPyMath
 from dae_solver.physics.models import CONVERTERS, EXCITERS, GOVERNORS, MACHINES, MODELS, STABILISERS
 from dae_solver.physics.models.exciters import Exciter, Measured
 from dae_solver.physics.models.governors import Governor
-from dae_solver.physics.models.loads import LoadModel
+from dae_solver.physics.models.loads import LoadModel, slopes_of
 from dae_solver.physics.models.machines import Machine
 from dae_solver.physics.models.stabilisers import IEEEST, Signals
 from dae_solver.physics.network import Network, Reduced, Topology, complex_of, reduce
 from dae_solver.physics.powerflow import PowerFlow, check_machines
+from dae_solver.physics.terms import SET_POINTS, Term, Terms
 from dae_solver.physics.voltages import Devices, VoltageSolver
 from dae_solver.solver.newton import newton
 from dae_solver.solver.parameters import Parameters, spread, take
@@ -39,26 +40,41 @@ class PowerDAE(DAESystem):
     :meth:`topology`), ``vref`` (set-points of the exciters, ``[machine]``), ``pref`` (of the
     governors, or the constant torque), ``field`` (constant field voltage of machines without
     exciter), ``p0``, ``q0``, ``v0`` (of the loads), ``tm0`` (torque at the start), with converters
-    those of :class:`~dae_solver.physics.converters.Converters`, and where given ``online`` (0 for a
-    machine that is tripped: it supplies nothing and rests, ``[machine]``), ``alpha`` and ``beta``
-    (exponents of the loads, ``[load]``) and every parameter of a model as ``MODEL.name``,
-    ``[device]``.
+    those of :class:`~dae_solver.physics.converters.Converters`, with terms ``v_rest`` (voltages of
+    the machines at the start), and where given ``online`` (0 for a machine that is tripped: it
+    supplies nothing and rests, ``[machine]``), ``alpha`` and ``beta`` (exponents of the loads,
+    ``[load]``), ``kpf`` and ``kqf`` (change of their power by the frequency deviation, pu by pu,
+    ``[load]``), every parameter of a model as ``MODEL.name``, ``[device]``, and ``term.NAME``
+    (values of a term).
 
     Args:
         case: What was read.
         load_model: Of all loads.
+        terms: Added to the equations.
+        parameters: Values that replace those of the case in all scenarios, by the names above.
 
     Raises:
         InputError: A device is of an unknown model or belongs to nothing, a generator has neither
             machine nor converter, or there are converters alone.
     """
 
-    def __init__(self, case: Case, load_model: LoadModel | None = None) -> None:
+    def __init__(
+        self,
+        case: Case,
+        load_model: LoadModel | None = None,
+        *,
+        terms: Sequence[Term] = (),
+        parameters: Mapping[str, Any] | None = None,
+    ) -> None:
         self.m: Any = NumPyMath
         self.case, self.network = case, Network(case)
         self.load_model = load_model or LoadModel()
         self._build_models()
         self._build_buses()
+        self.terms = Terms(terms, self)
+        self.states += tuple(self.terms.names)
+        self.x_scale = np.array([_scale(name) for name in self.states])
+        self.given = dict(parameters or {})
         self.topologies: list[Topology] = []
         self._reduced: list[Reduced] = []
         # Numbers in the solver: of each topology, and of those with tripped machines.
@@ -143,7 +159,6 @@ class PowerDAE(DAESystem):
             for state in group.model.states
             for device in group.model.ids
         )
-        self.x_scale = np.array([_scale(name) for name in self.states])
         # Base of each machine's torque, for stabilisers that measure it on the machine base.
         self.share = np.array([[d.mva / case.mva] for d in machines])
         self._delta = rows_of(
@@ -202,15 +217,47 @@ class PowerDAE(DAESystem):
 
     # Operating point
 
-    def start(self, flow: PowerFlow) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+    def start(
+        self, flow: PowerFlow, parameters: Mapping[str, Any] | None = None
+    ) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
         """States at rest, voltages and parameters for the solution of a power flow.
+
+        Args:
+            flow: The solution.
+            parameters: Of the models and loads; the states are at rest with them.
 
         Returns:
             ``x [state, scenario]``, ``y [algebraic, scenario]``, parameters.
 
         Raises:
-            InputError: A limit of a regulator is exceeded.
+            InputError: A limit of a regulator is exceeded, or a name is unknown.
         """
+        scenarios = flow.v.shape[1]
+        given = {**self.given, **(parameters or {})}
+        extra = self.extra(given, scenarios)
+        if given:
+            raise InputError(
+                f"{next(iter(given))!r} is no parameter of a model or of the loads",
+                rule="power.parameter",
+            )
+        held = [(group.model, group.model.value) for group in self._every_group()]
+        try:
+            for model, value in held:
+                own = {name: extra.get(f"{model.name}.{name}") for name in value}
+                model.value = value | {name: v for name, v in own.items() if v is not None}
+            x, y, p = self._rest(flow)
+        finally:
+            for model, value in held:
+                model.value = value
+        p |= extra | self.terms.parameters(scenarios)
+        if not self.topologies:
+            self._linearise(flow, x, p)
+        p["network"][:] = self.topology(self.network.built)
+        self.defaults = {name: value[..., 0] for name, value in p.items()}
+        self.x0, self.y0 = x[:, 0], y[:, 0]
+        return x, y, p
+
+    def _rest(self, flow: PowerFlow) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
         scenarios = flow.v.shape[1]
         places = [self.network.position[g.bus] for g in self._generators]
         v = flow.v[places]
@@ -245,19 +292,15 @@ class PowerDAE(DAESystem):
         }
         if len(self.converters):
             p |= self.converters.start(flow, self._converter_bus, x)
-        if not self.topologies:
-            self._linearise(flow, x, p)
-        p["network"][:] = self.topology(self.network.built)
         u = flow.v[self.kept]
-        y = np.concatenate([u.real, u.imag])
-        self.defaults = {name: value[..., 0] for name, value in p.items()}
-        self.x0, self.y0 = x[:, 0], y[:, 0]
-        return x, y, p
+        if self.terms:
+            p["v_rest"] = np.abs(v)
+        return x, np.concatenate([u.real, u.imag]), p
 
     def _linearise(self, flow: PowerFlow, x: np.ndarray, p: Parameters) -> None:
         """Admittances of the devices at the first operating point, for the solution."""
         number, machines = len(self.device_at), len(self.machine_at)
-        first, one = take(p, np.zeros(1, int)), x[:, :1]
+        one, first = x[:, :1], self._seen(x[:, :1], take(p, np.zeros(1, int)))
         affine = self._affine(one, first)
         blocks = np.zeros((number, 2, 2))
         for place, (row, column) in enumerate(np.ndindex(2, 2)):
@@ -273,7 +316,7 @@ class PowerDAE(DAESystem):
             full[row, :, column] = np.diag(blocks[:, row, column])
         self._at_rest = self.joined @ full.reshape(2 * number, -1) @ self.joined.T
         self.solver = VoltageSolver(
-            blocks, self.device_at, machines, self.load_model, self.converters
+            blocks, self.device_at, machines, self.load_model, self.converters, self.terms
         )
 
     def _slopes(
@@ -284,9 +327,13 @@ class PowerDAE(DAESystem):
         They are ``[device, 2, 2, scenario]``, the voltages ``[device, scenario]``.
         """
         loads = len(self.load_at)
-        found = self.load_model.slopes(
-            v_real[:loads], v_imag[:loads], p["v0"], p["p0"], p["q0"], p.get("alpha"), p.get("beta")
-        )
+        real, imag = v_real[:loads], v_imag[:loads]
+        if "seen.frequency" in p:
+            found = slopes_of(lambda size: self._admittances(size, p), real, imag)
+        else:
+            found = self.load_model.slopes(
+                real, imag, p["v0"], p["p0"], p["q0"], p.get("alpha"), p.get("beta")
+            )
         if len(self.converters):
             more = self.converters.jacobian(x, v_real[loads:], v_imag[loads:], p)
             found = np.concatenate([found, more], 2)
@@ -327,17 +374,22 @@ class PowerDAE(DAESystem):
     ) -> dict[str, np.ndarray]:
         """The parameters of a batch; those of models may be among them."""
         values = dict(values or {})
+        extra = self.extra(values, scenarios)
+        return super().batch(scenarios, values) | extra
+
+    def extra(self, values: dict[str, Any], scenarios: int) -> dict[str, np.ndarray]:
+        """Of ``values`` those without a default, which are taken out of it."""
         models = {group.model.name: group.model for group in self._every_group()}
         extra: dict[str, np.ndarray] = {
             name: spread(name, np.asarray(values.pop(name), float), 1, scenarios)
-            for name in ("online", "alpha", "beta")
+            for name in ("online", "alpha", "beta", "kpf", "kqf")
             if name in values
         }
         for name in list(values):
             model, _, parameter = name.partition(".")
             if model in models and parameter in models[model].parameters:
                 extra[name] = spread(name, np.asarray(values.pop(name), float), 1, scenarios)
-        return super().batch(scenarios, values) | extra
+        return extra
 
     # Equations
 
@@ -352,7 +404,12 @@ class PowerDAE(DAESystem):
         ]
         speed = self._all([view["omega"] for view in views])
         size = m.sqrt(v_real * v_real + v_imag * v_imag)
+        added = self.terms.at_machines(x, speed, size, p) if self.terms else {}
+        if added:
+            p = {**p, **{k: p[k] + added[k] for k in SET_POINTS if k in added}}
         torque, slopes_governor = self._torque(x, speed, p)
+        if "torque" in added:
+            torque = torque + added["torque"]
         stabiliser, slopes_pss = self._stabilise(x, speed, stators, torque, size, p)
         field, slopes_exciter = self._excite(x, speed, stators, stabiliser, size, p)
         slopes: list[Any] = []
@@ -365,7 +422,8 @@ class PowerDAE(DAESystem):
             slopes = [s * m.rows(p["online"], of) for s, of in zip(slopes, machines, strict=True)]
         if len(self.converters):
             slopes += self.converters.slopes(x, *self._at_converters(y), p)
-        return m.concat(slopes)
+        found = m.concat(slopes)
+        return self.terms.slopes(found, added, x, y, size, p) if self.terms else found
 
     def _at_converters(self, y: Any) -> tuple[Any, Any]:
         half = len(self.kept)
@@ -452,7 +510,7 @@ class PowerDAE(DAESystem):
             rows += group.model.kinks(group.view(x), speed[group.of], p)
         if len(self.converters):
             rows += self.converters.bends(x, *self._at_converters(y), p)
-        if not self.load_model.linear or "alpha" in p:
+        if not self.load_model.linear or "alpha" in p or self.terms.at_loads:
             v = y[:half][self.load_at] ** 2 + y[half:][self.load_at] ** 2
             rows.append(v - self.load_model.switch**2)
         shape = (1, x.shape[-1])
@@ -484,9 +542,7 @@ class PowerDAE(DAESystem):
         a, b, c, d, e, f = affine
         if "online" in p:
             a, b, c, d, e, f = (each * p["online"] for each in affine)
-        g_load, b_load = self.load_model.admittances(
-            m, m.sqrt(lr * lr + li * li), p["v0"], p["p0"], p["q0"], p.get("alpha"), p.get("beta")
-        )
+        g_load, b_load = self._admittances(m.sqrt(lr * lr + li * li), p)
         real, imag = b_load * li - g_load * lr, -b_load * lr - g_load * li
         parts = [[a + c * mr + d * mi, real], [b + e * mr + f * mi, imag]]
         if len(self.converters):
@@ -495,9 +551,22 @@ class PowerDAE(DAESystem):
             parts = [[*part, each] for part, each in zip(parts, more, strict=True)]
         return m.concat([*parts[0], *parts[1]])
 
+    def _admittances(self, size: Any, p: Any) -> tuple[Any, Any]:
+        """Conductance and susceptance of the loads, with terms, at a voltage magnitude."""
+        g, b = self.load_model.admittances(
+            self.m, size, p["v0"], p["p0"], p["q0"], p.get("alpha"), p.get("beta")
+        )
+        return self.terms.admittances(g, b, size, p) if "seen.frequency" in p else (g, b)
+
+    def _seen(self, x: Any, p: Any) -> Any:
+        """The parameters with what the loads see of the states, where something depends on it."""
+        if self.terms.at_loads or "kpf" in p or "kqf" in p:
+            return {**p, **self.terms.seen_by_loads(x)}
+        return p
+
     def g(self, t: Any, x: Any, y: Any, p: Any) -> Any:
         """Currents into the network less those of the devices, per unit."""
-        currents = self._currents(x, y, p)
+        currents = self._currents(x, y, self._seen(x, p))
         y_matrices = [each.y for each in self._reduced]
         return self._by_network(y_matrices, y, p["network"]) - self.joined @ currents
 
@@ -513,7 +582,7 @@ class PowerDAE(DAESystem):
         for k, (row, column) in enumerate(np.ndindex(2, 2)):
             blocks[:machines, row, column] = affine[k]
         at = self.device_at[machines:]
-        blocks[machines:] = self._slopes(x, y[:half][at], y[half:][at], p)
+        blocks[machines:] = self._slopes(x, y[:half][at], y[half:][at], self._seen(x, p))
         at_buses = np.zeros((half, 2, 2, scenarios))
         np.add.at(at_buses, self.device_at, blocks)
         found: np.ndarray = np.array([each.y for each in self._reduced])[p["network"]]
@@ -610,10 +679,12 @@ class PowerDAE(DAESystem):
         base = 1.0 / (p["v0"] * p["v0"])
         loads = {"v0": p["v0"], "p": p["p0"] * base, "q": p["q0"] * base}
         loads |= {name: p[name] for name in ("alpha", "beta") if name in p}
+        seen = self._seen(x, p)
         return np.concatenate(affine[:2]), Devices(
             beyond=beyond.reshape(2, 2, machines, scenarios),
             loads=loads,
             converters=self.converters.held(x, p, turn) if len(self.converters) else {},
+            terms={} if seen is p else self.terms.of_loads(seen),
         )
 
     def voltages(self, y: Any, network: np.ndarray) -> Shaped[np.ndarray, "bus scenario"]:

@@ -33,6 +33,16 @@ class PowerFlow:
     q_load: Float[np.ndarray, "load scenario"]
     iterations: int
 
+    def take(self, scenarios: np.ndarray) -> PowerFlow:
+        """That of some scenarios."""
+        return PowerFlow(
+            v=self.v[:, scenarios],
+            supply=self.supply[:, scenarios],
+            p_load=self.p_load[:, scenarios],
+            q_load=self.q_load[:, scenarios],
+            iterations=self.iterations,
+        )
+
 
 def solve(
     network: Network,

@@ -11,6 +11,7 @@ import numpy as np
 from dae_solver.physics.converters import Converters
 from dae_solver.physics.mathematics import NumPyMath
 from dae_solver.physics.models.loads import LoadModel
+from dae_solver.physics.terms import Terms
 from dae_solver.solver.anderson import Anderson
 from scimind.typing import Bool, Float, Int
 
@@ -37,11 +38,13 @@ class Devices:
         loads: ``v0``, ``P0 / v0^2``, ``Q0 / v0^2``, and ``alpha`` and ``beta`` where scenarios have
             their own, each ``[load, scenario]``.
         converters: From :meth:`Converters.held`, in the turning frame; empty without converters.
+        terms: From :meth:`Terms.of_loads`; empty where loads follow their model alone.
     """
 
     beyond: np.ndarray
     loads: dict[str, np.ndarray]
     converters: dict[str, np.ndarray]
+    terms: dict[str, np.ndarray]
 
     def take(self, columns: Any) -> Devices:
         """Those of some scenarios."""
@@ -49,6 +52,7 @@ class Devices:
             beyond=self.beyond.take(columns, -1),
             loads={name: each.take(columns, -1) for name, each in self.loads.items()},
             converters={name: each.take(columns, -1) for name, each in self.converters.items()},
+            terms={name: each.take(columns, -1) for name, each in self.terms.items()},
         )
 
 
@@ -94,6 +98,7 @@ class VoltageSolver:
         machines: How many devices are machines.
         loads: Model of the loads.
         converters: The last devices.
+        terms: What is added to the loads.
 
     Source: Stott, Proc. IEEE 67, 219 (1979), partitioned solution.
     """
@@ -105,9 +110,10 @@ class VoltageSolver:
         machines: int,
         loads: LoadModel,
         converters: Converters,
+        terms: Terms,
     ) -> None:
         self.device_at, self.machines = device_at, machines
-        self.load_model, self.converters = loads, converters
+        self.load_model, self.converters, self.terms = loads, converters, terms
         self._blocks = added
         # Of loads and converters, [2, 2, device, 1].
         self.added = np.moveaxis(added[machines:], 0, -1)[..., None]
@@ -272,6 +278,7 @@ class Varying:
         self.devices, self.at = devices, at
         machines, scenarios = devices.beyond.shape[2:]
         self.load_model, self.converters = solver.load_model, solver.converters
+        self.terms = solver.terms
         loads, rest = len(devices.loads["v0"]), solver.added.shape[2]
         self.of_loads = slice(machines, machines + loads)
         self.of_converters = slice(machines + loads, machines + rest)
@@ -279,9 +286,22 @@ class Varying:
         self.blocks = np.empty((2, 2, machines + rest, scenarios))
         self.blocks[:, :, :machines] = devices.beyond
         self.blocks[:, :, self.of_converters] = solver.added[:, :, loads:]
-        self.linear = self.load_model.linear and "alpha" not in devices.loads
+        follows = not self.load_model.linear or "alpha" in devices.loads
+        self.linear = not (follows or self.terms.at_loads)
         if self.linear:
-            self._set(devices.loads["p"], devices.loads["q"])
+            self._set(*self._admittances(devices.loads["v0"]))
+
+    def _admittances(self, size: np.ndarray) -> tuple[Any, Any]:
+        """``g`` and ``b`` of the loads' admittances ``g - j b`` at a voltage magnitude."""
+        load = self.devices.loads
+        active, reactive = self.load_model.factors(
+            NumPyMath, size, load["v0"], load.get("alpha"), load.get("beta")
+        )
+        g, b = active * load["p"], reactive * load["q"]
+        if terms := self.devices.terms:
+            g, b = self.terms.admittances(g, -b, size, terms)
+            b = -b
+        return g, b
 
     def _set(self, g: Any, b: Any) -> None:
         """Admittances ``g - j b`` of the loads."""
@@ -298,14 +318,10 @@ class Varying:
             pairs = pairs[:, self.at]
         real, imag = pairs
         if not self.linear:
-            load, lr, li = self.devices.loads, real[self.of_loads], imag[self.of_loads]
+            lr, li = real[self.of_loads], imag[self.of_loads]
             size = lr * lr
             size += li * li
-            np.sqrt(size, out=size)
-            active, reactive = self.load_model.factors(
-                NumPyMath, size, load["v0"], load.get("alpha"), load.get("beta")
-            )
-            self._set(active * load["p"], reactive * load["q"])
+            self._set(*self._admittances(np.sqrt(size, out=size)))
         found = self.blocks[:, 0] * real
         found += self.blocks[:, 1] * imag
         if held := self.devices.converters:
