@@ -15,6 +15,7 @@ from mindspore import ops
 from converter_cases import wscc_with_converter
 from dae_solver.differentiable import DifferentiableGrid
 from dae_solver.physics import LoadModel, PowerSystem
+from dae_solver.unknown import LibraryTerm, LoadRecovery, NeuralTerm
 from mixed_models import mixed_case, nearby
 from power_cases import reference_case
 from scimind.errors import InputError
@@ -41,6 +42,8 @@ def system_of(name: str, folder: Path, real_data: Path | None) -> PowerSystem:
     if case == "ieee39":
         assert real_data is not None
         return PowerSystem(reference_case(real_data / "dae_solver" / "ieee39.json"), model)
+    if case == "terms":
+        return with_terms(model)
     if case.startswith("converter"):
         _, _, loop = case.partition("-")
         control = {"QFLAG": 1.0, "VFLAG": 1.0} if loop else {"PFFLAG": 1.0}
@@ -48,6 +51,23 @@ def system_of(name: str, folder: Path, real_data: Path | None) -> PowerSystem:
     if case in ANDES_CASES:
         return PowerSystem.load(andes_case(case, folder), load=model)
     return PowerSystem(mixed_case(case), model)
+
+
+def with_terms(model: LoadModel) -> PowerSystem:
+    """Terms of all kinds at machines and loads, and parameters other than those of the case."""
+    names = ["linear", "quadratic", "cubic", "dead band"]
+    terms = [
+        LibraryTerm("pref", names),
+        LibraryTerm("load.p", ["current", "frequency", "exponent"]),
+        NeuralTerm("torque", ["speed", "v"], 2),
+        LoadRecovery("load.q"),
+    ]
+    rng = np.random.default_rng(5)
+    for term in terms:
+        first = np.array([each.nominal for each in term.coefficients()])
+        term.values = first + rng.uniform(0.01, 0.5, first.shape)
+    given = {"kpf": np.full(3, 1.5), "TWOAXIS.M": np.array([50.0, 14.0, 7.0])}
+    return PowerSystem(PowerSystem.load("wscc9").case, model, terms=terms, parameters=given)
 
 
 class Setting:
@@ -76,7 +96,7 @@ NAMES = ["wscc9 exponential", "first zip", "second", "ieee39 zip"]
 CONVERTERS = ["converter zip", "converter-PLL1 zip", "converter-PLL2"]
 
 
-@pytest.mark.parametrize("name", [*NAMES, *CONVERTERS, "kundur"])
+@pytest.mark.parametrize("name", [*NAMES, *CONVERTERS, "terms zip", "kundur"])
 def test_values_are_those_of_numpy(
     name: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
@@ -95,7 +115,7 @@ def test_values_are_those_of_numpy(
     np.testing.assert_allclose(compiled, ours_f, rtol=1e-13, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", ["first zip", "second", *CONVERTERS])
+@pytest.mark.parametrize("name", ["first zip", "second", *CONVERTERS, "terms zip"])
 def test_jacobians_are_those_of_difference_quotients(name: str, tmp_path: Path) -> None:
     s = Setting(system_of(name, tmp_path, None))
     found = s.grid.kernels.by_xy.at(*s.tensors).asnumpy().copy()
@@ -112,10 +132,10 @@ PARAMETERS += ["SEXS.K", "EXST1.KC", "IEEET1.KF", "TGOV1DB.R", "TGOV1DB.dbU", "I
 PARAMETERS += ["IEEEST.KS", "online"]
 
 
-@pytest.fixture(scope="module")
-def parametric(tmp_path_factory: pytest.TempPathFactory) -> Setting:
-    system = system_of("second exponential", tmp_path_factory.mktemp("cases"), None)
-    return Setting(system, PARAMETERS)
+@pytest.fixture(scope="module", params=["second exponential", "terms"])
+def parametric(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Setting:
+    system = system_of(request.param, tmp_path_factory.mktemp("cases"), None)
+    return Setting(system, [] if request.param == "terms" else PARAMETERS)
 
 
 def test_parameters_of_models_are_arguments(parametric: Setting) -> None:

@@ -46,6 +46,7 @@ class _RecordedDAE(PowerDAE):
     def __init__(self, dae: PowerDAE) -> None:
         self.__dict__.update(vars(_with_math(dae, RecordingMath())))
         self.converters = _with_math(dae.converters, self.m)
+        self.terms = _with_math(dae.terms, self.m)
 
     def _by_network(self, matrices: Any, right: Any, network: Any) -> Any:
         """Nothing: the currents through the network, which every scenario has its own of."""
@@ -56,7 +57,7 @@ class _RecordedDAE(PowerDAE):
         for group in self._every_group():
             states = group.view(x)
             rows += [*(states | group.model.limits(states, p)).values()]
-        return self.m.concat(rows)
+        return self.m.concat([*rows, x[sum(map(len, rows)) :]])
 
 
 class Equations:
@@ -72,8 +73,9 @@ class Equations:
 
     Args:
         dae: The grid.
-        parameters: Names that are arguments besides the set-points, fields, loads and converters:
-            ``online``, ``alpha``, ``beta`` or ``MODEL.name``.
+        parameters: Names that are arguments besides the set-points, fields, loads, converters and
+            terms: ``online``, ``alpha``, ``beta``, ``kpf``, ``kqf`` or ``MODEL.name``. Those that
+            the grid was given are always among them.
 
     Raises:
         InputError: A name is unknown.
@@ -81,7 +83,7 @@ class Equations:
 
     def __init__(self, dae: PowerDAE, parameters: Sequence[str] = ()) -> None:
         self.dae = dae
-        sizes = self._sizes(parameters)
+        sizes = self._sizes([*dict.fromkeys([*dae.given, *parameters])])
         ends = np.cumsum([*sizes.values()]).tolist()
         self.rows = {
             name: slice(end - size, end)
@@ -110,7 +112,10 @@ class Equations:
         machines, loads = len(self.dae.machine_ids), len(self.dae.case.loads)
         always = dict.fromkeys(OF_MACHINES, machines) | dict.fromkeys(OF_LOADS, loads)
         always |= dict.fromkeys(self.dae.converters.parameters, len(self.dae.converters))
-        optional = {"online": machines, "alpha": loads, "beta": loads}
+        if self.dae.terms:
+            always["v_rest"] = machines
+            always |= {key: len(value) for key, value in self.dae.terms.parameters(1).items()}
+        optional = {"online": machines, **dict.fromkeys(("alpha", "beta", "kpf", "kqf"), loads)}
         for group in self.dae._every_group():
             model = group.model
             optional |= {f"{model.name}.{name}": len(model.ids) for name in model.parameters}
@@ -172,7 +177,7 @@ class Equations:
                 rule="power.parameter",
             )
         found = {name: np.asarray(value, float) for name, value in values.items()}
-        case: dict[str, Any] = {"online": 1.0}
+        case: dict[str, Any] = {"online": 1.0, "kpf": 0.0, "kqf": 0.0}
         case["alpha"], case["beta"] = self.dae.load_model.alpha, self.dae.load_model.beta
         for group in self.dae._every_group():
             case |= {f"{group.model.name}.{k}": v for k, v in group.model.value.items()}

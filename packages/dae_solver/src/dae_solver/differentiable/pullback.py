@@ -36,6 +36,7 @@ _RULES: dict[str, _Rule] = {
     "atan2": lambda c, r, a, b: (c * b / (a * a + b * b), -c * a / (a * a + b * b)),
     "exp": lambda c, r, a: (c * r,),
     "log": lambda c, r, a: (c / a,),
+    "tanh": lambda c, r, a: (c * (1.0 - r * r),),
     "sqrt": lambda c, r, a: (0.5 * c / r,),
     "where": lambda c, r, k, a, b: (None, where(k, c, 0.0), where(k, 0.0, c)),
 }

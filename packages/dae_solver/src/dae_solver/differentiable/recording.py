@@ -90,9 +90,12 @@ _NUMPY: dict[str, Any] = {
     "atan2": np.arctan2,
     "exp": np.exp,
     "log": np.log,
+    "tanh": np.tanh,
     "sqrt": np.sqrt,
     "where": np.where,
 }
+_KINDS = {value: kind for kind, value in _NUMPY.items() if isinstance(value, np.ufunc)}
+_KINDS |= {np.bitwise_and: "logical_and", np.bitwise_or: "logical_or", np.invert: "logical_not"}
 
 
 def _binary(kind: str, swapped: bool = False) -> Any:
@@ -106,9 +109,6 @@ def _binary(kind: str, swapped: bool = False) -> Any:
 class Recorded:
     """An array ``[row, scenario]`` whose operations are recorded."""
 
-    # NumPy arrays on the left leave the operation to this class.
-    __array_ufunc__ = None
-
     def __init__(self, recording: Recording, operation: Operation) -> None:
         self.recording, self.operation = recording, operation
 
@@ -120,8 +120,26 @@ class Recorded:
     def __len__(self) -> int:
         return self.operation.rows
 
-    def __getitem__(self, rows: slice | np.ndarray) -> Recorded:
-        return take(self, np.arange(len(self))[rows])
+    def __getitem__(self, rows: slice | np.ndarray | int) -> Recorded:
+        return take(self, np.atleast_1d(np.arange(len(self))[rows]))
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        """NumPy's functions of recorded arrays, and its arrays to the left of them."""
+        if method != "__call__" or options:
+            return NotImplemented
+        if ufunc is np.matmul:
+            return self.__rmatmul__(inputs[0])
+        if ufunc in (np.minimum, np.maximum):
+            return getattr(RecordingMath, ufunc.__name__)(*inputs)
+        return elementwise(_KINDS[ufunc], *inputs) if ufunc in _KINDS else NotImplemented
+
+    def __pow__(self, power: Any) -> Any:
+        if isinstance(power, int) and 1 <= power <= 4:
+            found: Any = self
+            for _ in range(power - 1):
+                found = found * self
+            return found
+        return RecordingMath.exp(power * RecordingMath.log(self))
 
     def __rmatmul__(self, matrix: np.ndarray) -> Recorded:
         made = self.recording.add(
