@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 # Steps of the classical engine that are tried, seconds, and the share of the bound that its error
 # may take.
 STEPS, CLASSICAL_SHARE = (1 / 15, 1 / 30, 1 / 60, 1 / 120), 0.4
-TOLERANCES = (1e-6, 1e-8)
+TOLERANCES = (1e-5, 1e-8)
 # The reference is this much finer than the finest step.
 REFERENCE = 1 / 240
 # Factors between score and bound are tried from here on.

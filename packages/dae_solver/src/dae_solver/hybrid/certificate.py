@@ -55,10 +55,10 @@ class Certificate:
 
     def score(
         self,
-        moved: Float[np.ndarray, " window"],
-        rate: Float[np.ndarray, " window"],
+        moved: Float[np.ndarray, "*part window"],
+        rate: Float[np.ndarray, "*part window"],
         size: Float[np.ndarray, " window"],
-    ) -> Float[np.ndarray, " window"]:
+    ) -> Float[np.ndarray, "*part window"]:
         """Scores, from how far the last correction moved, its rate, and the residual before it."""
         rate = np.minimum(rate, SLOWEST)
         found: np.ndarray = np.hypot(moved * rate / (1.0 - rate), self.residual * size)
