@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 Residuals = Callable[[Float[np.ndarray, "batch coefficient"]], Float[np.ndarray, "batch residual"]]
 
-DAMPINGS = (0.0, 1e-3, 1e-1, 1e1, 1e3)
+DAMPINGS = (0.0, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 1e1, 1e3)
 QUOTIENT = 1e-3  # of the scale of a coefficient
 MOST_STARTS = 64
 # A step that lowers the sum of squares by less than this, or this share of it, is the last one.

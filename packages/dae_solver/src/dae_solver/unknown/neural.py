@@ -13,8 +13,8 @@ from scimind.errors import InputError
 from scimind.typing import Float
 
 # Inner weights to begin with, for inputs of about one, and the standard deviation of their prior.
-WIDTHS = (0.7, 15.0)
-INNER_PRIOR = 3.0
+WIDTHS = (0.5, 6.0)
+INNER_PRIOR = 5.0
 
 
 class NeuralTerm(TermUnknown):
