@@ -45,20 +45,20 @@ def unknowns(kind: str, method: str, seed: int) -> list[Any]:
             "parametric": lambda: [ParametricTerm("alpha"), ParametricTerm("beta")],
             "library": lambda: [LibraryTerm("load.p"), LibraryTerm("load.q")],
             "neural": lambda: [
-                NeuralTerm("load.p", ["v"], 3, seed=seed),
-                NeuralTerm("load.q", ["v"], 3, seed=seed + 1),
+                NeuralTerm("load.p", ["v"], 5, seed=seed),
+                NeuralTerm("load.q", ["v"], 5, seed=seed + 1),
             ],
         }[method]()
     if kind == "damping":
         return {
             "parametric": lambda: [ParametricTerm("TWOAXIS.D3", scale=300.0)],
             "library": lambda: [LibraryTerm("torque")],
-            "neural": lambda: [NeuralTerm("torque", ["speed"], 4, seed=seed)],
+            "neural": lambda: [NeuralTerm("torque", ["speed"], 8, seed=seed)],
         }[method]()
     return {
         "parametric": lambda: [dead_band()],
         "library": lambda: [LibraryTerm("pref")],
-        "neural": lambda: [NeuralTerm("pref", ["speed"], 6, size=0.02, seed=seed)],
+        "neural": lambda: [NeuralTerm("pref", ["speed"], 8, size=0.02, seed=seed)],
     }[method]()
 
 
@@ -119,7 +119,7 @@ def stored_sets(options: argparse.Namespace, rows: list[dict[str, Any]]) -> None
     for method, signals, kind in product(options.methods, options.signals, options.sets):
         stored = sets[kind]
         data = measured(stored, signals, options.seed).of(TRAIN).first(FITTED)
-        rounds = 15 if method == "neural" else 20
+        rounds = 6 if method == "neural" else 20
         fit = identify(stored.grid, data, unknowns(kind, method, options.seed), rounds=rounds)
         found = angles(fit, stored.scenarios, stored.angle_errors)
         head = {"set": kind, "signals": signals, "unknown": method}

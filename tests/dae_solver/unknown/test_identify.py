@@ -104,7 +104,7 @@ def test_nothing_is_chosen_where_nothing_is_missing() -> None:
 
 def test_a_network_finds_a_torque_whose_form_it_does_not_know(damped) -> None:
     grid, clean = damped
-    fit = identify(grid, clean.noisy(1), [NeuralTerm("torque", ["speed"], 3)], step=STEP, rounds=10)
+    fit = identify(grid, clean.noisy(1), [NeuralTerm("torque", ["speed"], 6)], step=STEP, rounds=4)
     speed = clean.channels[-1].values - 1.0
     # Between the deviations that most samples lie within.
     u = np.linspace(*np.quantile(speed, [0.02, 0.98]), 40)

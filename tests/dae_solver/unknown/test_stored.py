@@ -25,9 +25,9 @@ LIBRARY = {
     "damping": lambda: [LibraryTerm("torque")],
 }
 NEURAL = {
-    "load": lambda: [NeuralTerm("load.p", ["v"], 3), NeuralTerm("load.q", ["v"], 3, seed=1)],
-    "governor_deadband": lambda: [NeuralTerm("pref", ["speed"], 6, size=0.02)],
-    "damping": lambda: [NeuralTerm("torque", ["speed"], 4)],
+    "load": lambda: [NeuralTerm("load.p", ["v"], 5), NeuralTerm("load.q", ["v"], 5, seed=1)],
+    "governor_deadband": lambda: [NeuralTerm("pref", ["speed"], 8, size=0.02)],
+    "damping": lambda: [NeuralTerm("torque", ["speed"], 8)],
 }
 
 
@@ -57,7 +57,7 @@ def test_every_kind_of_unknown_reaches_five_times(
 ) -> None:
     stored = Stored(real_data / "dae_solver", kind)
     data = stored.measurements(buses=buses).noisy(1).of(TRAIN).first(4.0)
-    fit = identify(stored.grid, data, form[kind](), rounds=15)
+    fit = identify(stored.grid, data, form[kind](), rounds=6)
     assert min(gains(stored, fit, 1 / 60)) > 5.0
     if form is PARAMETRIC:
         assert fit.fit.theta == pytest.approx(TRUE[kind], rel=0.15)

@@ -128,7 +128,7 @@ main = command(
     examples=(
         ("", "a rehearsal: hidden damping is found among candidates from simulated phasors"),
         (
-            "hidden='[alpha=1.35, beta=2.6]' unknown='[parameter alpha, parameter beta]'",
+            "hidden=\"['alpha=1.35', 'beta=2.6']\" unknown='[parameter alpha, parameter beta]'",
             "exponents of the loads",
         ),
         (

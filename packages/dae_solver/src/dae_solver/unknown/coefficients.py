@@ -60,6 +60,10 @@ class Unknown:
         """The numbers, in a fixed order."""
         raise NotImplementedError
 
+    def first(self) -> Sequence[bool]:
+        """Which of the numbers are fitted before all are; all of them by default."""
+        return [True] * len(self.coefficients())
+
     def term(self) -> Term | None:
         """What is added to the equations, with its nominal values; None where nothing is."""
         return None

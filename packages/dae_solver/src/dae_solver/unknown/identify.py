@@ -109,6 +109,7 @@ def _approach(problem: Problem, rounds: int) -> Any:
     last, end = max(events, default=0.0), float(problem.data.t[-1])
     theta = problem.start
     tried = False
+    free = np.concatenate([unknown.first() for unknown in problem.unknowns])
     for after in FIRST_PARTS:
         part = problem.shorter(last + after)
         if last + after >= end or part.number <= len(theta):
@@ -116,10 +117,14 @@ def _approach(problem: Problem, rounds: int) -> Any:
         if not tried:
             theta, tried = best_start(part.residuals, part.coefficients, theta), True
         theta = minimise(
-            part.residuals, part.coefficients, theta, rounds=min(rounds, FIRST_ROUNDS)
+            part.residuals, part.coefficients, theta, free=free, rounds=min(rounds, FIRST_ROUNDS)
         ).theta
     if not tried:
         theta = best_start(problem.residuals, problem.coefficients, theta)
+    if not free.all():
+        theta = minimise(
+            problem.residuals, problem.coefficients, theta, free=free, rounds=rounds
+        ).theta
     return theta
 
 

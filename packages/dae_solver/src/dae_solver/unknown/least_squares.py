@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 Residuals = Callable[[Float[np.ndarray, "batch coefficient"]], Float[np.ndarray, "batch residual"]]
 
-DAMPINGS = (0.0, 1e-3, 1e-1, 1e1, 1e3)
+DAMPINGS = (0.0, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 1e1, 1e3)
 QUOTIENT = 1e-3  # of the scale of a coefficient
 MOST_STARTS = 64
 # A step that lowers the sum of squares by less than this, or this share of it, is the last one.
@@ -134,8 +134,8 @@ def _search(
     factor, converged, done = 1.0, not len(chosen), 0
     jacobian = np.zeros((len(r), 0))
     while len(chosen):
-        step = _quotient_steps(now, scale, high)
-        jacobian = _quotients((yield placed(now + np.diag(step))), r, step)
+        points = _points(now, scale, low, high)
+        jacobian = _quotients((yield placed(points)), points)
         if converged or done == rounds:
             break
         done += 1
@@ -179,18 +179,27 @@ def _ranges(own: Sequence[Coefficient]) -> tuple[np.ndarray, np.ndarray, np.ndar
     )
 
 
-def _quotient_steps(now: np.ndarray, scale: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """Towards the inside of the ranges."""
-    found: np.ndarray = np.where(now + QUOTIENT * scale <= high, QUOTIENT, -QUOTIENT) * scale
-    return found
+def _points(
+    now: np.ndarray, scale: np.ndarray, low: np.ndarray, high: np.ndarray
+) -> Float[np.ndarray, "twice coefficient"]:
+    """Each coefficient moved up, then each moved down, within the ranges.
+
+    Both sides are needed: where weights nearly cancel, the error of one-sided quotients is larger
+    than what is left, and the search creeps.
+    """
+    up = np.minimum(now + QUOTIENT * scale, high) - now
+    down = np.maximum(now - QUOTIENT * scale, low) - now
+    return np.concatenate([now + np.diag(up), now + np.diag(down)])
 
 
 def _quotients(
-    values: np.ndarray, r: np.ndarray, step: np.ndarray
+    values: Float[np.ndarray, "twice residual"], points: Float[np.ndarray, "twice coefficient"]
 ) -> Float[np.ndarray, "residual coefficient"]:
     """Derivatives of the residuals; zero where a simulation failed."""
+    half = len(points) // 2
+    step = np.diag(points[:half] - points[half:])
     with np.errstate(invalid="ignore"):
-        difference = (values - r) / step[:, None]
+        difference = (values[:half] - values[half:]) / step[:, None]
     difference[~np.isfinite(difference)] = 0.0
     return np.ascontiguousarray(difference.T)
 
@@ -201,10 +210,9 @@ def derivatives(
     theta: Float[np.ndarray, " coefficient"],
 ) -> tuple[Float[np.ndarray, " residual"], Float[np.ndarray, "residual coefficient"]]:
     """Residuals and their derivatives by all coefficients, at one place."""
-    scale, _, high = _ranges(coefficients)
-    step = _quotient_steps(theta, scale, high)
-    values = residuals(np.concatenate([theta[None], theta + np.diag(step)]))
-    return values[0], _quotients(values[1:], values[0], step)
+    points = _points(theta, *_ranges(coefficients))
+    values = residuals(np.concatenate([theta[None], points]))
+    return values[0], _quotients(values[1:], points)
 
 
 def _step(

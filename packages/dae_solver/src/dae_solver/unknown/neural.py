@@ -13,7 +13,7 @@ from scimind.errors import InputError
 from scimind.typing import Float
 
 # Inner weights to begin with, for inputs of about one, and the standard deviation of their prior.
-WIDTHS = (0.7, 15.0)
+WIDTHS = (0.5, 15.0)
 INNER_PRIOR = 3.0
 
 
@@ -45,7 +45,7 @@ class NeuralTerm(TermUnknown):
         self,
         where: str,
         inputs: Sequence[str],
-        hidden: int = 4,
+        hidden: int = 8,
         *,
         size: float = 0.05,
         prior: float = 3.0,
@@ -70,7 +70,7 @@ class NeuralTerm(TermUnknown):
         # Bends of all widths, from the whole range of the inputs to a fraction; no output at first.
         width = np.repeat(np.geomspace(*WIDTHS, hidden), number)
         direction = rng.choice([-1.0, 1.0], hidden * number) if number > 1 else 1.0
-        self.first = np.concatenate(
+        self.begin = np.concatenate(
             [width * direction, rng.uniform(-1.0, 1.0, hidden), np.zeros(hidden)]
         )
 
@@ -91,8 +91,16 @@ class NeuralTerm(TermUnknown):
                 scale=1.0,
                 prior=INNER_PRIOR if k < inner else self.prior,
             )
-            for k, value in enumerate(self.first)
+            for k, value in enumerate(self.begin)
         ]
+
+    def first(self) -> list[bool]:
+        """The weights of the output, in which the term is linear.
+
+        With all weights at once the search creeps along a curved valley.
+        """
+        inner = self.hidden * (len(self.inputs) + 1)
+        return [False] * inner + [True] * self.hidden
 
     def add(self, seen: Mapping[str, Any], values: Any) -> Any:
         """What the network gives, ``[device, scenario]``."""

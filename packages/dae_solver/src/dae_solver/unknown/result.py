@@ -200,8 +200,8 @@ class Identified:
         points = max(np.shape(value)[-1] for value in seen.values())
 
         def added(values: np.ndarray) -> np.ndarray:
-            found: np.ndarray = np.broadcast_to(term.add(seen, values), (1, points))[0]
-            return found
+            every: np.ndarray = np.broadcast_to(term.add(seen, values), (1, points))
+            return np.array(every[0])
 
         middle = added(theta)
         step = QUOTIENT * np.array([c.scale for c in self.problem.coefficients[own]])
