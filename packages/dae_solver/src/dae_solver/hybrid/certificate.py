@@ -35,7 +35,7 @@ class Certificate:
         bound: For which it was calibrated, degrees.
         factor: Bound over score.
         residual: Degrees for a residual of size 1.
-        classical: Error of the classical engine at this step, degrees per second.
+        classical: Error of the classical engine at this step, degrees.
         step: Of the classical engine, seconds.
         corrections: Most corrections of a window before the classical engine takes it.
         alpha: Share of trajectories whose error may exceed the bound.

@@ -26,7 +26,8 @@ ACCEPTED, CORRECTED, CLASSICAL = range(3)
 # Windows shorter than so many classical steps are left to the classical engine.
 SHORT = 4
 # Parts of a window that may be accepted, and the share of the bound that the first may use up.
-PARTS = np.array([1.0, 0.5])
+# Half of a window is taken where the whole does not converge, so its score is doubted.
+PARTS, DOUBT = np.array([1.0, 0.5]), np.array([[1.0], [3.0]])
 AT_ONCE = 0.3
 # Largest derivative of a grid at rest, per second.
 AT_REST = 1e-7
@@ -355,7 +356,7 @@ class HybridRun:
         moved = np.take_along_axis(up_to, node, 0)
         with np.errstate(invalid="ignore"):
             rate = moved / attempt.moved[:, open_] if round_ else np.full(moved.shape, FIRST_RATE)
-            score = certificate.score(moved, np.maximum(rate, LEAST_RATE), left.size)
+            score = DOUBT * certificate.score(moved, np.maximum(rate, LEAST_RATE), left.size)
         attempt.moved[:, open_] = moved
         stuck = ~(rate[0] < SLOWEST) | last
         found = np.zeros(len(open_), bool)
@@ -384,10 +385,12 @@ class HybridRun:
             return finite
         certificate = self.certificate
         passed = (self.t[scenarios] + length) / self.end
-        allowed = certificate.bound * (AT_ONCE + (1.0 - AT_ONCE) * passed)
+        # Room for the error of the engine, which may be needed later.
+        room = certificate.bound - certificate.classical
+        allowed = room * (AT_ONCE + (1.0 - AT_ONCE) * passed)
         grown = certificate.growth(np.maximum(self.spread[scenarios], spread))
         total = certificate.factor * grown * (self.score[scenarios] + score)
-        found: np.ndarray = total + self.classical[scenarios] <= allowed
+        found: np.ndarray = total <= allowed
         return found
 
     def _spread(
@@ -473,7 +476,7 @@ class HybridRun:
             passed,
         )
         self.x[:, scenarios], self.y[:, scenarios] = x, y
-        self.classical[scenarios] += self.certificate.classical * length
+        self.classical[scenarios] = self.certificate.classical
         self.spread[scenarios] = np.maximum(self.spread[scenarios], spread)
         np.add.at(self.solution.windows[CLASSICAL], scenarios, 1)
         for scenario in scenarios[~good].tolist():
