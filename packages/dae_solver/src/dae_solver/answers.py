@@ -82,7 +82,9 @@ def _tell(runs: Trajectories) -> int:
         zip(runs.scenarios.texts, runs.solution.failure, strict=True)
     ):
         separated, certificate = runs.separated[scenario], runs.certificate[scenario]
-        within = "" if np.isnan(certificate) else f" ({runs.source[scenario]}, {certificate:.2g} deg)"
+        within = (
+            "" if np.isnan(certificate) else f" ({runs.source[scenario]}, {certificate:.2g} deg)"
+        )
         if reason:
             failed += 1
             log.error("%s: %s", text, reason)

@@ -69,9 +69,7 @@ def make_library(trained: Trained, number: int) -> Library:
         drawn = drawn.take(np.arange(min(CHUNK, number - made)))
         step = every / np.ceil(every / config.step - 1e-9)
         t_end = round((config.settled + config.t_end) / every) * every
-        runs = grid.simulate(
-            drawn, t_end=t_end, every=every, step=float(step), tolerance=TOLERANCE
-        )
+        runs = grid.simulate(drawn, t_end=t_end, every=every, step=float(step), tolerance=TOLERANCE)
         whole = np.flatnonzero(np.isfinite(runs.solution.x).all((1, 2)))
         p = {name: value.copy() for name, value in drawn.parameters.items()}
         for scenario, events in enumerate(drawn.events):
