@@ -39,7 +39,8 @@ def angle_error(
             an infinite error.
         separated: When the true one separates, infinity where it does not, seconds.
     """
-    return np.degrees(_largest(t, np.abs(found - truth).max(-1), separated))
+    largest: np.ndarray = np.degrees(_largest(t, np.abs(found - truth).max(-1), separated))
+    return largest
 
 
 def voltage_error(

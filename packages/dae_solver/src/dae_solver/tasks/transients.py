@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +21,7 @@ from dae_solver.tasks.baselines.rest import AtRest
 from dae_solver.tasks.solvers import RungeKutta, Solver
 from dae_solver.trained import Trained
 from scimind.eval import Baseline, Failure, Item, Metric, Task, TaskData
+from scimind.eval.task import Direction
 from scimind.typing import Float
 
 T_END, EVERY = 5.0, 1 / 30
@@ -190,7 +191,10 @@ class TransientTask(Task):
 
 
 def scores(bound: float) -> tuple[Metric, ...]:
-    """Quantiles of the errors, and what became of the certificates.
+    """Quantiles of the errors, and what became of certificates and of the time of separation.
+
+    ``separation_wrong`` is the share of scenarios that separate in one solution only, and
+    ``separation_max`` the largest error of the time where both do.
 
     Args:
         bound: That was asked for, degrees.
@@ -211,41 +215,52 @@ def scores(bound: float) -> tuple[Metric, ...]:
     def at(course: Course) -> np.ndarray:
         return np.asarray(course.separated)
 
-    quantiles = [("p50", 0.5), ("p90", 0.9), ("max", 1.0)]
-    found = [
-        Metric(
-            name=f"{quantity}_{name}",
-            direction="lower",
-            statistics=statistics,
-            aggregate=lambda rows, share=share: metrics.quantile(rows[:, 0], share),
-            unit=unit,
-            bounds=(0.0, np.inf),
-        )
-        for quantity, unit, statistics in (("angle", "deg", angle), ("voltage", "pu", voltage))
-        for name, share in quantiles
-    ]
     return (
-        *found,
-        Metric(
-            name="above_bound",
-            direction="lower",
-            statistics=angle,
-            aggregate=lambda rows: metrics.share_above(rows[:, 0], bound),
-            bounds=(0.0, 1.0),
-        ),
-        Metric(
-            name="coverage",
-            direction="higher",
-            statistics=certified,
-            aggregate=lambda rows: metrics.coverage(rows[:, 0], rows[:, 1]),
-            bounds=(0.0, 1.0),
-        ),
+        *_quantiles("angle", "deg", angle),
+        *_quantiles("voltage", "pu", voltage),
+        _share("above_bound", "lower", angle, lambda e: metrics.share_above(e[:, 0], bound)),
+        _share("coverage", "higher", certified, lambda e: metrics.coverage(e[:, 0], e[:, 1])),
+        _share("separation_wrong", "lower", separation, lambda e: float(np.isinf(e).mean())),
         Metric(
             name="separation_max",
             direction="lower",
             statistics=separation,
-            aggregate=lambda rows: metrics.quantile(rows[:, 0], 1.0),
+            aggregate=lambda e: float(np.where(np.isinf(e), 0.0, e).max()),
             unit="s",
             bounds=(0.0, np.inf),
         ),
+    )
+
+
+def _quantiles(
+    quantity: str, unit: str, statistics: Callable[[Course, Course], list[float]]
+) -> list[Metric]:
+    def of(share: float) -> Callable[[np.ndarray], float]:
+        return lambda rows: metrics.quantile(rows[:, 0], share)
+
+    return [
+        Metric(
+            name=f"{quantity}_{name}",
+            direction="lower",
+            statistics=statistics,
+            aggregate=of(share),
+            unit=unit,
+            bounds=(0.0, np.inf),
+        )
+        for name, share in (("p50", 0.5), ("p90", 0.9), ("max", 1.0))
+    ]
+
+
+def _share(
+    name: str,
+    direction: Direction,
+    statistics: Callable[[Course, Course], list[float]],
+    aggregate: Callable[[np.ndarray], float],
+) -> Metric:
+    return Metric(
+        name=name,
+        direction=direction,
+        statistics=statistics,
+        aggregate=aggregate,
+        bounds=(0.0, 1.0),
     )

@@ -173,4 +173,5 @@ class NearestTrajectory(SegmentSolver):
         found = np.zeros((*elapsed.shape, library.x.shape[2]))
         for k, weight in enumerate(weights):
             found += weight[..., None] * library.x[rows, left + k]
-        return found - library.x[chosen, 0][:, None, :]
+        found -= library.x[chosen, 0][:, None, :]
+        return found
