@@ -23,7 +23,7 @@ def trained_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "alpha=0.1",
         "model.modes=30",
         "model.width=32",
-        "data.scenarios=100",
+        "data.scenarios=60",
         "data.calibration=30",
         "data.test=8",
         "log.tensorboard=false",

