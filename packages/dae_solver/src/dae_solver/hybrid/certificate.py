@@ -35,7 +35,7 @@ class Certificate:
         bound: For which it was calibrated, degrees.
         factor: Bound over score.
         residual: Degrees for a residual of size 1.
-        classical: Error of the classical engine at this step, degrees per second.
+        classical: Error of the classical engine at this step, degrees.
         step: Of the classical engine, seconds.
         corrections: Most corrections of a window before the classical engine takes it.
         alpha: Share of trajectories whose error may exceed the bound.
@@ -55,10 +55,10 @@ class Certificate:
 
     def score(
         self,
-        moved: Float[np.ndarray, " window"],
-        rate: Float[np.ndarray, " window"],
+        moved: Float[np.ndarray, "*part window"],
+        rate: Float[np.ndarray, "*part window"],
         size: Float[np.ndarray, " window"],
-    ) -> Float[np.ndarray, " window"]:
+    ) -> Float[np.ndarray, "*part window"]:
         """Scores, from how far the last correction moved, its rate, and the residual before it."""
         rate = np.minimum(rate, SLOWEST)
         found: np.ndarray = np.hypot(moved * rate / (1.0 - rate), self.residual * size)

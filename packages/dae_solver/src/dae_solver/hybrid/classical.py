@@ -11,9 +11,8 @@ from dae_solver.solver.methods import Point, Tolerances, method_of
 from dae_solver.solver.parameters import take
 from scimind.typing import Bool, Float
 
-Dense = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
-# (scenarios by place, times from the start of the window before and after, dense output)
-Passed = Callable[[np.ndarray, np.ndarray, np.ndarray, Dense], None]
+# (scenarios by place, times from the start of the window before and after, both points)
+Passed = Callable[[np.ndarray, np.ndarray, np.ndarray, Point, Point], None]
 
 
 def integrate(
@@ -36,7 +35,7 @@ def integrate(
         length: Of each window, seconds.
         step: Longest step, seconds.
         tolerance: Of the voltages, per unit.
-        passed: Told of each step, to write what lies in it.
+        passed: Told of each step, to keep it.
 
     Returns:
         States and voltages at the end, where all could be solved, and the largest spread of the
@@ -66,7 +65,7 @@ def integrate(
             trial = method.step(grid, start, h[some], p if every else take(p, some), tolerances)
         fine = trial.solved & np.isfinite(trial.end.x).all(0)
         good[some[~fine]] = False
-        passed(some, k * h[some], (k + 1) * h[some], trial.dense)
+        passed(some, k * h[some], (k + 1) * h[some], start, trial.end)
         x[:, some], y[:, some] = trial.end.x, trial.end.y
         f[:, some], slope[:, some] = trial.end.f, trial.end.slope
         spread[some] = np.maximum(spread[some], np.ptp(trial.end.x[angles], axis=0))

@@ -1,70 +1,145 @@
-"""States at the output times that windows pass."""
+"""Pieces of trajectories, evaluated where somebody looks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from dae_solver.model.collocation import RadauWindow
+from dae_solver.model.modes import Modes
+from dae_solver.solver.methods import Point
 from scimind.typing import Float, Int
 
 # Later than a boundary by no more than rounding belongs to it.
 ROUNDING = 1e-12
 
 
-class Outputs:
-    """The array of results, and where each scenario stands in it.
+@runtime_checkable
+class Piece(Protocol):
+    """The course of some scenarios over some time, ``(begin, end]`` of each."""
 
-    Args:
-        times: Output times, seconds.
-        scenarios: How many.
-        states: How many.
+    @property
+    def scenarios(self) -> np.ndarray:
+        """Of which scenario each is."""
+        ...
+
+    @property
+    def begin(self) -> np.ndarray:
+        """Where it begins, seconds."""
+        ...
+
+    @property
+    def end(self) -> np.ndarray:
+        """Where it ends, seconds."""
+        ...
+
+    def at(self, times: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Some states at times ``[scenario, time]``, as ``[scenario, time, row]``."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class OperatorPiece:
+    """Windows of the operator.
+
+    Attributes:
+        scenarios: Of which scenario each is.
+        begin: Where it begins, seconds.
+        end: Where it ends.
+        window: Its nodes.
+        modes: In which it is given.
+        x: States at the start.
+        coefficients: Of the deviation from there.
     """
 
-    def __init__(self, times: Float[np.ndarray, " time"], scenarios: int, states: int) -> None:
-        self.times = times
-        self.x = np.full((scenarios, len(times), states), np.nan)
+    scenarios: Int[np.ndarray, " window"]
+    begin: Float[np.ndarray, " window"]
+    end: Float[np.ndarray, " window"]
+    window: RadauWindow
+    modes: Modes
+    x: Float[np.ndarray, "state window"]
+    coefficients: Float[np.ndarray, "mode window"]
 
-    def between(
-        self, begin: Float[np.ndarray, " window"], end: Float[np.ndarray, " window"]
-    ) -> tuple[Int[np.ndarray, "window most"], np.ndarray]:
+    def at(self, times: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """See :class:`Piece`."""
+        deviation = self.modes.decode(self.coefficients, rows)  # [row, node, window]
+        spectrum = np.tensordot(self.window.spectrum, deviation, (1, 1))
+        basis = self.window.polynomials(times - self.begin[:, None])
+        found: np.ndarray = basis @ spectrum.transpose(2, 0, 1) + self.x[rows].T[:, None, :]
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassicalPiece:
+    """Steps of the classical engine: cubic Hermite polynomials.
+
+    Attributes:
+        scenarios: Of which scenario each is.
+        begin: Where it begins, seconds.
+        end: Where it ends.
+        start: States and slopes there.
+        stop: States and slopes at the end.
+    """
+
+    scenarios: Int[np.ndarray, " step"]
+    begin: Float[np.ndarray, " step"]
+    end: Float[np.ndarray, " step"]
+    start: Point
+    stop: Point
+
+    def at(self, times: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """See :class:`Piece`."""
+        h = (self.end - self.begin)[:, None, None]
+        s = np.clip((times - self.begin[:, None]) / h[:, :, 0], 0.0, 1.0)[:, :, None]
+        square, cube = s * s, s * s * s
+        x0, x1, f0, f1 = (
+            part[rows].T[:, None, :]
+            for part in (self.start.x, self.stop.x, self.start.f, self.stop.f)
+        )
+        found: np.ndarray = (
+            (1.0 - 3.0 * square + 2.0 * cube) * x0
+            + (3.0 * square - 2.0 * cube) * x1
+            + h * ((s - 2.0 * square + cube) * f0 + (cube - square) * f1)
+        )
+        return found
+
+
+@dataclass(kw_only=True)
+class Outputs:
+    """All pieces of a batch.
+
+    Attributes:
+        times: Output times, seconds; the first is the start.
+        x0: States there, ``[state, scenario]``.
+        pieces: In the order in which they were found: later ones replace earlier ones.
+        ended: Last time that counts, for each scenario.
+    """
+
+    times: Float[np.ndarray, " time"]
+    x0: Float[np.ndarray, "state scenario"]
+    ended: Float[np.ndarray, " scenario"]
+    pieces: list[Piece] = field(default_factory=list)
+
+    def states(self, rows: Int[np.ndarray, " row"]) -> Float[np.ndarray, "scenario time row"]:
+        """Some states at all output times; NaN where a scenario has ended."""
+        scenarios = self.x0.shape[1]
+        found = np.full((scenarios, len(self.times), len(rows)), np.nan)
+        found[:, 0] = self.x0[rows].T
+        for piece in self.pieces:
+            number, valid = self._between(piece.begin, piece.end)
+            if valid.any():
+                values = piece.at(self.times[number], rows)
+                of = np.broadcast_to(piece.scenarios[:, None], number.shape)
+                found[of[valid], number[valid]] = values[valid]
+        found[self.times > self.ended[:, None] + ROUNDING] = np.nan
+        return found
+
+    def _between(self, begin: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Numbers of the output times in ``(begin, end]``, and which entries count."""
         slack = ROUNDING * np.maximum(1.0, np.abs(end))
         first = np.searchsorted(self.times, begin + slack, side="right")
         last = np.searchsorted(self.times, end + slack, side="right")
         number = first[:, None] + np.arange(max(int((last - first).max(initial=0)), 0))
         return np.minimum(number, len(self.times) - 1), number < last[:, None]
-
-    def polynomial(
-        self,
-        window: RadauWindow,
-        scenarios: Int[np.ndarray, " window"],
-        begin: Float[np.ndarray, " window"],
-        end: Float[np.ndarray, " window"],
-        x: Float[np.ndarray, "state window"],
-        deviation: Float[np.ndarray, "state node window"],
-    ) -> None:
-        """Write windows given by their deviations at the nodes."""
-        number, valid = self.between(begin, end)
-        if not valid.any():
-            return
-        basis = window.polynomials(self.times[number] - begin[:, None])  # [window, time, degree]
-        spectrum = np.tensordot(window.spectrum, deviation, (1, 1))  # [degree, state, window]
-        values = basis @ spectrum.transpose(2, 0, 1) + x.T[:, None, :]
-        rows = np.broadcast_to(scenarios[:, None], number.shape)
-        self.x[rows[valid], number[valid]] = values[valid]
-
-    def dense(
-        self,
-        scenarios: Int[np.ndarray, " window"],
-        begin: Float[np.ndarray, " window"],
-        end: Float[np.ndarray, " window"],
-        dense: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
-    ) -> None:
-        """Write steps given by ``dense(share of the step) -> [state, window], …``."""
-        number, valid = self.between(begin, end)
-        for k in range(number.shape[1]):
-            inside = valid[:, k]
-            share = np.clip((self.times[number[:, k]] - begin) / (end - begin), 0.0, 1.0)
-            self.x[scenarios[inside], number[inside, k]] = dense(share)[0][:, inside].T

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from dae_solver.hybrid.outputs import Outputs
 from dae_solver.physics.dae import PowerDAE
 from dae_solver.physics.scenarios import Scenarios
 from dae_solver.solver.events import Happened, TimeEvent
@@ -53,12 +54,11 @@ class HybridSolution:
     Attributes:
         grid: The equations.
         scenarios: What was solved.
-        t: Output times, seconds.
-        x: States, ``[scenario, time, state]``.
+        outputs: Output times, and pieces of all trajectories.
         start: Of the consistent initialisation.
         restarts: The same after events.
         happened: Events.
-        ended: Last time of each scenario.
+        ended: Last time of each scenario: a trajectory ends where synchronism is lost.
         failure: Why a scenario ended early; empty where it did not.
         windows: Windows of each scenario by how they were found, ``[3, scenario]``: accepted at
             once, after more corrections, by the classical engine.
@@ -68,8 +68,7 @@ class HybridSolution:
 
     grid: PowerDAE
     scenarios: Scenarios
-    t: Float[np.ndarray, " time"]
-    x: Float[np.ndarray, "scenario time state"]
+    outputs: Outputs
     start: Consistency
     restarts: list[Consistency] = field(default_factory=list)
     happened: list[Restart] = field(default_factory=list)
@@ -77,6 +76,20 @@ class HybridSolution:
     failure: list[str]
     windows: np.ndarray
     refused: np.ndarray
+
+    @property
+    def t(self) -> Float[np.ndarray, " time"]:
+        """Output times, seconds."""
+        return self.outputs.times
+
+    @cached_property
+    def x(self) -> Float[np.ndarray, "scenario time state"]:
+        """States at all output times."""
+        return self.outputs.states(np.arange(len(self.grid.states)))
+
+    def some(self, rows: np.ndarray) -> Float[np.ndarray, "scenario time row"]:
+        """Some of the states, which is cheaper."""
+        return self.outputs.states(rows)
 
     @property
     def states(self) -> tuple[str, ...]:

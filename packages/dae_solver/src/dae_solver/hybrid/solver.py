@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from dae_solver.hybrid.certificate import FIRST_RATE, LEAST_RATE, SLOWEST, Certificate
-from dae_solver.hybrid.classical import Dense, integrate
-from dae_solver.hybrid.outputs import Outputs
+from dae_solver.hybrid.classical import integrate
+from dae_solver.hybrid.outputs import ClassicalPiece, OperatorPiece, Outputs
 from dae_solver.hybrid.residual import Start, residual
 from dae_solver.hybrid.solution import HybridSolution, Restart
 from dae_solver.model.features import Features, turned
@@ -17,6 +17,7 @@ from dae_solver.physics.dae import PowerDAE
 from dae_solver.physics.scenarios import Scenarios
 from dae_solver.solver.events import Schedule
 from dae_solver.solver.initial import consistent
+from dae_solver.solver.methods import Point
 from dae_solver.solver.parameters import take
 from scimind.errors import InputError
 from scimind.typing import Bool, Float, Int
@@ -25,8 +26,25 @@ ACCEPTED, CORRECTED, CLASSICAL = range(3)
 # Windows shorter than so many classical steps are left to the classical engine.
 SHORT = 4
 # Parts of a window that may be accepted, and the share of the bound that the first may use up.
-PARTS = np.array([1.0, 0.5])
+# Half of a window is taken where the whole does not converge, so its score is doubted.
+PARTS, DOUBT = np.array([1.0, 0.5]), np.array([[1.0], [3.0]])
 AT_ONCE = 0.3
+# Largest derivative of a grid at rest, per second.
+AT_REST = 1e-7
+# So many refused windows, and the classical engine brings a scenario to its end.
+OFTEN = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Memory:
+    """Where scenarios may begin again: the state of the solver there."""
+
+    t: np.ndarray
+    x: np.ndarray
+    y: np.ndarray
+    score: np.ndarray
+    classical: np.ndarray
+    spread: np.ndarray
 
 
 @dataclass(kw_only=True)
@@ -99,19 +117,18 @@ class HybridRun:
                 f"no scenario has voltages at the start: {start.text()}", rule="dae.inconsistent"
             )
         self.x, self.y, self.y_start = scenarios.x0.copy(), y, y.copy()
-        self.only_classical = np.zeros(number, bool)
+        self.only_classical, self.waiting = np.zeros((2, number), bool)
         self.end = float(times[-1])
-        self.outputs = Outputs(times, number, len(grid.states))
-        self.outputs.x[start.converged, 0] = self.x.T[start.converged]
+        ended = np.where(start.converged, times[-1], -np.inf)
+        self.outputs = Outputs(times=times, x0=scenarios.x0, ended=ended)
         self.score = np.zeros(number)
         self.classical, self.spread = np.zeros(number), np.zeros(number)
         self.solution = HybridSolution(
             grid=grid,
             scenarios=scenarios,
-            t=times,
-            x=self.outputs.x,
+            outputs=self.outputs,
             start=start,
-            ended=np.full(number, times[-1]),
+            ended=self.outputs.ended,
             failure=["" if c else "no voltages at the start" for c in start.converged],
             windows=np.zeros((3, number), int),
             refused=np.zeros(number, int),
@@ -119,61 +136,163 @@ class HybridRun:
         self.done = ~start.converged
         self.schedule = Schedule.of(scenarios.events, number)
         self.due = self.schedule.next_time()
+        self.memory = Memory(
+            t=self.t.copy(),
+            x=self.x.copy(),
+            y=self.y.copy(),
+            score=np.zeros(number),
+            classical=np.zeros(number),
+            spread=np.zeros(number),
+        )
         self._events(np.flatnonzero(~self.done & (self.due <= self.t)))
+        self._rest()
         while not self.done.all():
-            active = np.flatnonzero(~self.done)
-            self._windows(active)
-            self._begin_again(active)
-            now = active[~self.done[active]]
-            self._events(now[self.due[now] <= self.t[now]])
-            self.done[self.t >= self.end] = True
+            self._operate_all()
+            self._integrate_all()
         return self.solution, np.where(self.solution.success, self._bound(), np.inf)
 
+    def _remember(self, scenarios: Int[np.ndarray, " scenario"]) -> None:
+        """Where scenarios may begin again: at the start, and after their last event."""
+        memory = self.memory
+        memory.t[scenarios] = self.t[scenarios]
+        memory.x[:, scenarios], memory.y[:, scenarios] = self.x[:, scenarios], self.y[:, scenarios]
+        for name in ("score", "classical", "spread"):
+            getattr(memory, name)[scenarios] = getattr(self, name)[scenarios]
+
     def _begin_again(self, active: Int[np.ndarray, " scenario"]) -> None:
-        """Scenarios whose errors may have grown beyond the bound, anew by the classical engine."""
+        """Scenarios whose errors may have grown beyond the bound, anew by the classical engine.
+
+        They begin after their last event, or where that was tried already, at the start.
+        """
         if not self.refuse:
             return
         above = self._bound()[active] > self.certificate.bound
         lost = active[above & (self.score[active] > 0.0)]
         if not len(lost):
             return
-        scenarios, solution = self.solution.scenarios, self.solution
+        first = lost[self.only_classical[lost]]
+        if len(first):
+            self._forget(first)
+        memory = self.memory
+        self.t[lost] = memory.t[lost]
+        self.x[:, lost], self.y[:, lost] = memory.x[:, lost], memory.y[:, lost]
+        for name in ("score", "classical", "spread"):
+            getattr(self, name)[lost] = getattr(memory, name)[lost]
         self.only_classical[lost] = True
-        self.t[lost] = self.outputs.times[0]
-        self.x[:, lost], self.y[:, lost] = scenarios.x0[:, lost], self.y_start[:, lost]
+        self.solution.refused[lost] += 1
+
+    def _forget(self, lost: Int[np.ndarray, " scenario"]) -> None:
+        """Let scenarios begin at the start, with none of their events."""
+        scenarios, solution, memory = self.solution.scenarios, self.solution, self.memory
+        memory.t[lost] = self.outputs.times[0]
+        memory.x[:, lost], memory.y[:, lost] = scenarios.x0[:, lost], self.y_start[:, lost]
+        for name in ("score", "classical", "spread"):
+            getattr(memory, name)[lost] = 0.0
         for name, value in scenarios.parameters.items():
             self.p[name][..., lost] = value[..., lost]
-        for one in (self.score, self.classical, self.spread):
-            one[lost] = 0.0
-        solution.windows[:, lost] = 0
-        solution.refused[lost] += 1
         solution.happened = [part for one in solution.happened if (part := one.without(lost))]
         fresh = Schedule.of([scenarios.events[k] for k in lost.tolist()], len(lost))
         for scenario, pending in zip(lost.tolist(), fresh.pending, strict=True):
             self.schedule.pending[scenario] = pending
         self.due[lost] = fresh.next_time()
 
-    def _windows(self, active: Int[np.ndarray, " scenario"]) -> None:
-        """One window of every scenario under way."""
-        stop = np.minimum(self.due[active], self.end)
+    def _rest(self) -> None:
+        """Nothing moves in a grid at rest until its first event."""
+        f = np.asarray(self.grid.f(self.t, self.x, self.y, self.p))
+        still = np.abs(f).max(0) <= AT_REST
+        resting = np.flatnonzero(still & ~self.done & (self.due > self.t))
+        if not len(resting):
+            return
+        end = np.minimum(self.due[resting], self.end)
+        modes = len(self.operator.modes.basis)
+        self.outputs.pieces.append(
+            OperatorPiece(
+                scenarios=resting,
+                begin=self.t[resting],
+                end=end,
+                window=self.operator.window,
+                modes=self.operator.modes,
+                x=self.x[:, resting],
+                coefficients=np.zeros((modes, len(resting)), np.float32),
+            )
+        )
+        self.t[resting] = end
+        self._reached(resting)
+
+    def _operate_all(self) -> None:
+        """Windows by the operator, until all scenarios have ended or wait for the engine."""
+        while True:
+            active = np.flatnonzero(~self.done & ~self.waiting)
+            if not len(active):
+                return
+            end = self._ends(active)
+            self.waiting[active] = self._left_to_the_engine(active, end - self.t[active])
+            ours = ~self.waiting[active]
+            active, end = active[ours], end[ours]
+            if not len(active):
+                return
+            length, refused = self._operate(active, end - self.t[active])
+            now = active[refused]
+            self.solution.refused[now] += 1
+            self.waiting[now] = True
+            self.only_classical[now[self.solution.refused[now] >= OFTEN]] = True
+            moved, length, end = active[~refused], length[~refused], end[~refused]
+            shorter = length < end - self.t[moved]
+            self.t[moved] = np.where(shorter, self.t[moved] + length, end)
+            self._reached(moved)
+
+    def _integrate_all(self) -> None:
+        """One window of each scenario that waits, by the engine: all of them together.
+
+        Those that the engine is to bring to their end come last, so that they are together too.
+        """
+        lasting = self.only_classical
+        active = np.flatnonzero(self.waiting & ~lasting)
+        if not len(active):
+            active = np.flatnonzero(self.waiting)
+        if not len(active):
+            return
+        end = self._ends(active)
+        whole = lasting[active] | self._left_to_the_engine(active, end - self.t[active])
+        end = np.where(whole, np.minimum(self.due[active], self.end), end)
+        self._integrate(active, end - self.t[active])
+        self.t[active] = np.where(self.done[active], self.t[active], end)
+        self.waiting[active] = False
+        self._reached(active[~self.done[active]])
+
+    def _reached(self, scenarios: Int[np.ndarray, " scenario"]) -> None:
+        """What happens where windows end."""
+        self._begin_again(scenarios)
+        apart = scenarios[self._apart()[scenarios] & (self.t[scenarios] > self.memory.t[scenarios])]
+        self.done[apart] = True
+        self.solution.ended[apart] = self.t[apart]
+        self._events(scenarios[(self.due[scenarios] <= self.t[scenarios]) & ~self.done[scenarios]])
+        self.done[scenarios] |= self.t[scenarios] >= self.end
+
+    def _ends(self, scenarios: Int[np.ndarray, " scenario"]) -> Float[np.ndarray, " scenario"]:
+        """Where windows end at most: at the horizon, an event or the end."""
+        stop = np.minimum(self.due[scenarios], self.end)
         horizon = self.operator.window.horizon
-        whole = stop - self.t[active] <= horizon * (1 + 1e-9)
-        end = np.where(whole, stop, self.t[active] + horizon)
-        length = end - self.t[active]
-        classical = length < SHORT * self.certificate.step
+        whole = stop - self.t[scenarios] <= horizon * (1 + 1e-9)
+        return np.where(whole, stop, self.t[scenarios] + horizon)
+
+    def _left_to_the_engine(
+        self, scenarios: Int[np.ndarray, " scenario"], length: Float[np.ndarray, " scenario"]
+    ) -> Bool[np.ndarray, " scenario"]:
+        """Windows that the operator is not asked for.
+
+        They are short, or the network has a fault, or the scenario has begun again.
+        """
         faulted = np.array([bool(each.shunts) for each in self.grid.topologies])
-        apart = np.ptp(self.x[self.operator.modes.angles][:, active], axis=0) > np.pi
-        classical |= self.only_classical[active] | apart | faulted[self.p["network"][active]]
-        ours = np.flatnonzero(~classical)
-        if len(ours):
-            length[ours], refused = self._operate(active[ours], length[ours])
-            classical[ours[refused]] = True
-            self.solution.refused[active[ours[refused]]] += 1
-        rest = np.flatnonzero(classical)
-        if len(rest):
-            self._integrate(active[rest], length[rest])
-        shorter = length < end - self.t[active]
-        self.t[active] = np.where(shorter, self.t[active] + length, end)
+        found: np.ndarray = length < SHORT * self.certificate.step
+        found |= faulted[self.p["network"][scenarios]]
+        found |= self.only_classical[scenarios]
+        return found
+
+    def _apart(self) -> Bool[np.ndarray, " scenario"]:
+        """Where synchronism is lost."""
+        found: np.ndarray = np.ptp(self.x[self.operator.modes.angles], axis=0) > np.pi
+        return found
 
     def _operate(
         self, scenarios: Int[np.ndarray, " window"], length: Float[np.ndarray, " window"]
@@ -219,7 +338,7 @@ class HybridRun:
         open_: Int[np.ndarray, " open"],
         scenarios: Int[np.ndarray, " window"],
         round_: int,
-    ) -> Int[np.ndarray, " open"]:
+    ) -> Int[np.ndarray, " rest"]:
         """One correction of windows; those that are still worth another one."""
         operator, certificate = self.operator, self.certificate
         every = len(open_) == len(scenarios)
@@ -237,7 +356,7 @@ class HybridRun:
         moved = np.take_along_axis(up_to, node, 0)
         with np.errstate(invalid="ignore"):
             rate = moved / attempt.moved[:, open_] if round_ else np.full(moved.shape, FIRST_RATE)
-            score = certificate.score(moved, np.maximum(rate, LEAST_RATE), left.size)
+            score = DOUBT * certificate.score(moved, np.maximum(rate, LEAST_RATE), left.size)
         attempt.moved[:, open_] = moved
         stuck = ~(rate[0] < SLOWEST) | last
         found = np.zeros(len(open_), bool)
@@ -266,10 +385,12 @@ class HybridRun:
             return finite
         certificate = self.certificate
         passed = (self.t[scenarios] + length) / self.end
-        allowed = certificate.bound * (AT_ONCE + (1.0 - AT_ONCE) * passed)
+        # Room for the error of the engine, which may be needed later.
+        room = certificate.bound - certificate.classical
+        allowed = room * (AT_ONCE + (1.0 - AT_ONCE) * passed)
         grown = certificate.growth(np.maximum(self.spread[scenarios], spread))
         total = certificate.factor * grown * (self.score[scenarios] + score)
-        found: np.ndarray = total + self.classical[scenarios] <= allowed
+        found: np.ndarray = total <= allowed
         return found
 
     def _spread(
@@ -300,22 +421,28 @@ class HybridRun:
         if not len(scenarios):
             return
         grid, operator = self.grid, self.operator
-        window, rows = operator.window, operator.modes.angles
-        length = attempt.accepted[kept]
-        deviation = operator.modes.decode(attempt.coefficients[:, kept])
-        first, last = self.t[scenarios], self.t[scenarios] + length
+        window, modes = operator.window, operator.modes
+        length, first = attempt.accepted[kept], self.t[scenarios].copy()
+        coefficients = attempt.coefficients[:, kept]
         x = x.copy()
-        x[rows] += angle
-        self.outputs.polynomial(window, scenarios, first, last, x, deviation)
-        end = deviation[:, -1]
+        x[modes.angles] += angle
+        piece = OperatorPiece(
+            scenarios=scenarios,
+            begin=first,
+            end=first + length,
+            window=window,
+            modes=modes,
+            x=x,
+            coefficients=coefficients,
+        )
+        self.outputs.pieces.append(piece)
+        moved = modes.at_end(coefficients)
         short = np.flatnonzero(length < window.horizon * (1 - 1e-9))
         if len(short):
             between = window.between(length[short])  # [window, node]
-            end = end.copy()
-            end[:, short] = np.einsum("wn,snw->sw", between, deviation[:, :, short])
-        p = take(self.p, scenarios)
-        reached = grid.limit(last, x + end, p)
-        self.x[:, scenarios] = reached
+            deviation = modes.decode(coefficients[:, short])
+            moved[:, short] = np.einsum("wn,snw->sw", between, deviation)
+        self.x[:, scenarios] = grid.limit(0.0, x + moved, take(self.p, scenarios))
         self.y[:, scenarios] = _turned_back(attempt.y_end[:, kept], angle)
 
     def _integrate(
@@ -326,9 +453,17 @@ class HybridRun:
         p = take(self.p, scenarios)
         y, _ = grid.solve(0.0, self.x[:, scenarios], self.y[:, scenarios], p, self.tolerance)
 
-        def passed(some: np.ndarray, before: np.ndarray, after: np.ndarray, dense: Dense) -> None:
-            begin_, end = first[some] + before, first[some] + after
-            self.outputs.dense(scenarios[some], begin_, end, dense)
+        def passed(
+            some: np.ndarray, before: np.ndarray, after: np.ndarray, start: Point, stop: Point
+        ) -> None:
+            piece = ClassicalPiece(
+                scenarios=scenarios[some],
+                begin=first[some] + before,
+                end=first[some] + after,
+                start=start,
+                stop=stop,
+            )
+            self.outputs.pieces.append(piece)
 
         x, y, good, spread = integrate(
             grid,
@@ -341,7 +476,7 @@ class HybridRun:
             passed,
         )
         self.x[:, scenarios], self.y[:, scenarios] = x, y
-        self.classical[scenarios] += self.certificate.classical * length
+        self.classical[scenarios] = self.certificate.classical
         self.spread[scenarios] = np.maximum(self.spread[scenarios], spread)
         np.add.at(self.solution.windows[CLASSICAL], scenarios, 1)
         for scenario in scenarios[~good].tolist():
@@ -350,7 +485,6 @@ class HybridRun:
     def _fail(self, scenario: int, reason: str) -> None:
         self.solution.failure[scenario] = f"at t = {self.t[scenario]:.6g}: {reason}"
         self.solution.ended[scenario] = self.t[scenario]
-        self.outputs.x[scenario, self.outputs.times > self.t[scenario]] = np.nan
         self.done[scenario] = True
 
     def _events(self, scenarios: Int[np.ndarray, " scenario"]) -> None:
@@ -383,6 +517,7 @@ class HybridRun:
         self.solution.happened.append(
             Restart(scenarios=scenarios, t=t, names=names, x=x, y_minus=before, y_plus=y)
         )
+        self._remember(scenarios)
         for scenario in scenarios[~report.converged].tolist():
             self._fail(scenario, "the network equations have no solution after an event")
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -90,12 +92,27 @@ class Modes:
         return values.reshape(len(self.angles), nodes, -1)
 
     def decode(
-        self, coefficients: Float[np.ndarray, "mode window"]
+        self, coefficients: Float[np.ndarray, "mode window"], states: Any = slice(None)
     ) -> Float[np.ndarray, "state node window"]:
-        """Deviations of the states."""
-        rows = self.rows(coefficients)
-        rows[self.angles] += rows[-1]
-        found: np.ndarray = rows[:-1]
+        """Deviations of all states, or of some."""
+        found: np.ndarray = self._absolute[:, states]
+        values: np.ndarray = found.reshape(len(found), -1).T @ coefficients
+        return values.reshape(*found.shape[1:], -1)
+
+    def at_end(
+        self, coefficients: Float[np.ndarray, "mode window"]
+    ) -> Float[np.ndarray, "state window"]:
+        """Deviations of all states at the last node."""
+        found: np.ndarray = self._absolute[:, :, -1].T @ coefficients
+        return found
+
+    @cached_property
+    def _absolute(self) -> Float[np.ndarray, "mode state node"]:
+        """Modes of the states themselves: not scaled, angles not against their centre."""
+        nodes = self.basis.shape[1] // len(self.weight)
+        rows = self.basis.reshape(len(self.basis), -1, nodes) / self.weight[:, None]
+        rows[:, self.angles] += rows[:, -1:]
+        found: np.ndarray = rows[:, :-1]
         return found
 
 

@@ -69,7 +69,7 @@ class Trajectories:
 
     def state(self, name: str) -> Float[np.ndarray, "scenario time machine"]:
         """A state of all machines, such as ``delta`` (radians) or ``omega`` (pu)."""
-        return self.solution.x[..., self.grid.rows(name)]
+        return self.solution.some(self.grid.rows(name))
 
     @property
     def delta(self) -> Float[np.ndarray, "scenario time machine"]:

@@ -79,6 +79,10 @@ class Solution:
             return self.y[..., self.algebraics.index(name)]
         raise KeyError(f"no variable {name!r}; there are: {_some(self.states + self.algebraics)}")
 
+    def some(self, rows: np.ndarray) -> Float[np.ndarray, "scenario time row"]:
+        """Some of the states."""
+        return self.x[..., rows]
+
     def events_of(self, scenario: int) -> list[Happened]:
         """The events of one scenario, in order of time."""
         return [event for event in self.events if event.scenario == scenario]

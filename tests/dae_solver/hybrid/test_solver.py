@@ -1,0 +1,278 @@
+"""The hybrid solver: bounds that hold, exact events, consistent voltages, honest fallback."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from dae_solver.hybrid.calibration import angle_errors
+from dae_solver.hybrid.certificate import Certificate, conformal_quantile
+from dae_solver.hybrid.residual import Start, residual, slopes
+from dae_solver.hybrid.solver import HybridRun
+from dae_solver.model.features import Features, turned
+from dae_solver.model.operator import TrajectoryOperator
+from dae_solver.physics import (
+    PowerSystem,
+    Trajectories,
+    fault,
+    line_trip,
+    load_step,
+    trip_reclose,
+    vref_step,
+)
+from scimind.errors import InputError
+from trained_operator import Trained
+
+
+def answer(trained: Trained, operator: TrajectoryOperator | None = None) -> Trajectories:
+    return trained.grid.simulate(
+        trained.scenarios,
+        t_end=5.0,
+        every=1 / 30,
+        solver="hybrid",
+        operator=operator or trained.operator,
+        audit=0.0,
+    )
+
+
+def changed(operator: TrajectoryOperator, by: float) -> TrajectoryOperator:
+    """With every weight off by a random share; ``by`` above 1 makes them meaningless."""
+    rng = np.random.default_rng(11)
+    weights = {
+        name: np.asarray(value * (1.0 + by * rng.normal(size=value.shape)), np.float32)
+        for name, value in operator.weights.items()
+    }
+    return replace(operator, weights=weights)
+
+
+def test_errors_stay_within_certificates_on_a_line_never_seen(trained: Trained) -> None:
+    runs = answer(trained)
+    error = angle_errors(trained.truth, runs.solution.x)
+    assert (error <= 3.0).all()
+    assert (error <= runs.certificate).mean() >= 0.95
+    assert runs.solution.success.all()
+    # The networks do some of the work, and it is said which.
+    assert {"net", "corrected", "classical"} >= set(runs.source)
+    assert runs.solution.windows[:2].sum() > 0.2 * runs.solution.windows.sum()
+    stable = trained.truth.stable
+    np.testing.assert_array_equal(runs.stable[stable], True)
+
+
+def test_meaningless_weights_cost_time_and_no_accuracy(trained: Trained) -> None:
+    runs = answer(trained, changed(trained.operator, 5.0))
+    error = angle_errors(trained.truth, runs.solution.x)
+    assert (error <= 3.0).all()
+    assert runs.solution.windows[:2].sum() < 0.1 * runs.solution.windows.sum()
+    faulty = [source for source in runs.source if source == "classical"]
+    assert len(faulty) > 0.9 * len(runs.source)
+
+
+def test_corrupted_weights_are_not_believed(trained: Trained) -> None:
+    runs = answer(trained, changed(trained.operator, 0.1))
+    error = angle_errors(trained.truth, runs.solution.x)
+    assert (error <= 3.0).all()
+
+
+def test_networks_alone_are_worse_and_are_flagged(trained: Trained) -> None:
+    """What the certificate is for: without it errors are large, and its bound tells which."""
+    certificate = Certificate.of(trained.operator, 3.0)
+    run = HybridRun(
+        grid=trained.grid.dae,
+        operator=trained.operator,
+        certificate=certificate,
+        tolerance=1e-6,
+        refuse=False,
+    )
+    solution, bound = run.solve(trained.scenarios, trained.truth.t)
+    error = angle_errors(trained.truth, solution.x)
+    assert error.max() > 3.0
+    assert (error[bound <= 3.0] <= 3.0).all()
+
+
+def test_events_leave_states_alone_and_solve_the_network(trained: Trained) -> None:
+    """Steps are not smeared: states go on, voltages jump to solutions of the new network."""
+    grid = trained.grid
+    scenarios = grid.scenarios(
+        [fault(7, t=0.7371, clear=0.0613, trip="5-7"), vref_step("G2", t=1.9, by=0.02)],
+        trip_reclose("4-6", t=0.2001, after=0.4),
+        [load_step(5, t=0.5, p=1.2), load_step(6, t=0.5 + 1 / 60, p=0.8)],
+        line_trip("8-9", t=3.217),
+    )
+    runs = grid.simulate(scenarios, every=1 / 60, solver="hybrid", operator=trained.operator)
+    times = [[event.time for event in runs.solution.events_of(k)] for k in range(4)]
+    assert times[0] == [0.7371, 0.7371 + 0.0613, 1.9]
+    assert times[1] == [0.2001, 0.2001 + 0.4]
+    assert times[2] == [0.5, 0.5 + 1 / 60]
+    assert times[3] == [3.217]
+    for event in runs.solution.events:
+        np.testing.assert_array_equal(event.x_minus, event.x_plus)
+        jump = np.abs(event.y_plus - event.y_minus).max()
+        assert (jump > 1e-4) == ("vref" not in event.name)
+    exact = grid.simulate(scenarios, every=1 / 60, step=1 / 120)
+    for ours, theirs in zip(runs.solution.events, exact.solution.events, strict=True):
+        assert (ours.time, ours.name, ours.scenario) == (theirs.time, theirs.name, theirs.scenario)
+        # Voltages follow from the states: as wrong as those, no more.
+        off = np.abs(ours.x_plus - theirs.x_plus).max()
+        assert np.abs(ours.y_plus - theirs.y_plus).max() <= 3.0 * off + 1e-6
+
+
+def test_voltages_solve_the_network_at_every_output(trained: Trained) -> None:
+    runs = answer(trained)
+    scenarios, grid = runs.scenarios, trained.grid.dae
+    for k in range(0, len(scenarios), 7):
+        p = {name: value[..., [k]].copy() for name, value in scenarios.parameters.items()}
+        before = 0.0
+        for event in [*sorted(scenarios.events[k], key=lambda each: each.time), None]:
+            end = event.time if event else np.inf
+            inside = np.flatnonzero((runs.t > before) & (runs.t <= end))
+            x, y = runs.solution.x[k, inside].T, runs.solution.y[k, inside].T
+            many = {name: np.repeat(value, len(inside), -1) for name, value in p.items()}
+            assert np.abs(grid.g(0.0, x, y, many)).max(initial=0.0) <= 1e-8
+            for change in event.changes if event else ():
+                change.apply(p, 0)
+            before = end
+
+
+def test_scenarios_do_not_depend_on_their_batch(trained: Trained) -> None:
+    every = answer(trained)
+    some = np.array([3, 17, 41])
+    part = trained.grid.simulate(
+        trained.scenarios.take(some),
+        t_end=5.0,
+        every=1 / 30,
+        solver="hybrid",
+        operator=trained.operator,
+        audit=0.0,
+    )
+    difference = np.abs(part.solution.x - every.solution.x[some])
+    assert np.nanmax(difference) < 1e-3  # float32 products in another order
+
+
+def test_trajectories_turn_with_their_start(trained: Trained) -> None:
+    """The operator sees no absolute angle."""
+    start, grid = trained.prepared.windows.start, trained.grid.dae
+    some = start.take(np.arange(20))
+    rows = grid.rows("delta")
+    x = some.x.copy()
+    x[rows] += 0.7
+    half = len(some.y) // 2
+    v = (some.y[:half] + 1j * some.y[half:]) * np.exp(0.7j)
+    back_x, back_y, angle = turned(grid, x, np.concatenate([v.real, v.imag]))
+    np.testing.assert_allclose(back_x, some.x, atol=1e-12)
+    np.testing.assert_allclose(back_y, some.y, atol=1e-12)
+    np.testing.assert_allclose(angle, 0.7, atol=1e-12)
+    seen = Features(grid)
+    f = np.asarray(grid.f(0.0, some.x, some.y, some.p))
+    np.testing.assert_array_equal(
+        seen(back_x, back_y, f, some.p).shape, (trained.prepared.windows.features.shape[0], 20)
+    )
+
+
+def test_residual_vanishes_for_true_trajectories_and_grows_with_the_error(
+    trained: Trained,
+) -> None:
+    grid, operator, windows = trained.grid.dae, trained.operator, trained.prepared.windows
+    some = windows.take(np.arange(0, len(windows), 9))
+    truth = operator.modes.encode(some.deviation)
+    left = residual(grid, operator, some.start, truth, 1e-8)
+    rng = np.random.default_rng(3)
+    spread = operator.modes.spread[:, None]
+    error = (0.02 * spread * rng.normal(size=truth.shape)).astype(np.float32)
+    one = residual(grid, operator, some.start, truth + error, 1e-8)
+    two = residual(grid, operator, some.start, truth + 2 * error, 1e-8)
+    assert np.median(left.size) < 0.05 * np.median(one.size)
+    assert np.median(two.size / one.size) == pytest.approx(2.0, rel=0.1)
+
+
+def test_residual_is_that_of_the_collocation_equations(trained: Trained) -> None:
+    """Computed from scratch: x(t) - x(0) against the integral of f, for one window."""
+    grid, operator = trained.grid.dae, trained.operator
+    start = trained.prepared.windows.start.take(np.array([5]))
+    coefficients = trained.prepared.target[:, [5]] * np.float32(1.1)
+    left = residual(grid, operator, start, coefficients, 1e-10)
+    deviation = operator.modes.decode(coefficients)
+    f, _, solved = slopes(grid, start, deviation, 1e-10)
+    assert solved.all()
+    for k in range(len(operator.window.nodes)):
+        x = start.x + deviation[:, k]
+        y, _ = grid.solve(0.0, x, start.y, start.p, 1e-11)
+        np.testing.assert_allclose(f[:, k], grid.f(0.0, x, y, start.p), atol=1e-6)
+    moved = np.einsum("jk,skw->sjw", operator.window.integrate, f)
+    modes = operator.modes
+    expected = modes.encode(moved - deviation)
+    np.testing.assert_allclose(left.coefficients, expected, atol=2e-3)
+
+
+def test_windows_without_voltages_are_refused(trained: Trained) -> None:
+    start = trained.prepared.windows.start.take(np.arange(3))
+    wild = np.full((len(trained.operator.modes.basis), 3), 1e6, np.float32)
+    left = residual(trained.grid.dae, trained.operator, start, wild, 1e-8)
+    assert np.isinf(left.size[~left.solved]).all()
+    assert (left.size > 100.0).all()
+
+
+def test_growth_starts_beyond_the_steady_spread() -> None:
+    spread = np.radians([0.0, 90.0, 110.0, 130.0, 1e9])
+    growth = Certificate.growth(spread)
+    np.testing.assert_allclose(growth[:4], [1.0, 1.0, 1.0, np.e])
+    assert np.isfinite(growth).all()
+
+
+def test_conformal_quantile_covers_what_it_promises() -> None:
+    """Over many calibration sets, a new ratio exceeds the quantile with probability alpha."""
+    rng = np.random.default_rng(0)
+    exceeded = [
+        rng.exponential() > conformal_quantile(rng.exponential(size=199), 0.05)
+        for _ in range(20000)
+    ]
+    assert np.mean(exceeded) == pytest.approx(0.05, abs=0.006)
+    with pytest.raises(InputError, match=r"alpha=0\.01 needs at least 99 calibration"):
+        conformal_quantile(rng.exponential(size=50), 0.01)
+
+
+def test_bounds_that_were_not_calibrated_are_refused(trained: Trained) -> None:
+    assert Certificate.of(trained.operator, 10.0).bound == 3.0
+    with pytest.raises(InputError, match=r"certify=1 deg is below .* \(3\)"):
+        Certificate.of(trained.operator, 1.0)
+
+
+def test_arguments_are_checked(trained: Trained) -> None:
+    grid, scenarios = trained.grid, trained.scenarios.take(np.array([0]))
+    with pytest.raises(InputError, match=r"needs operator="):
+        grid.simulate(scenarios, solver="hybrid")
+    with pytest.raises(InputError, match="certify=-1 deg must be positive"):
+        grid.simulate(scenarios, solver="hybrid", operator=trained.operator, certify=-1.0)
+    with pytest.raises(InputError, match="audit=2 is not a share"):
+        grid.simulate(scenarios, solver="hybrid", operator=trained.operator, audit=2.0)
+    other = PowerSystem.load("wscc9")
+    other.dae.states = other.dae.states[1:]
+    with pytest.raises(InputError, match="train one"):
+        other.simulate(scenarios, solver="hybrid", operator=trained.operator)
+
+
+def test_audit_finds_certificates_that_are_wrong(
+    trained: Trained, caplog: pytest.LogCaptureFixture
+) -> None:
+    scenarios = trained.scenarios.take(np.arange(12))
+    runs = trained.grid.simulate(scenarios, solver="hybrid", operator=trained.operator, audit=0.5)
+    assert runs.audit is not None
+    assert len(runs.audit.scenarios) == 6
+    assert runs.audit.above == 0
+    assert (runs.audit.reference < 0.05).all()
+    blind = Certificate.of(trained.operator, 3.0)
+    facts = trained.operator.facts | {"certificates": [replace(blind, factor=1e-6).facts()]}
+    careless = replace(changed(trained.operator, 0.5), facts=facts)
+    runs = trained.grid.simulate(scenarios, solver="hybrid", operator=careless, audit=1.0)
+    assert runs.audit is not None
+    assert runs.audit.above > 0
+    assert "further off than their certificate" in caplog.text
+
+
+def test_starts_are_taken_together(trained: Trained) -> None:
+    start = trained.prepared.windows.start
+    part = start.take(np.array([4, 2]))
+    assert isinstance(part, Start)
+    np.testing.assert_array_equal(part.x, start.x[:, [4, 2]])
+    np.testing.assert_array_equal(part.p["p0"], start.p["p0"][:, [4, 2]])
