@@ -1,32 +1,28 @@
-"""An operator that is trained once for all tests that need one."""
+"""A small operator, trained once for all tests that need one."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
+from scimind.config import save_resolved
+from trained_operator import Trained, train_small
+
 
 @pytest.fixture(scope="session")
-def trained_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Run folder of a small training: poor networks, and a certificate that knows it."""
-    from dae_solver.train import main
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """An operator with its certificate, and scenarios on a line that it never saw."""
+    return train_small(tmp_path_factory.mktemp("operator"))
 
-    folder = tmp_path_factory.mktemp("training") / "run"
-    settings = [
-        "experiment=smoke",
-        f"output={folder}",
-        "steps=60",
-        "evaluate_every=60",
-        "pool=200",
-        "batch=64",
-        "alpha=0.1",
-        "model.modes=30",
-        "model.width=32",
-        "data.scenarios=60",
-        "data.calibration=30",
-        "data.test=8",
-        "log.tensorboard=false",
-    ]
-    assert main(settings) == 0
+
+@pytest.fixture(scope="session")
+def trained_run(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same as a run folder of ``python -m dae_solver.train``."""
+    folder = tmp_path_factory.mktemp("training")
+    trained.operator.save(folder / "operator.safetensors")
+    save_resolved(trained.config, folder / "config.yaml")
+    spent = {"cpu_seconds": {"simulation": 5.0, "training": 10.0, "calibration": 1.5}}
+    (folder / "results.json").write_text(json.dumps(spent))
     return folder

@@ -53,13 +53,13 @@ def several(grid: PowerSystem) -> Scenarios:
 
 
 @pytest.fixture(scope="module")
-def trained(trained_run: Path) -> Trained:
+def loaded(trained_run: Path) -> Trained:
     return Trained.load(trained_run)
 
 
 @pytest.fixture(scope="module")
-def library(trained: Trained) -> Library:
-    return make_library(trained, 40)
+def library(loaded: Trained) -> Library:
+    return make_library(loaded, 40)
 
 
 def test_the_driver_of_segments_makes_no_error_of_its_own() -> None:
@@ -84,35 +84,35 @@ def test_rest_is_exact_where_nothing_happens_and_stays_where_something_does() ->
 
 
 def test_the_nearest_trajectory_is_exact_on_its_own_training_data(
-    trained: Trained, library: Library
+    loaded: Trained, library: Library
 ) -> None:
-    settings = trained.known_settings()
+    settings = loaded.known_settings()
     rng = numpy_generator(settings.seed, "windows", "train", 0)
-    draws = TrainingDraws(trained.grid, trained.lines, settings.data, rng)
+    draws = TrainingDraws(loaded.grid, loaded.lines, settings.data, rng)
     scenarios = draws.batch(settings.data.scenarios).take(np.arange(20))
-    every = trained.operator.config.horizon / SAMPLES
-    truth = trained.grid.simulate(
+    every = loaded.operator.config.horizon / SAMPLES
+    truth = loaded.grid.simulate(
         scenarios, t_end=5.0, every=every, step=settings.data.step, tolerance=1e-9
     )
-    found = NearestTrajectory(trained, library).simulate(scenarios, t_end=5.0, every=every)
+    found = NearestTrajectory(loaded, library).simulate(scenarios, t_end=5.0, every=every)
     # What is left is the tolerance of the voltages while the fault lasts.
     assert angle_errors(truth, found.solution.x).max() < 0.01
-    shifted = NearestTrajectory(trained, library).simulate(scenarios, t_end=5.0, every=1 / 77)
-    truth = trained.grid.simulate(scenarios, t_end=5.0, every=1 / 77, step=settings.data.step)
+    shifted = NearestTrajectory(loaded, library).simulate(scenarios, t_end=5.0, every=1 / 77)
+    truth = loaded.grid.simulate(scenarios, t_end=5.0, every=1 / 77, step=settings.data.step)
     assert angle_errors(truth, shifted.solution.x).max() < 0.1
 
 
-def test_a_library_is_a_part_of_the_training(trained: Trained, library: Library) -> None:
+def test_a_library_is_a_part_of_the_training(loaded: Trained, library: Library) -> None:
     assert len(library) == 40
-    fewer = make_library(trained, 3)
+    fewer = make_library(loaded, 3)
     assert np.array_equal(fewer.x, library.x[:3])
-    assert len(make_library(trained, 10**6)) == trained.known_settings().data.scenarios
-    near = NearestTrajectory(trained, library)
+    assert len(make_library(loaded, 10**6)) == loaded.known_settings().data.scenarios
+    near = NearestTrajectory(loaded, library)
     assert near.nearest(library.features.T).tolist() == list(range(40))
 
 
-def test_a_step_map_of_constant_rates_moves_in_straight_lines(trained: Trained) -> None:
-    grid, features = trained.grid, len(trained.operator.scaling.center)
+def test_a_step_map_of_constant_rates_moves_in_straight_lines(loaded: Trained) -> None:
+    grid, features = loaded.grid, len(loaded.operator.scaling.center)
     states = len(grid.dae.states)
     slope = np.linspace(-0.3, 0.3, states).astype(np.float32)
     weights = {
@@ -123,7 +123,7 @@ def test_a_step_map_of_constant_rates_moves_in_straight_lines(trained: Trained) 
         "predictor.leave.bias": slope,
     }
     spread = np.full(states, 0.5, np.float32)
-    solver = StepMap(trained, weights, spread, 0.0)
+    solver = StepMap(loaded, weights, spread, 0.0)
     scenarios = grid.scenarios(vref_step("G1", t=0.25, by=0.01))
     found = solver.simulate(scenarios, t_end=1.0, every=1 / 30)
     since = np.maximum(found.t - 0.25, 0.0)
@@ -131,20 +131,20 @@ def test_a_step_map_of_constant_rates_moves_in_straight_lines(trained: Trained) 
     assert np.abs(found.solution.x - expected).max() < 1e-6
 
 
-def test_pairs_of_a_step_map_are_steps_of_the_library(trained: Trained, library: Library) -> None:
-    pairs = make_pairs(library, unscaled(trained), seed=0)
+def test_pairs_of_a_step_map_are_steps_of_the_library(loaded: Trained, library: Library) -> None:
+    pairs = make_pairs(library, unscaled(loaded), seed=0)
     assert pairs.h[-1] == pytest.approx(HORIZON)
     assert len(pairs.features) == len(pairs.rate) > 300
     # The first features are the states, then their slopes: small steps move along these.
-    states = len(trained.grid.dae.states)
+    states = len(loaded.grid.dae.states)
     slope = pairs.features[:, states : 2 * states] / 0.2
-    omega = trained.grid.dae.rows("omega")
+    omega = loaded.grid.dae.rows("omega")
     error = np.abs(pairs.rate[:, 0, omega] - slope[:, omega])
     assert np.median(error) < 0.1 * np.median(np.abs(slope[:, omega]))
 
 
-def unscaled(trained: Trained) -> Scaling:
-    scaling = trained.operator.scaling
+def unscaled(loaded: Trained) -> Scaling:
+    scaling = loaded.operator.scaling
     return Scaling(
         center=np.zeros_like(scaling.center),
         spread=np.ones_like(scaling.spread),

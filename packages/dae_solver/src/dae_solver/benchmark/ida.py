@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from dae_solver.hybrid.solution import HybridSolution
 from dae_solver.physics.grid import PowerSystem
 from dae_solver.physics.scenarios import Scenarios
 from dae_solver.physics.trajectories import Trajectories
 from dae_solver.solver.events import Schedule
 from dae_solver.solver.initial import consistent
 from dae_solver.solver.parameters import take
+from dae_solver.tasks.sampled import Sampled, trajectories
 from scimind.typing import Float
 
 
@@ -60,23 +60,8 @@ class Ida:
             self._scenario(scenarios, k, y[:, [k]], take(p, np.array([k])), times, x[k])
             for k in range(number)
         ]
-        solution = HybridSolution(
-            grid=grid,
-            scenarios=scenarios,
-            t=times,
-            x=x,
-            start=start,
-            ended=np.where([not each for each in failure], t_end, 0.0),
-            failure=failure,
-            windows=np.zeros((3, number), int),
-            refused=np.zeros(number, int),
-        )
-        return Trajectories(
-            grid=grid,
-            scenarios=scenarios,
-            solution=solution,
-            source=["ida"] * number,
-            certificate=np.full(number, np.nan),
+        return trajectories(
+            grid, scenarios, Sampled.of(times, x), start=start, failure=failure, source="ida"
         )
 
     def _scenario(

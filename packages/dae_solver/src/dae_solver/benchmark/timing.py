@@ -14,6 +14,7 @@ from dae_solver.hybrid.solution import HybridSolution
 from dae_solver.metrics import Errors, coverage, share_above
 from dae_solver.physics.scenarios import Scenarios
 from dae_solver.physics.trajectories import Trajectories
+from dae_solver.tasks.sampled import Sampled, trajectories
 from dae_solver.tasks.solvers import Solver
 from scimind.typing import Float
 
@@ -152,22 +153,14 @@ def first(truth: Trajectories, number: int) -> Trajectories:
     solution = truth.solution
     if number == len(solution.x):
         return truth
-    return Trajectories(
-        grid=truth.grid,
-        scenarios=truth.scenarios.take(np.arange(number)),
-        solution=HybridSolution(
-            grid=truth.grid,
-            scenarios=truth.scenarios.take(np.arange(number)),
-            t=solution.t,
-            x=solution.x[:number],
-            start=solution.start,
-            ended=solution.ended[:number],
-            failure=list(solution.failure[:number]),
-            windows=np.zeros((3, number), int),
-            refused=np.zeros(number, int),
-        ),
-        source=truth.source[:number],
-        certificate=truth.certificate[:number],
+    return trajectories(
+        truth.grid,
+        truth.scenarios.take(np.arange(number)),
+        Sampled.of(solution.t, solution.x[:number]),
+        start=solution.start,
+        failure=list(solution.failure[:number]),
+        source=truth.source[0],
+        ended=solution.ended[:number],
     )
 
 

@@ -151,7 +151,7 @@ class NearestTrajectory(SegmentSolver):
         moved = self._moved(chosen, np.clip(elapsed, 0.0, length[:, None]))
         moved += course.x[:, scenarios].T[:, None, :]
         rows = np.broadcast_to(scenarios[:, None], number.shape)
-        outputs.x[rows[valid], number[valid]] = moved[:, :-1][valid]
+        outputs.values[rows[valid], number[valid]] = moved[:, :-1][valid]
         course.x[:, scenarios] = moved[:, -1].T
         return length
 

@@ -11,15 +11,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dae_solver.hybrid.classical import Dense, integrate
-from dae_solver.hybrid.outputs import Outputs
-from dae_solver.hybrid.solution import HybridSolution
+from dae_solver.hybrid.classical import integrate
+from dae_solver.hybrid.outputs import ClassicalPiece
 from dae_solver.physics.grid import PowerSystem
 from dae_solver.physics.scenarios import Scenarios
 from dae_solver.physics.trajectories import Trajectories
 from dae_solver.solver.events import Schedule
 from dae_solver.solver.initial import consistent
+from dae_solver.solver.methods import Point
 from dae_solver.solver.parameters import take
+from dae_solver.tasks.sampled import Sampled, trajectories
 from scimind.typing import Float, Int
 
 TOLERANCE = 1e-6
@@ -41,7 +42,7 @@ class Course:
     t: Float[np.ndarray, " scenario"]
     x: Float[np.ndarray, "state scenario"]
     y: Float[np.ndarray, "algebraic scenario"]
-    outputs: Outputs
+    outputs: Sampled
 
 
 class SegmentSolver(ABC):
@@ -84,8 +85,9 @@ class SegmentSolver(ABC):
         p = {name: value.copy() for name, value in scenarios.parameters.items()}
         t = np.zeros(number)
         y, start = consistent(grid, t, scenarios.x0, scenarios.y0, p, tolerance=TOLERANCE)
-        outputs = Outputs(times, number, len(grid.states))
-        outputs.x[:, 0] = scenarios.x0.T
+        values = np.full((number, len(times), len(grid.states)), np.nan)
+        values[:, 0] = scenarios.x0.T
+        outputs = Sampled.of(times, values)
         course = Course(p=p, t=t, x=scenarios.x0.copy(), y=y, outputs=outputs)
         schedule = Schedule.of(scenarios.events, number)
         resting = np.ones(number, bool)
@@ -101,26 +103,16 @@ class SegmentSolver(ABC):
             if not len(active):
                 break
             self._pass(course, active, stop, resting)
-        solution = HybridSolution(
-            grid=grid,
-            scenarios=scenarios,
-            t=times,
-            x=outputs.x,
+        return trajectories(
+            grid,
+            scenarios,
+            outputs,
             start=start,
-            ended=np.full(number, t_end),
             failure=[
                 "" if np.isfinite(x).all() else "the network equations have no solution"
-                for x in outputs.x
+                for x in values
             ],
-            windows=np.zeros((3, number), int),
-            refused=np.zeros(number, int),
-        )
-        return Trajectories(
-            grid=grid,
-            scenarios=scenarios,
-            solution=solution,
-            source=[self.name] * number,
-            certificate=np.full(number, np.nan),
+            source=self.name,
         )
 
     def _pass(
@@ -156,14 +148,24 @@ class SegmentSolver(ABC):
     def _rest(self, course: Course, some: np.ndarray, length: np.ndarray) -> np.ndarray:
         number, valid = course.outputs.between(course.t[some], course.t[some] + length)
         rows = np.broadcast_to(some[:, None], number.shape)
-        course.outputs.x[rows[valid], number[valid]] = course.x.T[rows[valid]]
+        course.outputs.values[rows[valid], number[valid]] = course.x.T[rows[valid]]
         return length
 
     def _integrate(self, course: Course, some: np.ndarray, length: np.ndarray) -> np.ndarray:
         begin = course.t[some].copy()
 
-        def passed(which: np.ndarray, before: np.ndarray, after: np.ndarray, dense: Dense) -> None:
-            course.outputs.dense(some[which], begin[which] + before, begin[which] + after, dense)
+        def passed(
+            which: np.ndarray, before: np.ndarray, after: np.ndarray, start: Point, stop: Point
+        ) -> None:
+            course.outputs.write(
+                ClassicalPiece(
+                    scenarios=some[which],
+                    begin=begin[which] + before,
+                    end=begin[which] + after,
+                    start=start,
+                    stop=stop,
+                )
+            )
 
         x, y, good, _ = integrate(
             self.grid,

@@ -113,7 +113,7 @@ class StepMap(SegmentSolver):
         moved = (rate * self.spread[:, None] * h.ravel()).T.reshape(*h.shape, -1)
         moved = moved + course.x[:, scenarios].T[:, None, :]
         rows = np.broadcast_to(scenarios[:, None], number.shape)
-        outputs.x[rows[valid], number[valid]] = moved[:, :-1][valid]
+        outputs.values[rows[valid], number[valid]] = moved[:, :-1][valid]
         course.x[:, scenarios] = self.grid.limit(first + length, moved[:, -1].T, p)
         return length
 
