@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +17,7 @@ from scimind.errors import EXIT_INPUT, EXIT_OK, ConfigError, InputError
 
 if TYPE_CHECKING:
     from biomol.tasks.engine import Engine
-    from scimind.eval import BaselineRow, MetricValue, Result, Task
+    from scimind.eval import Task
     from scimind.eval.runner import Evaluation
 
 log = logging.getLogger(__name__)
@@ -63,6 +62,7 @@ def evaluate_engine(engine: Engine, config: EvaluateConfig) -> tuple[list[Evalua
         InputError: None of the tasks could be run.
     """
     from scimind.eval.result_report import write_report
+    from scimind.eval.table import text_table
 
     root = data_root(config)
     output = Path(config.output)
@@ -79,7 +79,7 @@ def evaluate_engine(engine: Engine, config: EvaluateConfig) -> tuple[list[Evalua
                 skipped.append(task.name)
             continue
         evaluation.result.save(output / "results" / f"{task.name}.json")
-        print(table(evaluation.result), flush=True)
+        print(text_table(evaluation.result), flush=True)
         done.append(evaluation)
     if not done:
         raise InputError(
@@ -87,7 +87,7 @@ def evaluate_engine(engine: Engine, config: EvaluateConfig) -> tuple[list[Evalua
         )
     write_report(done, output / "report.html", title="Evaluation")
     (output / "table.txt").write_text(
-        "\n".join(table(evaluation.result) for evaluation in done), encoding="utf-8"
+        "\n".join(text_table(evaluation.result) for evaluation in done), encoding="utf-8"
     )
     log.info("results and report.html are in %s", output)
     if skipped:
@@ -168,44 +168,6 @@ def _run(task: Task, engine: Engine, root: Path, config: EvaluateConfig) -> Eval
         resamples=config.resamples,
         limit=config.limit or None,
     )
-
-
-def table(result: Result) -> str:
-    """The scores of a result and its baselines as plain text.
-
-    Args:
-        result: The result.
-    """
-    names = [result.primary, *(name for name in result.metrics if name != result.primary)]
-    head = ["", *(_title(name, result.metrics[name]) for name in names)]
-    rows = [[result.model, *(_score(result.metrics[name]) for name in names)]]
-    rows += [_baseline(row, names) for row in result.baselines]
-    widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
-    lines = [f"{result.task} {result.version}, {result.split}: {result.items} items"]
-    for row in [head, *rows]:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        lines.append("  ".join(cells).rstrip())
-    if result.failures:
-        fate = "left out" if result.excluded else "scored as failures"
-        lines.append(f"{len(result.failures)} items without prediction, {fate}")
-    return "\n".join(lines) + "\n"
-
-
-def _baseline(row: BaselineRow, names: Sequence[str]) -> list[str]:
-    return [f"{row.name} ({row.kind})", *(_score(row.metrics.get(name)) for name in names)]
-
-
-def _title(name: str, metric: MetricValue) -> str:
-    arrow = "↑" if metric.direction == "higher" else "↓"
-    return f"{name}{f' ({metric.unit})' if metric.unit else ''} {arrow}"
-
-
-def _score(metric: MetricValue | None) -> str:
-    if metric is None or metric.value is None:
-        return "–"
-    if metric.ci_low is None or metric.ci_high is None:
-        return f"{metric.value:.3f}"
-    return f"{metric.value:.3f} [{metric.ci_low:.3f}, {metric.ci_high:.3f}]"
 
 
 main = command(

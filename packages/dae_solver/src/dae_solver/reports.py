@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from dae_solver.finish import Score
+    from dae_solver.hybrid.simulate import Audit
     from dae_solver.hybrid.solution import HybridSolution
     from dae_solver.physics import ClearingTimes, PowerSystem, Trajectories
     from scimind.train import RunFolder
@@ -38,17 +39,33 @@ def simulation_report(
         f"{len(grid.dae.states)} states, {len(runs.scenarios)} scenarios",
     )
     spread = np.degrees(np.nanmax(np.ptp(runs.delta, axis=-1), axis=1))
+    certified = not np.isnan(runs.certificate).all()
     report.add_table(
         "Scenarios",
-        ["scenario", "stable", "separates at, s", "largest angle spread, deg", "found by"],
         [
-            [text, bool(stable), float(time) if np.isfinite(time) else None, float(angle), source]
-            for text, stable, time, angle, source in zip(
+            "scenario",
+            "stable",
+            "separates at, s",
+            "largest angle spread, deg",
+            "found by",
+            *(["within, deg"] if certified else []),
+        ],
+        [
+            [
+                text,
+                bool(stable),
+                float(time) if np.isfinite(time) else None,
+                float(angle),
+                source,
+                *([float(certificate)] if certified else []),
+            ]
+            for text, stable, time, angle, source, certificate in zip(
                 runs.scenarios.texts,
                 runs.stable,
                 runs.separated,
                 spread,
                 runs.source,
+                runs.certificate,
                 strict=True,
             )
         ],
@@ -56,6 +73,8 @@ def simulation_report(
     for text, reason in zip(runs.scenarios.texts, solution.failure, strict=True):
         if reason:
             report.add_text("Scenarios", f"{text}: {reason}", warning=True)
+    if runs.audit is not None:
+        _add_audit(report, runs.audit)
     order = np.argsort(runs.separated, kind="stable")
     for scenario in sorted(order[:shown].tolist()):
         report.add_figure(
@@ -84,6 +103,16 @@ def simulation_report(
         },
     )
     return report
+
+
+def _add_audit(report: Report, audit: Audit) -> None:
+    report.add_text(
+        "Scenarios",
+        f"Audit: {len(audit.scenarios)} scenarios were integrated again, to "
+        f"{audit.reference.max():.1e} deg. The largest error is {audit.error.max():.3g} deg; "
+        f"{audit.above} are further off than their certificate says.",
+        warning=audit.above > 0,
+    )
 
 
 def _work(solution: Solution | HybridSolution) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""Solvers side by side: error, cost, training, and size of the system."""

@@ -1,0 +1,1 @@
+"""Benchmarks of solvers on scenarios with tight references, each with its baselines."""

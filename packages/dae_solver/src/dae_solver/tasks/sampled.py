@@ -1,0 +1,93 @@
+"""Solutions that are known at their output times only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dae_solver.hybrid.outputs import Outputs, Piece
+from dae_solver.hybrid.solution import HybridSolution
+from dae_solver.physics.dae import PowerDAE
+from dae_solver.physics.scenarios import Scenarios
+from dae_solver.physics.trajectories import Trajectories
+from dae_solver.solver.initial import Consistency
+from scimind.typing import Float
+
+
+@dataclass(kw_only=True)
+class Sampled(Outputs):
+    """Outputs in an array, ``[scenario, time, state]``; NaN where nothing is known.
+
+    Attributes:
+        values: The array.
+    """
+
+    values: Float[np.ndarray, "scenario time state"]
+
+    @classmethod
+    def of(
+        cls, times: Float[np.ndarray, " time"], values: Float[np.ndarray, "scenario time state"]
+    ) -> Sampled:
+        """Of trajectories that reach their end."""
+        ended = np.full(len(values), times[-1])
+        return cls(times=times, x0=values[:, 0].T, ended=ended, values=values)
+
+    def states(self, rows: np.ndarray) -> Float[np.ndarray, "scenario time row"]:
+        """See the base class."""
+        found: np.ndarray = self.values[..., rows]
+        return found
+
+    def between(self, begin: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Numbers of the output times in ``(begin, end]``, and which entries count."""
+        return self._between(begin, end)
+
+    def write(self, piece: Piece) -> None:
+        """Take over a piece."""
+        number, valid = self.between(piece.begin, piece.end)
+        if valid.any():
+            rows = np.broadcast_to(piece.scenarios[:, None], number.shape)
+            values = piece.at(self.times[number], np.arange(self.values.shape[2]))
+            self.values[rows[valid], number[valid]] = values[valid]
+
+
+def trajectories(
+    grid: PowerDAE,
+    scenarios: Scenarios,
+    outputs: Sampled,
+    *,
+    start: Consistency,
+    failure: list[str],
+    source: str,
+    **options: Any,
+) -> Trajectories:
+    """Trajectories without a certificate.
+
+    Args:
+        grid: The equations.
+        scenarios: What was asked.
+        outputs: What is known.
+        start: Of the voltages at the start.
+        failure: Why each scenario ended early; empty where it did not.
+        source: How they were found.
+        **options: Further fields of the solution.
+    """
+    number = len(scenarios)
+    solution = HybridSolution(
+        grid=grid,
+        scenarios=scenarios,
+        outputs=outputs,
+        start=start,
+        failure=failure,
+        windows=np.zeros((3, number), int),
+        refused=np.zeros(number, int),
+        **{"ended": outputs.ended, **options},
+    )
+    return Trajectories(
+        grid=grid,
+        scenarios=scenarios,
+        solution=solution,
+        source=[source] * number,
+        certificate=np.full(number, np.nan),
+    )

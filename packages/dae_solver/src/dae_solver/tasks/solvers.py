@@ -1,0 +1,122 @@
+"""What tasks and benchmarks ask of a solver, and the solvers of this package in that shape."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from dae_solver.hybrid.calibration import voltage_tolerance
+from dae_solver.hybrid.certificate import Certificate
+from dae_solver.hybrid.solver import HybridRun
+from dae_solver.model.operator import TrajectoryOperator
+from dae_solver.physics.grid import PowerSystem
+from dae_solver.physics.scenarios import Scenarios
+from dae_solver.physics.trajectories import Trajectories
+
+
+@runtime_checkable
+class Solver(Protocol):
+    """Anything that answers scenarios."""
+
+    @property
+    def name(self) -> str:
+        """For tables."""
+        ...
+
+    def simulate(self, scenarios: Scenarios, *, t_end: float, every: float) -> Trajectories:
+        """As :meth:`dae_solver.physics.grid.PowerSystem.simulate`."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class RungeKutta:
+    """The classical engine with Runge-Kutta steps of order 4.
+
+    Attributes:
+        grid: The system.
+        step: Fixed, seconds.
+        tolerance: Of the voltages, pu.
+    """
+
+    grid: PowerSystem
+    step: float
+    tolerance: float = 1e-6
+
+    @property
+    def name(self) -> str:
+        """For tables."""
+        return f"RK4, 1/{round(1 / self.step)} s"
+
+    def simulate(self, scenarios: Scenarios, *, t_end: float, every: float) -> Trajectories:
+        """See `Solver`."""
+        return self.grid.simulate(
+            scenarios, t_end=t_end, every=every, step=self.step, tolerance=self.tolerance
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hybrid:
+    """The hybrid solver.
+
+    Attributes:
+        grid: The system.
+        operator: Of this grid.
+        certify: Bound that is asked for, degrees.
+    """
+
+    grid: PowerSystem
+    operator: TrajectoryOperator
+    certify: float
+
+    @property
+    def name(self) -> str:
+        """For tables."""
+        return f"operator, within {self.certify:g} deg"
+
+    def simulate(self, scenarios: Scenarios, *, t_end: float, every: float) -> Trajectories:
+        """See `Solver`."""
+        return self.grid.simulate(
+            scenarios,
+            t_end=t_end,
+            every=every,
+            solver="hybrid",
+            operator=self.operator,
+            certify=self.certify,
+            audit=0.0,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Networks:
+    """The networks alone: no window is refused, so nothing bounds the error.
+
+    Attributes:
+        grid: The system.
+        operator: Of this grid.
+    """
+
+    grid: PowerSystem
+    operator: TrajectoryOperator
+    name: str = "networks, no certificate"
+
+    def simulate(self, scenarios: Scenarios, *, t_end: float, every: float) -> Trajectories:
+        """See `Solver`."""
+        loosest = max(each["bound"] for each in self.operator.facts["certificates"])
+        certificate = Certificate.of(self.operator, loosest)
+        run = HybridRun(
+            grid=self.grid.dae,
+            operator=self.operator,
+            certificate=certificate,
+            tolerance=voltage_tolerance(certificate.bound),
+            refuse=False,
+        )
+        solution, _ = run.solve(scenarios, np.linspace(0.0, t_end, round(t_end / every) + 1))
+        return Trajectories(
+            grid=self.grid.dae,
+            scenarios=scenarios,
+            solution=solution,
+            source=["net"] * len(scenarios),
+            certificate=np.full(len(scenarios), np.nan),
+        )
