@@ -87,6 +87,10 @@ def test_the_right_candidate_is_chosen_from_many(damped) -> None:
     grid, clean = damped
     fit = identify(grid, clean.noisy(1), [LibraryTerm("torque")], step=STEP, most=2)
     assert fit.needed == ("torque: quadratic",)
+    nominal = np.array([c.nominal for c in fit.problem.coefficients])
+    for choice in fit.choices:
+        out = ~choice.fit.free
+        assert np.array_equal(choice.fit.theta[out], nominal[out])
     assert fit.formula.endswith(" dw |dw|")
     value = fit.table().set_index("coefficient").loc["torque: c dw |dw|"]
     assert abs(value["value"] / -900.0 - 1.0) < 0.05
