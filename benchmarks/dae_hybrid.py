@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--step-map", type=float, default=120.0, help="CPU seconds of training")
     parser.add_argument("--ida", type=int, default=5)
     parser.add_argument("--andes-python", default="")
-    parser.add_argument("--andes-case", default="kundur/kundur_full.xlsx")
+    parser.add_argument("--andes-case", default="", help="a file with a disturbance")
     parser.add_argument("--cases", nargs="*", default=["wscc9"], help="files or run folders")
     parser.add_argument("--cases-scenarios", type=int, default=100)
     parser.add_argument("--output", type=Path, help="benchmarks/dae_hybrid.json keeps the results")
