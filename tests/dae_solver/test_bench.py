@@ -137,7 +137,7 @@ def test_andes_that_does_not_run_is_reported(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="there is no file"):
         measure_andes(sys.executable, str(case), t_end=1.0, rounds=1)
     case.touch()
-    with pytest.raises(EnvironmentProblem, match="did not run .*No module named andes"):
+    with pytest.raises(EnvironmentProblem, match=r"did not run .*No module named andes"):
         measure_andes(sys.executable, str(case), t_end=1.0, rounds=1)
     with pytest.raises(EnvironmentProblem, match="cannot be run"):
         measure_andes(str(tmp_path / "python"), str(case), t_end=1.0, rounds=1)
