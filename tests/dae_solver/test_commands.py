@@ -8,6 +8,7 @@ import pandas
 import pytest
 
 from dae_solver.cct import main as cct
+from dae_solver.identify import main as identify
 from dae_solver.physics.phrases import KINDS, parse
 from dae_solver.simulate import main as simulate
 from scimind.errors import InputError
@@ -39,6 +40,49 @@ def test_cct_writes_a_table_and_a_report(tmp_path: Path) -> None:
     assert ((table["unstable_s"] - table["stable_s"]) <= 0.02).all()
     assert table["cct_s"].between(0.05, 0.9).all()
     assert "<img" in (tmp_path / "report.html").read_text()
+
+
+def test_identify_rehearses_and_writes_what_it_found(tmp_path: Path) -> None:
+    code = identify(
+        [
+            f"output={tmp_path}",
+            "event=[load_step bus 6 t 0.1 p 1.4, load_step bus 5 t 0.1 p 0.6]",
+            "hidden=['alpha=1.35','beta=2.6']",
+            "unknown=[parameter alpha,'parameter beta tries 1;3']",
+            "t_end=0.6",
+            "step=0.0333333333",
+            "test=[1]",
+        ]
+    )
+    assert code == 0
+    values = pandas.read_csv(tmp_path / "values.csv")
+    assert values["value"].tolist() == pytest.approx([1.35, 2.6], rel=0.15)
+    assert (values["std"] > 0).all()
+    held = pandas.read_csv(tmp_path / "held_out.csv").set_index("signal")
+    assert held.loc["omega", "identified"] < 1.2 * held.loc["omega", "noise"]
+    page = (tmp_path / "report.html").read_text()
+    assert "alpha = 1.3" in page
+    assert "<img" in page
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["unknown=[guess alpha]"], "begins with 'guess'; write one of: parameter NAME"),
+        (["unknown=[neural torque]"], "lacks inputs"),
+        (["unknown=[parameter alpha low]"], "has low without a value"),
+        (["unknown=[library torque size big]"], "size = 'big', which is no number"),
+        (["hidden=[alpha]"], "is not of the form NAME=NUMBER"),
+        (["hidden=['TWOAXIS.X=1']"], "there is no parameter 'TWOAXIS.X'"),
+        (["data=nothing.npz"], "cannot be read as .npz"),
+        (["unknown=[]"], "unknown is empty"),
+    ],
+)
+def test_wrong_requests_to_identify_end_with_code_2(
+    arguments: list[str], message: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert identify([f"output={tmp_path}", *arguments]) == 2
+    assert message in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -90,3 +134,5 @@ def test_help_answers_without_loading_the_solver(capsys: pytest.CaptureFixture[s
     page = capsys.readouterr().out
     assert "load_level" in page
     assert "fault bus 7" in page
+    assert identify(["--help"]) == 0
+    assert "parameter alpha" in capsys.readouterr().out

@@ -3,6 +3,7 @@
 python andes_runs.py convert CASE OUT.json      CASE is a path, or relative to ANDES' cases
 python andes_runs.py flow CASE                  prints the power flow as JSON
 python andes_runs.py run CASE EVENTS.json OUT.npz T_END STEP
+python andes_runs.py eigs CASE OUT.npz
 """
 
 from __future__ import annotations
@@ -54,8 +55,16 @@ def run(case: str, events: str, out: str, t_end: str, step: str) -> None:
             delta.append(x[:, model.delta.a])
             omega.append(x[:, model.omega.a])
             names += [str(name) for name in model.idx.v]
+    p, q = [], []
+    for model in (system.REGCA1, system.REGCP1):
+        if model.n:
+            p.append(y[:, model.Pe.a])
+            q.append(y[:, model.Qe.a])
+    none = np.zeros((len(y), 0))
     np.savez(
         out,
+        p=np.concatenate([none, *p], 1),
+        q=np.concatenate([none, *q], 1),
         done=bool(done),
         t=system.dae.ts.t,
         delta=np.concatenate(delta, 1),
@@ -65,5 +74,15 @@ def run(case: str, events: str, out: str, t_end: str, step: str) -> None:
     )
 
 
+def eigs(case: str, out: str) -> None:
+    import numpy as np
+
+    system = load(case)
+    assert system.PFlow.run()
+    system.TDS.init()
+    system.EIG.run()
+    np.savez(out, values=np.asarray(system.EIG.mu).ravel())
+
+
 if __name__ == "__main__":
-    {"convert": convert, "run": run}[sys.argv[1]](*sys.argv[2:])
+    {"convert": convert, "run": run, "eigs": eigs}[sys.argv[1]](*sys.argv[2:])

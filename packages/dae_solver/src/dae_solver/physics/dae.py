@@ -8,54 +8,29 @@ in seconds.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import numpy as np
 
 from dae_solver.physics.case import Case, Device
+from dae_solver.physics.converters import Converters
+from dae_solver.physics.groups import Group, M, placed, placement, rows_of
 from dae_solver.physics.mathematics import NumPyMath
-from dae_solver.physics.models import EXCITERS, GOVERNORS, MACHINES, MODELS, STABILISERS
-from dae_solver.physics.models.base import Model
+from dae_solver.physics.models import CONVERTERS, EXCITERS, GOVERNORS, MACHINES, MODELS, STABILISERS
 from dae_solver.physics.models.exciters import Exciter, Measured
 from dae_solver.physics.models.governors import Governor
-from dae_solver.physics.models.loads import LoadModel
+from dae_solver.physics.models.loads import LoadModel, slopes_of
 from dae_solver.physics.models.machines import Machine
 from dae_solver.physics.models.stabilisers import IEEEST, Signals
 from dae_solver.physics.network import Network, Reduced, Topology, complex_of, reduce
 from dae_solver.physics.powerflow import PowerFlow, check_machines
+from dae_solver.physics.terms import SET_POINTS, Term, Terms
 from dae_solver.physics.voltages import Devices, VoltageSolver
 from dae_solver.solver.newton import newton
 from dae_solver.solver.parameters import Parameters, spread, take
 from dae_solver.solver.system import DAESystem
 from scimind.errors import InputError
 from scimind.typing import Bool, Float, Shaped
-
-M = TypeVar("M", bound=Model)
-
-
-class Group(Generic[M]):
-    """The devices of one model, and where their states and machines are.
-
-    Attributes:
-        model: With the parameters of all its devices.
-        rows: Rows of the states, by name.
-        of: Position of each device's machine among all machines.
-        at: The same, as a slice where they follow one another.
-    """
-
-    def __init__(self, model: M, first: int, of: np.ndarray) -> None:
-        number = len(model.ids)
-        self.model, self.of = model, of
-        self.at = _rows(of)
-        self.rows = {
-            name: slice(first + k * number, first + (k + 1) * number)
-            for k, name in enumerate(model.states)
-        }
-        self.end = first + number * len(model.states)
-
-    def view(self, x: Any) -> dict[str, Any]:
-        """The states by name, ``[device, scenario]``."""
-        return {name: x[rows] for name, rows in self.rows.items()}
 
 
 class PowerDAE(DAESystem):
@@ -64,26 +39,42 @@ class PowerDAE(DAESystem):
     Parameters that scenarios and events may change: ``network`` (number of a topology, see
     :meth:`topology`), ``vref`` (set-points of the exciters, ``[machine]``), ``pref`` (of the
     governors, or the constant torque), ``field`` (constant field voltage of machines without
-    exciter), ``p0``, ``q0``, ``v0`` (of the loads), ``tm0`` (torque at the start), and where given
-    ``online`` (0 for a machine that is tripped: it supplies nothing and rests, ``[machine]``),
-    ``alpha`` and ``beta`` (exponents of the loads, ``[load]``) and every parameter of a model as
-    ``MODEL.name``, ``[device]``.
+    exciter), ``p0``, ``q0``, ``v0`` (of the loads), ``tm0`` (torque at the start), with converters
+    those of :class:`~dae_solver.physics.converters.Converters`, with terms ``v_rest`` (voltages of
+    the machines at the start), and where given ``online`` (0 for a machine that is tripped: it
+    supplies nothing and rests, ``[machine]``), ``alpha`` and ``beta`` (exponents of the loads,
+    ``[load]``), ``kpf`` and ``kqf`` (change of their power by the frequency deviation, pu by pu,
+    ``[load]``), every parameter of a model as ``MODEL.name``, ``[device]``, and ``term.NAME``
+    (values of a term).
 
     Args:
         case: What was read.
         load_model: Of all loads.
+        terms: Added to the equations.
+        parameters: Values that replace those of the case in all scenarios, by the names above.
 
     Raises:
-        InputError: A device is of an unknown model or belongs to nothing, or a generator has no
-            machine.
+        InputError: A device is of an unknown model or belongs to nothing, a generator has neither
+            machine nor converter, or there are converters alone.
     """
 
-    def __init__(self, case: Case, load_model: LoadModel | None = None) -> None:
+    def __init__(
+        self,
+        case: Case,
+        load_model: LoadModel | None = None,
+        *,
+        terms: Sequence[Term] = (),
+        parameters: Mapping[str, Any] | None = None,
+    ) -> None:
         self.m: Any = NumPyMath
         self.case, self.network = case, Network(case)
         self.load_model = load_model or LoadModel()
         self._build_models()
         self._build_buses()
+        self.terms = Terms(terms, self)
+        self.states += tuple(self.terms.names)
+        self.x_scale = np.array([_scale(name) for name in self.states])
+        self.given = dict(parameters or {})
         self.topologies: list[Topology] = []
         self._reduced: list[Reduced] = []
         # Numbers in the solver: of each topology, and of those with tripped machines.
@@ -112,7 +103,7 @@ class PowerDAE(DAESystem):
                     "does not exist or is out of service",
                     rule="power.machine",
                 )
-        check_machines(case, {device.of for device in machines})
+        check_machines(case, {d.of for d in devices if d.model in {**MACHINES, **CONVERTERS}})
         self.machine_ids = [device.id for device in machines]
         self._generators = [generators[device.of] for device in machines]
         order = {g.id: k for k, g in enumerate(case.generators)}
@@ -151,26 +142,36 @@ class PowerDAE(DAESystem):
         self.exciters = grouped(Exciter, EXCITERS)
         self.governors = grouped(Governor, GOVERNORS)
         self.stabilisers = grouped(IEEEST, STABILISERS)
+        self.converters = Converters(case, first, self.m)
         number = len(machines)
-        self._of_exciters = _placement(self.exciters, number)
-        self._of_governors = _placement(self.governors, number)
-        self._of_stabilisers = _placement(self.stabilisers, number)
+        if len(self.converters) and not number:
+            raise InputError(
+                f"all {len(self.converters)} generators of {case.name} are converters, which "
+                "follow the angle and frequency of others; give one at least a machine",
+                rule="power.machine",
+            )
+        self._of_exciters = placement(self.exciters, number)
+        self._of_governors = placement(self.governors, number)
+        self._of_stabilisers = placement(self.stabilisers, number)
         self.states = tuple(
             f"{state}:{device}"
             for group in self._every_group()
             for state in group.model.states
             for device in group.model.ids
         )
-        self.x_scale = np.array([_scale(name) for name in self.states])
         # Base of each machine's torque, for stabilisers that measure it on the machine base.
         self.share = np.array([[d.mva / case.mva] for d in machines])
-        self._delta = _rows(
+        self._delta = rows_of(
             np.concatenate([np.zeros(0, int), *(np.r_[g.rows["delta"]] for g in self.machines)])
         )
         inertia = [group.model.value["M"][:, 0] for group in self.machines]
         self.inertia = np.concatenate(inertia) if inertia else np.zeros(0)
 
     def _every_group(self) -> Iterator[Group[Any]]:
+        yield from self._groups_of_machines()
+        yield from self.converters.groups()
+
+    def _groups_of_machines(self) -> Iterator[Group[Any]]:
         yield from self.machines
         yield from self.exciters
         yield from self.governors
@@ -192,13 +193,19 @@ class PowerDAE(DAESystem):
         network, case = self.network, self.case
         machine = [network.position[g.bus] for g in self._generators]
         load = [network.at(each.bus, f"load {each.id}") for each in case.loads]
-        kept = list(dict.fromkeys([*machine, *load]))
+        made = self.converters.generators
+        self._converter_bus = np.array(
+            [network.position[case.generators[k].bus] for k in made], int
+        )
+        converter = self._converter_bus.tolist()
+        kept = list(dict.fromkeys([*machine, *load, *converter]))
         self.kept = np.array(kept, int)
         where = {bus: k for k, bus in enumerate(kept)}
         self.machine_at = np.array([where[bus] for bus in machine], int)
-        self._machine_rows = _rows(self.machine_at)
+        self._machine_rows = rows_of(self.machine_at)
         self.load_at = np.array([where[bus] for bus in load], int)
-        self.device_at = np.concatenate([self.machine_at, self.load_at])
+        self.converter_at = np.array([where[bus] for bus in converter], int)
+        self.device_at = np.concatenate([self.machine_at, self.load_at, self.converter_at])
         names = [str(case.buses[bus].id) for bus in kept]
         self.algebraics = tuple(f"{part}:{name}" for part in ("v_real", "v_imag") for name in names)
         self.y_scale = np.ones(len(self.algebraics))
@@ -210,15 +217,47 @@ class PowerDAE(DAESystem):
 
     # Operating point
 
-    def start(self, flow: PowerFlow) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+    def start(
+        self, flow: PowerFlow, parameters: Mapping[str, Any] | None = None
+    ) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
         """States at rest, voltages and parameters for the solution of a power flow.
+
+        Args:
+            flow: The solution.
+            parameters: Of the models and loads; the states are at rest with them.
 
         Returns:
             ``x [state, scenario]``, ``y [algebraic, scenario]``, parameters.
 
         Raises:
-            InputError: A limit of a regulator is exceeded.
+            InputError: A limit of a regulator is exceeded, or a name is unknown.
         """
+        scenarios = flow.v.shape[1]
+        given = {**self.given, **(parameters or {})}
+        extra = self.extra(given, scenarios)
+        if given:
+            raise InputError(
+                f"{next(iter(given))!r} is no parameter of a model or of the loads",
+                rule="power.parameter",
+            )
+        held = [(group.model, group.model.value) for group in self._every_group()]
+        try:
+            for model, value in held:
+                own = {name: extra.get(f"{model.name}.{name}") for name in value}
+                model.value = value | {name: v for name, v in own.items() if v is not None}
+            x, y, p = self._rest(flow)
+        finally:
+            for model, value in held:
+                model.value = value
+        p |= extra | self.terms.parameters(scenarios)
+        if not self.topologies:
+            self._linearise(flow, x, p)
+        p["network"][:] = self.topology(self.network.built)
+        self.defaults = {name: value[..., 0] for name, value in p.items()}
+        self.x0, self.y0 = x[:, 0], y[:, 0]
+        return x, y, p
+
+    def _rest(self, flow: PowerFlow) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
         scenarios = flow.v.shape[1]
         places = [self.network.position[g.bus] for g in self._generators]
         v = flow.v[places]
@@ -228,18 +267,18 @@ class PowerDAE(DAESystem):
         for machine in self.machines:
             of = machine.of
             rows, field[of], torque[of] = machine.model.initial(v[of], supply[of])
-            self._set(x, machine, rows)
+            machine.set(x, rows)
         vref, pref = np.zeros(v.shape), torque.copy()
         for exciter in self.exciters:
             of = exciter.of
             rows, vref[of] = exciter.model.initial(field[of], np.abs(v[of]))
-            self._set(x, exciter, rows)
+            exciter.set(x, rows)
         for governor in self.governors:
             rows, pref[governor.of] = governor.model.initial(torque[governor.of])
-            self._set(x, governor, rows)
+            governor.set(x, rows)
         for stabiliser in self.stabilisers:
             seen = self._signals(stabiliser.of, np.ones(v.shape), torque, torque, torque, np.abs(v))
-            self._set(x, stabiliser, stabiliser.model.initial(seen))
+            stabiliser.set(x, stabiliser.model.initial(seen))
         load_v = np.abs(flow.v[[self.network.position[load.bus] for load in self.case.loads]])
         p: dict[str, np.ndarray] = {
             "network": np.zeros(scenarios, int),
@@ -251,33 +290,23 @@ class PowerDAE(DAESystem):
             "q0": flow.q_load,
             "v0": load_v.reshape(len(self.case.loads), scenarios),
         }
-        if not self.topologies:
-            self._linearise(flow, x, p)
-        p["network"][:] = self.topology(self.network.built)
+        if len(self.converters):
+            p |= self.converters.start(flow, self._converter_bus, x)
         u = flow.v[self.kept]
-        y = np.concatenate([u.real, u.imag])
-        self.defaults = {name: value[..., 0] for name, value in p.items()}
-        self.x0, self.y0 = x[:, 0], y[:, 0]
-        return x, y, p
-
-    @staticmethod
-    def _set(x: np.ndarray, group: Group[Any], rows: Sequence[Any]) -> None:
-        for place, row in zip(group.rows.values(), rows, strict=True):
-            x[place] = row
+        if self.terms:
+            p["v_rest"] = np.abs(v)
+        return x, np.concatenate([u.real, u.imag]), p
 
     def _linearise(self, flow: PowerFlow, x: np.ndarray, p: Parameters) -> None:
         """Admittances of the devices at the first operating point, for the solution."""
         number, machines = len(self.device_at), len(self.machine_at)
-        one = np.zeros(1, int)
-        affine = self._affine(x[:, one], take(p, one))
+        one, first = x[:, :1], self._seen(x[:, :1], take(p, np.zeros(1, int)))
+        affine = self._affine(one, first)
         blocks = np.zeros((number, 2, 2))
         for place, (row, column) in enumerate(np.ndindex(2, 2)):
             blocks[:machines, row, column] = -affine[2 + place][:, 0]
-        v = flow.v[[self.network.position[load.bus] for load in self.case.loads], 0]
-        slopes = self.load_model.slopes(
-            v.real, v.imag, np.abs(v), flow.p_load[:, 0], flow.q_load[:, 0]
-        )
-        blocks[machines:] = -np.moveaxis(slopes, -1, 0)
+        v = flow.v[self.kept[self.device_at[machines:]], :1]
+        blocks[machines:] = -self._slopes(one, v.real, v.imag, first)[..., 0]
         self._angles = x[self._delta, :1]
         # Of the machines, as the currents in _affine: [4 machine, 1].
         self._added = blocks[:machines].reshape(machines, 4).T.reshape(-1, 1)
@@ -286,7 +315,29 @@ class PowerDAE(DAESystem):
         for row, column in np.ndindex(2, 2):
             full[row, :, column] = np.diag(blocks[:, row, column])
         self._at_rest = self.joined @ full.reshape(2 * number, -1) @ self.joined.T
-        self.solver = VoltageSolver(blocks, self.device_at, machines, self.load_model)
+        self.solver = VoltageSolver(
+            blocks, self.device_at, machines, self.load_model, self.converters, self.terms
+        )
+
+    def _slopes(
+        self, x: np.ndarray, v_real: np.ndarray, v_imag: np.ndarray, p: Parameters
+    ) -> np.ndarray:
+        """Derivatives of the currents of loads and converters by their voltages.
+
+        They are ``[device, 2, 2, scenario]``, the voltages ``[device, scenario]``.
+        """
+        loads = len(self.load_at)
+        real, imag = v_real[:loads], v_imag[:loads]
+        if "seen.frequency" in p:
+            found = slopes_of(lambda size: self._admittances(size, p), real, imag)
+        else:
+            found = self.load_model.slopes(
+                real, imag, p["v0"], p["p0"], p["q0"], p.get("alpha"), p.get("beta")
+            )
+        if len(self.converters):
+            more = self.converters.jacobian(x, v_real[loads:], v_imag[loads:], p)
+            found = np.concatenate([found, more], 2)
+        return found.transpose(2, 0, 1, 3)
 
     def topology(self, topology: Topology) -> int:
         """The number by which the parameter ``network`` names a topology.
@@ -323,17 +374,22 @@ class PowerDAE(DAESystem):
     ) -> dict[str, np.ndarray]:
         """The parameters of a batch; those of models may be among them."""
         values = dict(values or {})
+        extra = self.extra(values, scenarios)
+        return super().batch(scenarios, values) | extra
+
+    def extra(self, values: dict[str, Any], scenarios: int) -> dict[str, np.ndarray]:
+        """Of ``values`` those without a default, which are taken out of it."""
         models = {group.model.name: group.model for group in self._every_group()}
         extra: dict[str, np.ndarray] = {
             name: spread(name, np.asarray(values.pop(name), float), 1, scenarios)
-            for name in ("online", "alpha", "beta")
+            for name in ("online", "alpha", "beta", "kpf", "kqf")
             if name in values
         }
         for name in list(values):
             model, _, parameter = name.partition(".")
             if model in models and parameter in models[model].parameters:
                 extra[name] = spread(name, np.asarray(values.pop(name), float), 1, scenarios)
-        return super().batch(scenarios, values) | extra
+        return extra
 
     # Equations
 
@@ -348,7 +404,12 @@ class PowerDAE(DAESystem):
         ]
         speed = self._all([view["omega"] for view in views])
         size = m.sqrt(v_real * v_real + v_imag * v_imag)
+        added = self.terms.at_machines(x, speed, size, p) if self.terms else {}
+        if added:
+            p = {**p, **{k: p[k] + added[k] for k in SET_POINTS if k in added}}
         torque, slopes_governor = self._torque(x, speed, p)
+        if "torque" in added:
+            torque = torque + added["torque"]
         stabiliser, slopes_pss = self._stabilise(x, speed, stators, torque, size, p)
         field, slopes_exciter = self._excite(x, speed, stators, stabiliser, size, p)
         slopes: list[Any] = []
@@ -357,20 +418,19 @@ class PowerDAE(DAESystem):
             slopes += group.model.slopes(view, stator, field[rows], torque[rows], p)
         slopes = [*slopes, *slopes_exciter, *slopes_governor, *slopes_pss]
         if "online" in p:
-            machines = [g.of for g in self._every_group() for _ in g.model.states]
+            machines = [g.of for g in self._groups_of_machines() for _ in g.model.states]
             slopes = [s * m.rows(p["online"], of) for s, of in zip(slopes, machines, strict=True)]
-        return m.concat(slopes)
+        if len(self.converters):
+            slopes += self.converters.slopes(x, *self._at_converters(y), p)
+        found = m.concat(slopes)
+        return self.terms.slopes(found, added, x, y, size, p) if self.terms else found
+
+    def _at_converters(self, y: Any) -> tuple[Any, Any]:
+        half = len(self.kept)
+        return self.m.rows(y[:half], self.converter_at), self.m.rows(y[half:], self.converter_at)
 
     def _all(self, parts: list[Any]) -> Any:
         return parts[0] if len(parts) == 1 else self.m.concat(parts)
-
-    def _spread(self, base: Any, placement: tuple[Any, Any], parts: list[Any]) -> Any:
-        """``base`` with the rows of some machines replaced by ``parts``; see :func:`_placement`."""
-        rest, order = placement
-        if not parts:
-            return base
-        found = self._all([*parts, self.m.rows(base, rest)] if len(rest) else parts)
-        return found if order is None else self.m.rows(found, order)
 
     def _torque(self, x: Any, speed: Any, p: Any) -> tuple[Any, list[Any]]:
         parts, slopes = [], []
@@ -380,7 +440,7 @@ class PowerDAE(DAESystem):
             )
             slopes += found
             parts.append(torque)
-        return self._spread(p["pref"], self._of_governors, parts), slopes
+        return placed(self.m, p["pref"], self._of_governors, parts), slopes
 
     def _signals(
         self, of: Any, speed: Any, electric: Any, mechanical: Any, start: Any, v: Any
@@ -408,7 +468,7 @@ class PowerDAE(DAESystem):
             found, out = group.model.run(group.view(x), seen, p)
             slopes += found
             parts.append(out)
-        return self._spread(0.0 * speed, self._of_stabilisers, parts), slopes
+        return placed(self.m, 0.0 * speed, self._of_stabilisers, parts), slopes
 
     def _excite(
         self, x: Any, speed: Any, stators: list[Any], stabiliser: Any, size: Any, p: Any
@@ -428,7 +488,7 @@ class PowerDAE(DAESystem):
             found, field = group.model.run(group.view(x), seen, p)
             slopes += found
             parts.append(field)
-        return self._spread(p["field"], self._of_exciters, parts), slopes
+        return placed(self.m, p["field"], self._of_exciters, parts), slopes
 
     def limit(self, t: Any, x: Any, p: Any) -> Any:
         """States with hard limits, within them; ``x`` itself where all are."""
@@ -446,9 +506,11 @@ class PowerDAE(DAESystem):
         half = len(self.kept)
         rows: list[Any] = []
         speed = self._all([group.view(x)["omega"] for group in self.machines])
-        for group in self._every_group():
+        for group in self._groups_of_machines():
             rows += group.model.kinks(group.view(x), speed[group.of], p)
-        if not self.load_model.linear or "alpha" in p:
+        if len(self.converters):
+            rows += self.converters.bends(x, *self._at_converters(y), p)
+        if not self.load_model.linear or "alpha" in p or self.terms.at_loads:
             v = y[:half][self.load_at] ** 2 + y[half:][self.load_at] ** 2
             rows.append(v - self.load_model.switch**2)
         shape = (1, x.shape[-1])
@@ -469,24 +531,42 @@ class PowerDAE(DAESystem):
         shape = (1, x.shape[-1])
         return tuple(self.m.concat([each[k] + np.zeros(shape) for each in parts]) for k in range(6))
 
-    def _currents(self, affine: Any, y: Any, p: Any) -> Any:
+    def _currents(self, x: Any, y: Any, p: Any) -> Any:
         """Currents of all devices into the network, ``[2 device, scenario]``."""
         m, half, machines = self.m, len(self.kept), len(self.machine_at)
         v_real, v_imag = m.rows(y[:half], self.device_at), m.rows(y[half:], self.device_at)
         mr, mi = v_real[:machines], v_imag[:machines]
-        lr, li = v_real[machines:], v_imag[machines:]
+        loads = slice(machines, machines + len(self.load_at))
+        lr, li = v_real[loads], v_imag[loads]
+        affine = self._affine(x, p)
         a, b, c, d, e, f = affine
         if "online" in p:
             a, b, c, d, e, f = (each * p["online"] for each in affine)
-        g_load, b_load = self.load_model.admittances(
-            m, m.sqrt(lr * lr + li * li), p["v0"], p["p0"], p["q0"], p.get("alpha"), p.get("beta")
-        )
+        g_load, b_load = self._admittances(m.sqrt(lr * lr + li * li), p)
         real, imag = b_load * li - g_load * lr, -b_load * lr - g_load * li
-        return m.concat([a + c * mr + d * mi, real, b + e * mr + f * mi, imag])
+        parts = [[a + c * mr + d * mi, real], [b + e * mr + f * mi, imag]]
+        if len(self.converters):
+            cr, ci = v_real[loads.stop :], v_imag[loads.stop :]
+            more = self.converters.currents(self.converters.held(x, p), cr, ci)
+            parts = [[*part, each] for part, each in zip(parts, more, strict=True)]
+        return m.concat([*parts[0], *parts[1]])
+
+    def _admittances(self, size: Any, p: Any) -> tuple[Any, Any]:
+        """Conductance and susceptance of the loads, with terms, at a voltage magnitude."""
+        g, b = self.load_model.admittances(
+            self.m, size, p["v0"], p["p0"], p["q0"], p.get("alpha"), p.get("beta")
+        )
+        return self.terms.admittances(g, b, size, p) if "seen.frequency" in p else (g, b)
+
+    def _seen(self, x: Any, p: Any) -> Any:
+        """The parameters with what the loads see of the states, where something depends on it."""
+        if self.terms.at_loads or "kpf" in p or "kqf" in p:
+            return {**p, **self.terms.seen_by_loads(x)}
+        return p
 
     def g(self, t: Any, x: Any, y: Any, p: Any) -> Any:
         """Currents into the network less those of the devices, per unit."""
-        currents = self._currents(self._affine(x, p), y, p)
+        currents = self._currents(x, y, self._seen(x, p))
         y_matrices = [each.y for each in self._reduced]
         return self._by_network(y_matrices, y, p["network"]) - self.joined @ currents
 
@@ -501,10 +581,8 @@ class PowerDAE(DAESystem):
         blocks = np.empty((len(self.device_at), 2, 2, scenarios))
         for k, (row, column) in enumerate(np.ndindex(2, 2)):
             blocks[:machines, row, column] = affine[k]
-        real, imag = y[:half][self.load_at], y[half:][self.load_at]
-        blocks[machines:] = self.load_model.slopes(
-            real, imag, p["v0"], p["p0"], p["q0"], p.get("alpha"), p.get("beta")
-        ).transpose(2, 0, 1, 3)
+        at = self.device_at[machines:]
+        blocks[machines:] = self._slopes(x, y[:half][at], y[half:][at], self._seen(x, p))
         at_buses = np.zeros((half, 2, 2, scenarios))
         np.add.at(at_buses, self.device_at, blocks)
         found: np.ndarray = np.array([each.y for each in self._reduced])[p["network"]]
@@ -601,17 +679,27 @@ class PowerDAE(DAESystem):
         base = 1.0 / (p["v0"] * p["v0"])
         loads = {"v0": p["v0"], "p": p["p0"] * base, "q": p["q0"] * base}
         loads |= {name: p[name] for name in ("alpha", "beta") if name in p}
+        seen = self._seen(x, p)
         return np.concatenate(affine[:2]), Devices(
             beyond=beyond.reshape(2, 2, machines, scenarios),
             loads=loads,
+            converters=self.converters.held(x, p, turn) if len(self.converters) else {},
+            terms={} if seen is p else self.terms.of_loads(seen),
         )
 
     def voltages(self, y: Any, network: np.ndarray) -> Shaped[np.ndarray, "bus scenario"]:
         """Complex voltages of all buses."""
         return complex_of(self._by_network([each.expand for each in self._reduced], y, network))
 
+    def converter_power(
+        self, x: Any, y: Any, p: Parameters
+    ) -> Shaped[np.ndarray, "converter scenario"]:
+        """Complex power that each converter supplies, pu."""
+        active, reactive = self.converters.supply(x, *self._at_converters(y), p)
+        return np.asarray(active + 1j * reactive)
+
     def rows(self, state: str) -> np.ndarray:
-        """Rows of a state of all machines in ``x``, in the order of the machines.
+        """Rows of a state of all machines or converters in ``x``, in their order.
 
         Raises:
             KeyError: No model has such a state.
@@ -626,24 +714,6 @@ class PowerDAE(DAESystem):
         return np.array([found[k] for k in sorted(found)], int)
 
 
-def _rows(index: np.ndarray) -> Any:
-    """Rows as a slice, of which the view is no copy, where they follow one another."""
-    if len(index) and np.array_equal(index, np.arange(index[0], index[0] + len(index))):
-        return slice(int(index[0]), int(index[-1]) + 1)
-    return index
-
-
-def _placement(groups: Sequence[Group[Any]], machines: int) -> tuple[np.ndarray, np.ndarray | None]:
-    """The machines without a device of these groups, and the order that sorts those with one first.
-
-    The order is None where they are sorted already.
-    """
-    of = [group.of for group in groups]
-    rest = np.setdiff1d(np.arange(machines), np.concatenate([np.zeros(0, int), *of]))
-    every = np.concatenate([*of, rest])
-    return rest, None if np.array_equal(every, np.arange(machines)) else np.argsort(every)
-
-
 def _scale(state: str) -> float:
     """Typical size of a deviation: a radian, a hertz, or per unit."""
-    return 1.0 / 60.0 if state.startswith("omega:") else 1.0
+    return 1.0 / 60.0 if state.startswith(("omega:", "pll_integral:")) else 1.0

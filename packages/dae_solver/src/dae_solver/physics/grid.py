@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,6 +16,7 @@ from dae_solver.physics.disturbances import Disturbance
 from dae_solver.physics.models.loads import LoadModel
 from dae_solver.physics.scenarios import Scenarios, build
 from dae_solver.physics.smallsignal import Modes, modes
+from dae_solver.physics.terms import Term
 from dae_solver.physics.trajectories import Trajectories
 from dae_solver.solver import StateEvent, simulate
 from scimind.errors import InputError
@@ -38,12 +39,21 @@ class PowerSystem:
     Args:
         case: The records.
         load: How all loads depend on their voltage.
+        terms: Added to the equations, see :class:`dae_solver.physics.terms.Term`.
+        parameters: Values that replace those of the case, such as ``{"TGOV1.R": [0.04, 0.05]}``.
     """
 
-    def __init__(self, case: Case, load: LoadModel | str | None = None) -> None:
+    def __init__(
+        self,
+        case: Case,
+        load: LoadModel | str | None = None,
+        *,
+        terms: Sequence[Term] = (),
+        parameters: Mapping[str, Any] | None = None,
+    ) -> None:
         self.case = case
         model = LoadModel.parse(load) if isinstance(load, str) else load
-        self.dae = PowerDAE(case, model)
+        self.dae = PowerDAE(case, model, terms=terms, parameters=parameters)
 
     @classmethod
     def load(

@@ -13,6 +13,7 @@ class NumPyMath:
     abs = staticmethod(np.abs)
     sin = staticmethod(np.sin)
     cos = staticmethod(np.cos)
+    atan2 = staticmethod(np.arctan2)
     exp = staticmethod(np.exp)
     log = staticmethod(np.log)
     sqrt = staticmethod(np.sqrt)

@@ -33,6 +33,16 @@ class PowerFlow:
     q_load: Float[np.ndarray, "load scenario"]
     iterations: int
 
+    def take(self, scenarios: np.ndarray) -> PowerFlow:
+        """That of some scenarios."""
+        return PowerFlow(
+            v=self.v[:, scenarios],
+            supply=self.supply[:, scenarios],
+            p_load=self.p_load[:, scenarios],
+            q_load=self.q_load[:, scenarios],
+            iterations=self.iterations,
+        )
+
 
 def solve(
     network: Network,
@@ -260,6 +270,7 @@ def check_machines(case: Case, machines: set[str]) -> None:
         if generator.in_service and generator.id not in machines:
             raise InputError(
                 f"generator {generator.id} at bus {generator.bus} supplies {generator.p:g} pu and "
-                "has no machine model; give its data, or make it a load with a negative p",
+                "has no machine model and no converter; give its data, or make it a load with a "
+                "negative p",
                 rule="power.machine",
             )

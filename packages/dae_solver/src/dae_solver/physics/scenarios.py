@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dae_solver.physics.disturbances import Disturbance, events_of
-from dae_solver.physics.powerflow import solve
+from dae_solver.physics.powerflow import PowerFlow, solve
 from dae_solver.solver.events import TimeEvent
 from dae_solver.solver.parameters import take
 from scimind.errors import InputError
@@ -31,6 +31,7 @@ class Scenarios:
         y0: Voltages at rest, ``[algebraic, scenario]``.
         parameters: Of the grid, with the scenario as the last axis.
         load_factor: By which the loads of the case were multiplied, ``[load, scenario]``.
+        flow: The operating points.
     """
 
     texts: list[str]
@@ -40,6 +41,7 @@ class Scenarios:
     y0: Float[np.ndarray, "algebraic scenario"]
     parameters: dict[str, np.ndarray] = field(repr=False)
     load_factor: Float[np.ndarray, "load scenario"]
+    flow: PowerFlow | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.events)
@@ -55,6 +57,7 @@ class Scenarios:
             y0=self.y0[:, scenarios],
             parameters=take(self.parameters, scenarios),
             load_factor=self.load_factor[:, scenarios],
+            flow=None if self.flow is None else self.flow.take(scenarios),
         )
 
 
@@ -87,11 +90,12 @@ def build(
         else _factor(generation_factor, generators, number)
     )
     flow = solve(grid.network, load_factor=factor, generation_factor=generation)
-    x0, y0, values = grid.start(flow)
+    given = {} if parameters is None else dict(parameters)
+    x0, y0, values = grid.start(flow, grid.extra(given, number))
     events = [events_of(grid, one) for one in each]
-    if parameters:
-        given = grid.batch(number, parameters)
-        values |= {name: given[name] for name in parameters}
+    if given:
+        spread_out = grid.batch(number, given)
+        values |= {name: spread_out[name] for name in given}
     changed = {change.name for one in events for event in one for change in event.changes}
     if "online" in changed and "online" not in values:
         values["online"] = np.ones((len(grid.machine_ids), number))
@@ -103,6 +107,7 @@ def build(
         y0=y0,
         parameters=values,
         load_factor=factor,
+        flow=flow,
     )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dae_solver.physics.scenarios import Scenarios
+from dae_solver.solver.parameters import take
 from dae_solver.solver.solution import Solution
 from scimind.typing import Bool, Float, Shaped
 
@@ -68,7 +69,7 @@ class Trajectories:
         return self.solution.t
 
     def state(self, name: str) -> Float[np.ndarray, "scenario time machine"]:
-        """A state of all machines, such as ``delta`` (radians) or ``omega`` (pu)."""
+        """A state of all machines or converters, such as ``delta`` (radians) or ``omega`` (pu)."""
         return self.solution.some(self.grid.rows(name))
 
     @property
@@ -106,6 +107,14 @@ class Trajectories:
             network = self.networks(scenario)
             found[scenario] = self.grid.voltages(y[scenario].T, network).T
         return found
+
+    def converter_power(self) -> Shaped[np.ndarray, "scenario time converter"]:
+        """Complex power that each converter supplies, pu; just before an event at its time."""
+        found = []
+        for scenario, (x, y) in enumerate(zip(self.solution.x, self.solution.y, strict=True)):
+            p = take(self.scenarios.parameters, np.full(len(self.t), scenario))
+            found.append(self.grid.converter_power(x.T, y.T, p).T)
+        return np.stack(found)
 
     def networks(self, scenario: int) -> np.ndarray:
         """Number of the topology at each output time of a scenario, just before events."""

@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from dae_solver.physics.converters import Converters
 from dae_solver.physics.mathematics import NumPyMath
 from dae_solver.physics.models.loads import LoadModel
+from dae_solver.physics.terms import Terms
 from dae_solver.solver.anderson import Anderson
 from scimind.typing import Bool, Float, Int
 
@@ -35,16 +37,22 @@ class Devices:
             admittance.
         loads: ``v0``, ``P0 / v0^2``, ``Q0 / v0^2``, and ``alpha`` and ``beta`` where scenarios have
             their own, each ``[load, scenario]``.
+        converters: From :meth:`Converters.held`, in the turning frame; empty without converters.
+        terms: From :meth:`Terms.of_loads`; empty where loads follow their model alone.
     """
 
     beyond: np.ndarray
     loads: dict[str, np.ndarray]
+    converters: dict[str, np.ndarray]
+    terms: dict[str, np.ndarray]
 
     def take(self, columns: Any) -> Devices:
         """Those of some scenarios."""
         return Devices(
             beyond=self.beyond.take(columns, -1),
             loads={name: each.take(columns, -1) for name, each in self.loads.items()},
+            converters={name: each.take(columns, -1) for name, each in self.converters.items()},
+            terms={name: each.take(columns, -1) for name, each in self.terms.items()},
         )
 
 
@@ -84,10 +92,13 @@ class VoltageSolver:
         rounds: Of the last solution.
 
     Args:
-        added: Admittances of all devices in the matrices, machines first, ``[device, 2, 2]``.
+        added: Admittances of all devices in the matrices, ``[device, 2, 2]``: of machines, then
+            loads, then converters.
         device_at: Bus of each device.
         machines: How many devices are machines.
-        loads: Of the other devices.
+        loads: Model of the loads.
+        converters: The last devices.
+        terms: What is added to the loads.
 
     Source: Stott, Proc. IEEE 67, 219 (1979), partitioned solution.
     """
@@ -98,10 +109,14 @@ class VoltageSolver:
         device_at: Int[np.ndarray, " device"],
         machines: int,
         loads: LoadModel,
+        converters: Converters,
+        terms: Terms,
     ) -> None:
-        self.device_at, self.machines, self.load_model = device_at, machines, loads
+        self.device_at, self.machines = device_at, machines
+        self.load_model, self.converters, self.terms = loads, converters, terms
         self._blocks = added
-        self.added = np.moveaxis(added[machines:], 0, -1)[..., None]  # of loads, [2, 2, load, 1]
+        # Of loads and converters, [2, 2, device, 1].
+        self.added = np.moveaxis(added[machines:], 0, -1)[..., None]
         # Voltages of the buses by the currents of the devices, [2 bus, 2 device].
         self.networks: list[np.ndarray] = []
         self.rounds = 0
@@ -261,18 +276,36 @@ class Varying:
 
     def __init__(self, solver: VoltageSolver, devices: Devices, at: np.ndarray | None) -> None:
         self.devices, self.at = devices, at
-        self.machines = int(devices.beyond.shape[2])
-        self.model, self.added = solver.load_model, solver.added
-        loads, scenarios = devices.loads["v0"].shape
-        self.blocks = np.empty((2, 2, self.machines + loads, scenarios))
-        self.blocks[:, :, : self.machines] = devices.beyond
-        self.linear = self.model.linear and "alpha" not in devices.loads
+        machines, scenarios = devices.beyond.shape[2:]
+        self.load_model, self.converters = solver.load_model, solver.converters
+        self.terms = solver.terms
+        loads, rest = len(devices.loads["v0"]), solver.added.shape[2]
+        self.of_loads = slice(machines, machines + loads)
+        self.of_converters = slice(machines + loads, machines + rest)
+        self.added = solver.added[:, :, :loads]
+        self.blocks = np.empty((2, 2, machines + rest, scenarios))
+        self.blocks[:, :, :machines] = devices.beyond
+        self.blocks[:, :, self.of_converters] = solver.added[:, :, loads:]
+        follows = not self.load_model.linear or "alpha" in devices.loads
+        self.linear = not (follows or self.terms.at_loads)
         if self.linear:
-            self._set(devices.loads["p"], devices.loads["q"])
+            self._set(*self._admittances(devices.loads["v0"]))
+
+    def _admittances(self, size: np.ndarray) -> tuple[Any, Any]:
+        """``g`` and ``b`` of the loads' admittances ``g - j b`` at a voltage magnitude."""
+        load = self.devices.loads
+        active, reactive = self.load_model.factors(
+            NumPyMath, size, load["v0"], load.get("alpha"), load.get("beta")
+        )
+        g, b = active * load["p"], reactive * load["q"]
+        if terms := self.devices.terms:
+            g, b = self.terms.admittances(g, -b, size, terms)
+            b = -b
+        return g, b
 
     def _set(self, g: Any, b: Any) -> None:
         """Admittances ``g - j b`` of the loads."""
-        blocks, added = self.blocks[:, :, self.machines :], self.added
+        blocks, added = self.blocks[:, :, self.of_loads], self.added
         np.subtract(added[0, 0], g, out=blocks[0, 0])
         np.subtract(added[0, 1], b, out=blocks[0, 1])
         np.add(added[1, 0], b, out=blocks[1, 0])
@@ -285,16 +318,15 @@ class Varying:
             pairs = pairs[:, self.at]
         real, imag = pairs
         if not self.linear:
-            load, lr, li = self.devices.loads, real[self.machines :], imag[self.machines :]
+            lr, li = real[self.of_loads], imag[self.of_loads]
             size = lr * lr
             size += li * li
-            np.sqrt(size, out=size)
-            active, reactive = self.model.factors(
-                NumPyMath, size, load["v0"], load.get("alpha"), load.get("beta")
-            )
-            self._set(active * load["p"], reactive * load["q"])
+            self._set(*self._admittances(np.sqrt(size, out=size)))
         found = self.blocks[:, 0] * real
         found += self.blocks[:, 1] * imag
+        if held := self.devices.converters:
+            at = self.of_converters
+            found[:, at] += np.array(self.converters.currents(held, real[at], imag[at]))
         out: np.ndarray = found.reshape(-1, v.shape[1])
         return out
 

@@ -12,17 +12,18 @@ from __future__ import annotations
 from pathlib import Path
 
 from dae_solver.physics.case import Branch, Bus, BusId, Case, Disturbance, Load, Shunt
+from dae_solver.physics.io.andes_converters import add_converters
 from dae_solver.physics.io.andes_devices import add_machines, add_regulators, model_of
 from dae_solver.physics.io.andes_tables import Row, read_tables
 from dae_solver.physics.io.rules import KINDS, check_case
 from dae_solver.physics.io.values import positive
-from dae_solver.physics.models import EXCITERS, MACHINES
+from dae_solver.physics.models import EXCITERS, LOOPS, MACHINES
 from scimind.errors import InputError
 
 _STATIC = ("Bus", "Line", "PQ", "PV", "Slack", "Shunt", "ShuntTD")
 _MEASURING = (
     *("Area", "Region", "Zone", "Owner", "Summary", "Output", "ACE", "ACEc", "COI", "BusFreq"),
-    *("BusROCOF", "FreqDiv", "PMU", "PLL1", "PLL2"),
+    *("BusROCOF", "FreqDiv", "PMU"),
 )
 _EVENTS = ("Toggle", "Toggler", "Fault")
 _OTHER_EVENTS = ("Alter", "TimeSeries")
@@ -52,10 +53,13 @@ def read_andes(path: str | Path) -> Case:
     _add_network(tables, case)
     add_machines(tables, case, path)
     add_regulators(tables, case, path)
+    measuring = add_converters(tables, case, path)
     _add_events(tables, case)
     for name in _MEASURING:
-        if rows := tables.get(name):
-            case.notes.append(f"{name}: {len(rows)} rows left out, which no equation needs")
+        measuring[name] = len(tables.get(name, []))
+    for name, rows in measuring.items():
+        if rows:
+            case.notes.append(f"{name}: {rows} rows left out, which no equation needs")
     return check_case(case, path)
 
 
@@ -93,10 +97,12 @@ def _without_dead_buses(tables: dict[str, list[Row]], case: Case) -> dict[str, l
     dead = {str(row.key("idx")) for row in tables["Bus"] if not row.on}
     if not dead:
         return tables
-    gone: dict[str, set[str]] = {"bus": dead, "gen": set(), "syn": set(), "avr": set()}
-    columns = {"bus": "bus", "bus1": "bus", "bus2": "bus", "gen": "gen", "syn": "syn", "avr": "avr"}
+    columns = {"bus": "bus", "bus1": "bus", "bus2": "bus"}
+    columns |= {name: name for name in ("gen", "syn", "avr", "reg", "pll")}
+    gone: dict[str, set[str]] = {name: set() for name in columns.values()} | {"bus": dead}
     owners = {"PV": "gen", "Slack": "gen"}
     owners |= dict.fromkeys(MACHINES, "syn") | dict.fromkeys(EXCITERS, "avr")
+    owners |= dict.fromkeys(LOOPS, "pll") | {"REGCA1": "reg", "REGCP1": "reg"}
     order = list(dict.fromkeys([*owners, *tables]))  # what others belong to comes first
     kept: dict[str, list[Row]] = {}
     removed: list[str] = []

@@ -13,11 +13,19 @@ from pathlib import Path
 from dae_solver.physics.case import Case, Device, Generator
 from dae_solver.physics.io.andes_tables import Row
 from dae_solver.physics.io.rules import KINDS
-from dae_solver.physics.models import EXCITERS, GOVERNORS, MACHINES, MODELS, STABILISERS
+from dae_solver.physics.models import (
+    CONVERTERS,
+    EXCITERS,
+    GOVERNORS,
+    MACHINES,
+    MODELS,
+    STABILISERS,
+)
 from scimind.errors import InputError
 
-_SAME = {"TGOV1N": "TGOV1", "TGOV1NDB": "TGOV1DB"}
-"""Models that differ only in where a dispatch signal enters, which here is none."""
+_SAME = {"TGOV1N": "TGOV1", "TGOV1NDB": "TGOV1DB", "REGCP1": "REGCA1"}
+"""Models that differ only in where a dispatch signal enters, which here is none, or in a
+phase-locked loop, which here is a device of its own."""
 
 _DEFAULTS: dict[str, dict[str, float]] = {
     "GENCLS": {"M": 6.0},
@@ -31,6 +39,7 @@ _DEFAULTS: dict[str, dict[str, float]] = {
         "VCU": 999.0,
         "VCL": -999.0,
     },
+    "REECA1": {"Vref0": 1.0},
 }
 """Defaults of ANDES where they differ from those of our models."""
 
@@ -41,7 +50,7 @@ def model_of(name: str) -> str:
 
 
 def add_machines(tables: Mapping[str, list[Row]], case: Case, path: Path) -> None:
-    """Machines, and the generators that they share.
+    """Machines and converters, and the generators that they share.
 
     Raises:
         InputError: A machine is not at the bus of its generator, the shares of the machines of a
@@ -52,6 +61,9 @@ def add_machines(tables: Mapping[str, list[Row]], case: Case, path: Path) -> Non
     rows = [(name, row) for name in tables if model_of(name) in MACHINES for row in tables[name]]
     _by_id([row for _, row in rows], "machine", path)
     frequencies = {row.positive("fn", 60.0) for _, row in rows if row.on}
+    more = [(name, row) for name in tables if model_of(name) in CONVERTERS for row in tables[name]]
+    _by_id([row for _, row in more], "converter", path)
+    rows += more
     if len(frequencies) > 1:
         found = ", ".join(f"{each:g}" for each in sorted(frequencies))
         raise InputError(
@@ -87,9 +99,9 @@ def add_machines(tables: Mapping[str, list[Row]], case: Case, path: Path) -> Non
                 model=model_of(name),
                 id=row.id,
                 of=part,
-                parameters=_parameters(row, model_of(name)),
+                parameters=parameters(row, model_of(name)),
                 mva=row.positive("Sn", 100.0),
-                kv=row.positive("Vn", 110.0),
+                kv=row.positive("Vn", 110.0) if model_of(name) in MACHINES else 0.0,
                 in_service=working,
             )
         )
@@ -149,7 +161,7 @@ def add_regulators(tables: Mapping[str, list[Row]], case: Case, path: Path) -> N
     Raises:
         InputError: One belongs to nothing, or needs what our model lacks.
     """
-    machines = {device.id: device for device in case.devices}
+    machines = {device.id: device for device in case.devices if device.model in MACHINES}
     exciters: dict[str, Device] = {}
     for kind in (EXCITERS, GOVERNORS, STABILISERS):
         for name, rows in tables.items():
@@ -173,7 +185,7 @@ def add_regulators(tables: Mapping[str, list[Row]], case: Case, path: Path) -> N
                     model=model,
                     id=row.id,
                     of=owner.of if kind is STABILISERS else owner.id,
-                    parameters=_parameters(row, model),
+                    parameters=parameters(row, model),
                     mva=rating or owner.mva,
                     kv=owner.kv,
                     in_service=row.on and owner.in_service,
@@ -202,7 +214,7 @@ def _check_regulator(row: Row, model: str, path: Path) -> None:
         )
 
 
-def _parameters(row: Row, model: str) -> dict[str, float]:
+def parameters(row: Row, model: str) -> dict[str, float]:
     """Parameters that the file gives, and where ANDES has other defaults than we, those."""
     defaults = _DEFAULTS.get(model, {})
     return {

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from dae_solver.physics.case import Case, Device, Generator
 from dae_solver.physics.io.psse_records import Record, split
-from dae_solver.physics.io.rules import KINDS
+from dae_solver.physics.io.rules import KINDS, OWNERS
 from scimind.errors import InputError
 from scimind.reading import read_text
 
@@ -32,6 +32,14 @@ _ORDER = {
     "TGOV1": "R T1 VMAX VMIN T2 T3 Dt",
     "IEEEG1": "BUS2 ID2 K T1 T2 T3 UO UC PMAX PMIN T4 K1 K2 T5 K3 K4 T6 K5 K6 T7 K7 K8",
     "IEEEST": "MODE BUSR A1 A2 A3 A4 A5 A6 T1 T2 T3 T4 T5 T6 KS LSMAX LSMIN VCU VCL",
+}
+_CURVES = " ".join(f"V{letter}{k} I{letter}{k}" for letter in "qp" for k in range(1, 5))
+_ORDER |= {
+    "REGCA1": "Lvplsw Tg Rrpwr Brkpt Zerox Lvpl1 Volim Lvpnt1 Lvpnt0 Iolim Tfltr Khv Iqrmax Iqrmin "
+    "Accel",
+    "REECA1": "BUSR PFFLAG VFLAG QFLAG PFLAG PQFLAG Vdip Vup Trv dbd1 dbd2 Kqv Iqh1 Iql1 Vref0 "
+    "Iqfrz Thld Thld2 Tp QMax QMin VMAX VMIN Kqp Kqi Kvp Kvi Vref1 Tiq dPmax dPmin PMAX PMIN Imax "
+    f"Tpord {_CURVES}",
 }
 _OF_ANDES = ("TOGGLE", "FAULT")
 
@@ -100,11 +108,21 @@ def add_dyr(case: Case, path: Path, units: Mapping[tuple[int, str], Unit | None]
         case.devices.append(device)
         if device.parameters.get("KE") == 0:
             case.notes.append(f"{model} {id} has KE = 0: taken as it is, which PSS/E replaces")
+    _check_owners(devices)
+
+
+def _check_owners(devices: Mapping[tuple[str, str], Record]) -> None:
+    """Refuse a regulator without machine, a control without converter, and both at a generator."""
     for (kind, id), record in devices.items():
-        if kind != "machine" and ("machine", id) not in devices:
+        owner = OWNERS.get(kind, "machine")
+        if owner != "generator" and (owner, id) not in devices:
+            model = "its REGCA1" if owner == "converter" else "its GENCLS or GENROU"
             raise record.refuse(
-                f"the {kind} of generator {id} has no machine; add its GENCLS or GENROU",
-                "power.machine",
+                f"the {kind} of generator {id} has no {owner}; add {model}", "power.machine"
+            )
+        if kind == "converter" and ("machine", id) in devices:
+            raise record.refuse(
+                f"generator {id} has a machine and a converter; keep one", "power.duplicate"
             )
 
 
@@ -179,9 +197,10 @@ def _parameters(record: Record, model: str, unit: Unit) -> dict[str, float]:
             "power.parameter",
         )
     values.pop("ID2", None)
-    if values.pop("BUSR", 0.0) not in (0.0, record.number(0, "the bus")) and values["MODE"] == 5:
+    remote = values.pop("BUSR", 0.0) not in (0.0, record.number(0, "the bus"))
+    if remote and values.get("MODE", 5) == 5:
         raise record.refuse(
-            "IEEEST measures the voltage of another bus; only its own is supported",
+            f"{model} measures the voltage of another bus; only its own is supported",
             "power.parameter",
         )
     return values

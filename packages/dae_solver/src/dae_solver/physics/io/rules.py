@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from dae_solver.physics.case import Case
-from dae_solver.physics.models import EXCITERS, GOVERNORS, MACHINES, STABILISERS
+from dae_solver.physics.models import (
+    CONTROLS,
+    CONVERTERS,
+    EXCITERS,
+    GOVERNORS,
+    LOOPS,
+    MACHINES,
+    STABILISERS,
+)
 from scimind.errors import InputError
 
 KINDS = {
@@ -17,8 +25,19 @@ KINDS = {
     **dict.fromkeys(EXCITERS, "exciter"),
     **dict.fromkeys(GOVERNORS, "governor"),
     **dict.fromkeys(STABILISERS, "stabiliser"),
+    **dict.fromkeys(CONVERTERS, "converter"),
+    **dict.fromkeys(CONTROLS, "electrical control"),
+    **dict.fromkeys(LOOPS, "phase-locked loop"),
 }
 """What each of the supported dynamic models is."""
+
+OWNERS = {
+    "machine": "generator",
+    "converter": "generator",
+    "electrical control": "converter",
+    "phase-locked loop": "converter",
+}
+"""What they belong to; all others belong to a machine."""
 
 LEAST_IMPEDANCE = 1e-10
 """What is below is rounding, pu."""
@@ -92,13 +111,12 @@ def _check_devices(case: Case, check: _Check) -> None:
             check.number(f"{name} of {what}", value)
     for kind in dict.fromkeys(KINDS.values()):
         check.unique(kind, (each.id for each in case.devices if KINDS[each.model] == kind))
-    generators = {generator.id for generator in case.generators}
-    machines = {device.id for device in case.devices if device.model in MACHINES}
+    known = {"generator": {generator.id for generator in case.generators}}
+    for kind in ("machine", "converter"):
+        known[kind] = {each.id for each in case.devices if KINDS[each.model] == kind}
     for device in case.devices:
-        owner, known = ("generator", generators)
-        if device.model not in MACHINES:
-            owner, known = ("machine", machines)
-        check.known(f"{device.model} {device.id} belongs to", owner, device.of, known)
+        owner = OWNERS.get(KINDS[device.model], "machine")
+        check.known(f"{device.model} {device.id} belongs to", owner, device.of, known[owner])
 
 
 class _Check:

@@ -131,6 +131,22 @@ class Model:
                 rule="power.limit",
             )
 
+    def refuse_above(self, value: Any, most: Any, what: str, limit: str) -> None:
+        """Refuse an operating point above a limit that is no parameter of its own.
+
+        Raises:
+            InputError: Naming the device, the value and the limit.
+        """
+        bad = value > most + 1e-9
+        if bad.any():
+            device, scenario = map(int, np.argwhere(bad)[0])
+            raise InputError(
+                f"{self.name} {self.ids[device]} needs {what} of {value[device, scenario]:.4g} at "
+                f"the start, above {most[device, scenario]:.4g}, the limit by {limit}; change the "
+                "limit or the dispatch",
+                rule="power.limit",
+            )
+
     def get(self, p: Mapping[str, Any], name: str) -> Any:
         """A parameter, ``[device, 1]``, or ``[device, scenario]`` where a scenario has its own."""
         return p.get(self._keys[name], self.value[name])

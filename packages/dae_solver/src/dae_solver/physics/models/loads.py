@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -156,17 +157,35 @@ class LoadModel:
             alpha: Exponent of the active power.
             beta: The same of the reactive power.
         """
-        # I = -(g + jb) V with g and b of |V|, and |V| d|V| = V_r dV_r + V_i dV_i.
         square = real * real + imag * imag
         size = np.sqrt(square)
         g, b = self.admittances(np, size, v0, p0, q0, alpha, beta)
         of_p, of_q = self.exponents(np, size, v0, alpha, beta)
         square = np.maximum(square, 1e-300)
-        by_g, by_b = g * (of_p - 2.0) / square, b * (of_q - 2.0) / square
-        along, across = by_g * real - by_b * imag, by_g * imag + by_b * real
-        return np.array(
-            [
-                [-g - along * real, b - along * imag],
-                [-b - across * real, -g - across * imag],
-            ]
-        )
+        return _slopes(real, imag, g, b, g * (of_p - 2.0) / square, b * (of_q - 2.0) / square)
+
+
+def slopes_of(admittances: Callable[[Any], tuple[Any, Any]], real: Any, imag: Any) -> np.ndarray:
+    """The same as :meth:`LoadModel.slopes`, by difference quotients of any admittances.
+
+    Args:
+        admittances: Conductance and susceptance at a voltage magnitude.
+        real: Voltages, real parts, ``[load, ...]``.
+        imag: Imaginary parts.
+    """
+    size, step = np.hypot(real, imag), 1e-6
+    (g1, b1), (g2, b2) = admittances(size - step), admittances(size + step)
+    width = 2.0 * step * np.maximum(size, 1e-300)
+    return _slopes(real, imag, *admittances(size), (g2 - g1) / width, (b2 - b1) / width)
+
+
+def _slopes(real: Any, imag: Any, g: Any, b: Any, by_g: Any, by_b: Any) -> np.ndarray:
+    """Derivatives of ``-(g + jb) V``; the last two are those of ``g`` and ``b`` by |V|, by |V|."""
+    # |V| d|V| = V_r dV_r + V_i dV_i.
+    along, across = by_g * real - by_b * imag, by_g * imag + by_b * real
+    return np.array(
+        [
+            [-g - along * real, b - along * imag],
+            [-b - across * real, -g - across * imag],
+        ]
+    )
