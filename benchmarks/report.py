@@ -31,8 +31,12 @@ def report(script: str, what: str, findings: dict[str, Any], output: Path | None
 
 
 def _hidden(arguments: list[str]) -> list[str]:
-    """Without the place of the other environment, which is another one for everybody."""
+    """Without the places of files and other environments, which are others for everybody."""
+    environments = {
+        "--torch-python": "TORCH_ENV/bin/python",
+        "--andes-python": "ANDES_ENV/bin/python",
+    }
     return [
-        "TORCH_ENV/bin/python" if before == "--torch-python" else argument
+        environments.get(before, Path(argument).name if Path(argument).is_absolute() else argument)
         for before, argument in zip(["", *arguments], arguments, strict=False)
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from dae_solver.hybrid.calibration import angle_errors
 from dae_solver.physics import PowerSystem, fault, load_step
 from dae_solver.tasks.solvers import RungeKutta
 from dae_solver.trained import Trained
-from scimind.errors import EnvironmentProblem
+from scimind.errors import EnvironmentProblem, InputError
 
 ROW = Row(
     name="RK4, 1/30 s",
@@ -131,18 +132,29 @@ def test_ida_agrees_with_the_engine() -> None:
     assert angle_errors(truth, found.solution.x).max() < 0.02
 
 
-def test_andes_that_does_not_run_is_reported() -> None:
-    with pytest.raises(EnvironmentProblem, match="did not run kundur"):
-        measure_andes(sys.executable, "kundur/none.xlsx", t_end=1.0, rounds=1)
+def test_andes_that_does_not_run_is_reported(tmp_path: Path) -> None:
+    case = tmp_path / "case.xlsx"
+    with pytest.raises(InputError, match="there is no file"):
+        measure_andes(sys.executable, str(case), t_end=1.0, rounds=1)
+    case.touch()
+    with pytest.raises(EnvironmentProblem, match=r"did not run .*No module named andes"):
+        measure_andes(sys.executable, str(case), t_end=1.0, rounds=1)
+    with pytest.raises(EnvironmentProblem, match="cannot be run"):
+        measure_andes(str(tmp_path / "python"), str(case), t_end=1.0, rounds=1)
 
 
 @pytest.mark.nightly
-def test_andes_is_measured() -> None:
+def test_andes_is_measured(tmp_path: Path) -> None:
     python = os.environ.get("SCIMIND_ANDES_PYTHON", "")
     if not python:
         pytest.skip("SCIMIND_ANDES_PYTHON is unset: it names the Python of an ANDES installation")
-    cost = measure_andes(python, "kundur/kundur_full.xlsx", t_end=5.0, rounds=1)
+    find = "from andes.utils.paths import get_case; print(get_case('kundur/kundur_full.xlsx'))"
+    case = subprocess.run([python, "-c", find], capture_output=True, text=True, check=True)
+    cost = measure_andes(python, case.stdout.split()[-1], t_end=5.0, rounds=1)
     assert 10.0 < cost.cpu_ms < 1e5
+    (tmp_path / "broken.xlsx").write_text("no workbook")
+    with pytest.raises(EnvironmentProblem, match=r"did not run .*broken\.xlsx"):
+        measure_andes(python, str(tmp_path / "broken.xlsx"), t_end=5.0, rounds=1)
 
 
 def test_bad_settings_are_refused(

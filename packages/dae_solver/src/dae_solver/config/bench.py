@@ -45,7 +45,7 @@ class BenchConfig(RunConfig):
         ida: Scenarios that IDA solves, one at a time; 0 leaves it out.
         andes: Python of an ANDES installation, which is run in processes of its own; empty leaves
             it out.
-        andes_case: Case of that, with its own disturbance.
+        andes_case: File that it simulates, with its own disturbance.
         sizes: Cost against the size of the system.
     """
 
