@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     from dae_solver.model.operator import TrajectoryOperator
     from dae_solver.physics.grid import PowerSystem
 
-# Clearing times of each fault that are tried in one batch: at first and where every solution is
-# fine; by a coarse solver; by the fine one within its bracket.
-SECTIONS, COARSE_SECTIONS, FINE_SECTIONS = 7, 3, 1
+# Clearing times of each fault that are tried at first.
+SECTIONS = 7
+# A batch of so many scenarios costs little more than a smaller one: few faults are tried with more
+# times at once, which takes fewer rounds; many are bisected, which takes fewer simulations.
+FULL = 64
 COARSE_TOLERANCE = 1e-6
 
 
@@ -94,7 +96,7 @@ class Search:
 
     Attributes:
         faults: Of which the times are sought.
-        keeps: Whether faults with clearing times keep synchronism, all in one batch.
+        keeps: ``keeps(disturbances, numbers of their faults)``: which keep synchronism.
         low: Longest stable time of each.
         high: Shortest unstable time of each.
         monotonic: As in :class:`ClearingTimes`.
@@ -102,7 +104,7 @@ class Search:
     """
 
     faults: list[Fault]
-    keeps: Callable[[list[Disturbance]], np.ndarray]
+    keeps: Callable[[list[Disturbance], np.ndarray], np.ndarray]
     low: np.ndarray = field(init=False)
     high: np.ndarray = field(init=False)
     monotonic: np.ndarray = field(init=False)
@@ -123,7 +125,7 @@ class Search:
             for each, clear in ((self.faults[k], clear) for clear in row)
         ]
         self.simulations += len(batch)
-        stable = self.keeps(batch).reshape(times.shape)
+        stable = self.keeps(batch, np.repeat(which, times.shape[1])).reshape(times.shape)
         for row, tried, k in zip(stable, times, which.tolist(), strict=True):
             first = len(row) if row.all() else int(np.argmin(row))
             self.monotonic[k] &= not row[first:].any()
@@ -132,15 +134,16 @@ class Search:
             if first < len(row):
                 self.high[k] = tried[first]
 
-    def narrow(self, tolerance: float, sections: int) -> None:
+    def narrow(self, tolerance: float) -> None:
         """Divide brackets until they are narrow; those without an end stay as they are."""
-        inner = np.arange(1, sections + 1) / (sections + 1)
         while True:
             width = self.high - self.low
             open_ = np.flatnonzero((width > tolerance * (1 + 1e-9)) & np.isfinite(width))
             open_ = open_[self.low[open_] > 0]
             if not len(open_):
                 return
+            sections = int(np.clip(FULL // len(open_), 1, SECTIONS))
+            inner = np.arange(1, sections + 1) / (sections + 1)
             self.try_(open_, self.low[open_, None] + width[open_, None] * inner)
 
 
@@ -152,7 +155,7 @@ def critical_times(
     longest: float = 1.0,
     tolerance: float = 1e-3,
     t_end: float = 5.0,
-    load_level: float = 1.0,
+    load_level: Any = 1.0,
     step: float = 1 / 120,
     coarse: float | None = 1 / 15,
     solver: Literal["classical", "hybrid"] = "classical",
@@ -173,7 +176,7 @@ def critical_times(
         longest: Last time that is tried.
         tolerance: Distance at which the search ends.
         t_end: How long a scenario is watched.
-        load_level: Operating point.
+        load_level: Operating point, or one for each fault.
         step: Of the fine engine, seconds.
         coarse: Step of the engine that looks first; None leaves all to the fine one.
         solver: ``hybrid`` looks first with a learned operator instead.
@@ -190,21 +193,36 @@ def critical_times(
             rule="power.clearing",
         )
 
-    def simulated(batch: list[Disturbance], **how: Any) -> np.ndarray:
-        scenarios = grid.scenarios(*batch, load_level=load_level)
+    level = np.broadcast_to(np.asarray(load_level, float), (len(faults),))
+
+    def simulated(batch: list[Disturbance], of: np.ndarray, **how: Any) -> np.ndarray:
+        scenarios = grid.scenarios(*batch, load_level=level[of])
         return grid.simulate(scenarios, t_end=t_end, **how).stable
 
-    def fine(batch: list[Disturbance]) -> np.ndarray:
-        how = {"every": 1 / 30, "step": step, "until": gone(grid.dae), **options}
-        return simulated(batch, **how)
+    def fine(batch: list[Disturbance], of: np.ndarray) -> np.ndarray:
+        how: dict[str, Any] = {
+            "every": max(step, 1 / 30),
+            "step": step,
+            "until": gone(grid.dae),
+            **options,
+        }
+        return simulated(batch, of, **how)
 
-    def rough(batch: list[Disturbance]) -> np.ndarray:
+    def rough(batch: list[Disturbance], of: np.ndarray) -> np.ndarray:
         if solver == "hybrid":
-            how = {"solver": solver, "operator": operator, "certify": certify, "audit": 0.0}
-            return simulated(batch, every=1 / 30, **how)
+            return simulated(
+                batch,
+                of,
+                every=1 / 30,
+                solver=solver,
+                operator=operator,
+                certify=certify,
+                audit=0.0,
+            )
         assert coarse is not None
-        how = {"every": coarse, "step": coarse, "until": gone(grid.dae)}
-        return simulated(batch, tolerance=COARSE_TOLERANCE, **how)
+        return simulated(
+            batch, of, every=coarse, step=coarse, tolerance=COARSE_TOLERANCE, until=gone(grid.dae)
+        )
 
     found = Search(list(faults), fine)
     every = np.arange(len(faults))
@@ -212,11 +230,11 @@ def critical_times(
     coarsely = 0
     if coarse is None and solver == "classical":
         found.try_(every, first)
-        found.narrow(tolerance, SECTIONS)
+        found.narrow(tolerance)
     else:
         looked = Search(list(faults), rough)
         looked.try_(every, first)
-        looked.narrow(0.5 * tolerance, COARSE_SECTIONS)
+        looked.narrow(0.5 * tolerance)
         coarsely = looked.simulations
         _confirm(found, looked, tolerance, shortest, longest)
     return ClearingTimes(
@@ -252,4 +270,4 @@ def _confirm(
         tried = np.where(below, low[open_], high[open_])[:, None]
         kept = below | above
         open_, tried = open_[kept], tried[kept]
-    found.narrow(tolerance, FINE_SECTIONS)
+    found.narrow(tolerance)

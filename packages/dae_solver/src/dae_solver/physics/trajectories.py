@@ -106,7 +106,8 @@ class Trajectories:
     def spread(self) -> Float[np.ndarray, "scenario time"]:
         """Largest distance of two angles of connected machines, radians."""
         if self.connected.all():
-            return np.ptp(self.delta, axis=-1)
+            spread: np.ndarray = np.ptp(self.delta, axis=-1)
+            return spread
         largest = np.where(self.connected, self.delta, -np.inf).max(-1)
         found: np.ndarray = largest - np.where(self.connected, self.delta, np.inf).min(-1)
         return found
