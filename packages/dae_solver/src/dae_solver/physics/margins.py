@@ -11,6 +11,8 @@ from scimind.typing import Bool, Float, Int
 
 # Angles at which the kinetic energy beyond the largest swing is looked at, over half a turn.
 ANGLES = 91
+# A swing is as large as the largest from this share of its spread on.
+LARGE = 0.98
 # Directions that the samples of a swing show by less than this share are left out of the fit.
 SHOWN = 1e-9
 
@@ -70,9 +72,9 @@ def margins(runs: Trajectories) -> Margins:
     spread = runs.spread
     before = runs.t <= runs.separated[:, None]
     seen = np.where(before & np.isfinite(spread), spread, -1.0)
-    furthest = seen.argmax(1)
+    furthest = np.where(runs.stable, _first_large_swing(seen), seen.argmax(1))
     rows = np.arange(len(seen))
-    largest = seen[rows, furthest]
+    largest = seen.max(1)
     advanced = _advanced(runs.delta[rows, furthest], runs.connected[rows, furthest])
     swing = _swing(runs, advanced, furthest)
     left = _left(swing, runs.stable)
@@ -83,6 +85,15 @@ def margins(runs: Trajectories) -> Margins:
         spread=largest,
         advanced=advanced,
     )
+
+
+def _first_large_swing(spread: Float[np.ndarray, "scenario time"]) -> Int[np.ndarray, " scenario"]:
+    """The first peak that is nearly the largest: later ones of it are the same swing again."""
+    beside = np.pad(spread, ((0, 0), (1, 1)), constant_values=-np.inf)
+    peak = (spread >= beside[:, :-2]) & (spread >= beside[:, 2:])
+    large = peak & (spread >= LARGE * spread.max(1, keepdims=True))
+    found: np.ndarray = large.argmax(1)
+    return found
 
 
 def _advanced(
