@@ -173,8 +173,12 @@ def measure(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    folder = os.environ.get("SCIMIND_DATA")
     parser.add_argument(
-        "--data", type=Path, help="folder with dae_solver/ieee39.json, for that too"
+        "--data",
+        type=Path,
+        default=folder and Path(folder),
+        help="folder with dae_solver/ieee39.json; SCIMIND_DATA by default, without it no 39 buses",
     )
     parser.add_argument("--operator", type=Path, help="of wscc9 with impedances, for that too")
     parser.add_argument("--tested", type=int, default=1000)
