@@ -152,7 +152,7 @@ def measure(
     for look in looks:
         begun = time.process_time()
         calibration = grid.calibrate_screen(
-            unstable=options.unstable, lines=known, seed=1, solver=look.solver, step=look.step,
+            cases=options.cases, lines=known, seed=1, solver=look.solver, step=look.step,
             operator=look.operator, certify=look.certify, fine_step=FINE,
         )  # fmt: skip
         spent = time.process_time() - begun
@@ -182,7 +182,7 @@ def main() -> None:
     )
     parser.add_argument("--operator", type=Path, help="of wscc9 with impedances, for that too")
     parser.add_argument("--tested", type=int, default=1000)
-    parser.add_argument("--unstable", type=int, default=300)
+    parser.add_argument("--cases", type=int, default=300)
     parser.add_argument("--faults", type=int, default=60)
     parser.add_argument(
         "--output", type=Path, help="benchmarks/dae_screening.json keeps the results"

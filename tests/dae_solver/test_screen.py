@@ -9,7 +9,7 @@ import pytest
 
 from dae_solver.screen import main as screen
 
-QUICK = ["alpha=0.1", "unstable=15", "step=0.1", "fine_step=0.0166666667", "t_end=3.0"]
+QUICK = ["alpha=0.1", "cases=12", "step=0.1", "fine_step=0.0166666667", "t_end=3.0"]
 
 
 def test_screen_writes_a_table_a_calibration_and_a_report(tmp_path: Path) -> None:
@@ -49,7 +49,10 @@ def test_screen_writes_a_table_a_calibration_and_a_report(tmp_path: Path) -> Non
         (["calibration=nothing.json"], "nothing.json is no calibration of a screen"),
         (["solver=hybrid"], "needs operator="),
         (["step=0.5"], "steps of 0.5 s; give at most 0.1 s"),
-        (["alpha=0.001", *QUICK[1:]], "needs at least 999 unstable calibration scenarios"),
+        (
+            ["alpha=0.001"],
+            "cases=300 calibration scenarios cannot promise alpha=0.001; give at least 999",
+        ),
         (["event=[fault bus 70 t 0.1 clear 0.1]", "kinds=[]", *QUICK], "bus 70, which does not"),
     ],
 )

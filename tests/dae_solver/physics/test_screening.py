@@ -86,7 +86,7 @@ def wscc() -> PowerSystem:
 @pytest.fixture(scope="module")
 def rough(wscc: PowerSystem) -> Calibration:
     """Of a first look that makes mistakes."""
-    return wscc.calibrate_screen(unstable=40, lines=("4-5", "7-8"), **ROUGH)
+    return wscc.calibrate_screen(cases=30, lines=("4-5", "7-8"), **ROUGH)
 
 
 @pytest.mark.parametrize("every", [1 / 60, 1 / 15])

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dae_solver.config.screen import ScreenConfig
 from scimind.cli import command
 from scimind.errors import EXIT_NUMERICS, EXIT_OK
 
 if TYPE_CHECKING:
-    from dae_solver.physics import Calibration, PowerSystem, Screening
+    from dae_solver.physics import Screening
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ def screen(config: ScreenConfig) -> int:
     Raises:
         InputError: The case, a contingency or the calibration is wrong.
     """
-    from dae_solver.physics import PowerSystem
+    from dae_solver.physics import Calibration, PowerSystem
     from dae_solver.physics.contingencies import of_kinds
     from dae_solver.physics.phrases import parse
     from dae_solver.screen_report import screening_report
@@ -40,41 +40,31 @@ def screen(config: ScreenConfig) -> int:
     grid = PowerSystem.load(config.case, load=config.load, dyr=config.dyr)
     clear = tuple(config.clear) if isinstance(config.clear, list) else config.clear
     listed = [*of_kinds(grid, config.kinds, clear=clear), *map(parse, config.event)]
-    look: dict[str, Any] = {
-        name: getattr(config, name)
-        for name in ("solver", "step", "operator", "certify", "fine_step", "t_end")
-    }
-    calibration = _calibration(grid, config, look)
     log.info("%s: %d contingencies", grid.case.name, len(listed))
     found = grid.screen(
         listed,
         alpha=config.alpha,
-        calibration=calibration,
+        solver=config.solver,
+        step=config.step,
+        operator=config.operator,
+        certify=config.certify,
+        t_end=config.t_end,
+        calibration=Calibration.load(config.calibration) if config.calibration else None,
         load_level=config.load_level,
+        fine_step=config.fine_step,
         voltages=config.voltages,
-        **look,
+        cases=config.cases,
+        calibration_load=config.calibration_load,
+        seed=config.seed,
     )
     folder = Path(config.output)
     folder.mkdir(parents=True, exist_ok=True)
     found.to_pandas().to_csv(folder / "screen.csv", index=False)
-    calibration.save(folder / "calibration.json")
+    found.calibration.save(folder / "calibration.json")
     screening_report(found).write(folder / "report.html")
     _tell(found)
     log.info("report: %s", folder / "report.html")
     return EXIT_NUMERICS if any(found.findings.failure) else EXIT_OK
-
-
-def _calibration(grid: PowerSystem, config: ScreenConfig, look: dict[str, Any]) -> Calibration:
-    from dae_solver.physics import Calibration
-
-    if config.calibration is not None:
-        return Calibration.load(config.calibration)
-    return grid.calibrate_screen(
-        unstable=config.unstable,
-        load_level=config.calibration_load,
-        seed=config.seed,
-        **look,
-    )
 
 
 def _tell(found: Screening) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -28,7 +29,7 @@ class ScreenConfig(GridConfig):
         fine_step: Step of the engine that decides where the first look abstains, seconds.
         t_end: How long each contingency is watched, seconds.
         calibration: A calibration.json of an earlier screen; made anew by default.
-        unstable: Unstable scenarios of a new calibration, at least.
+        cases: Unstable and stable scenarios of a new calibration, so many of each at least.
         calibration_load: Smallest and largest load level of a new calibration.
         voltages: Work out the lowest voltages.
     """
@@ -45,7 +46,7 @@ class ScreenConfig(GridConfig):
     fine_step: float = 1 / 240
     t_end: float = 5.0
     calibration: str | None = None
-    unstable: int = 300
+    cases: int = 300
     calibration_load: tuple[float, float] = (0.85, 1.05)
     voltages: bool = True
 
@@ -61,8 +62,12 @@ class ScreenConfig(GridConfig):
         )
         if not 0 < self.alpha < 1:
             raise ValueError(f"alpha={self.alpha} must be between 0 and 1")
-        if self.unstable < 1:
-            raise ValueError(f"unstable={self.unstable} must be at least 1")
+        needed = math.ceil(1.0 / self.alpha - 1e-9) - 1
+        if self.calibration is None and self.cases < max(needed, 1):
+            raise ValueError(
+                f"cases={self.cases} calibration scenarios cannot promise alpha={self.alpha}; give "
+                f"at least {max(needed, 1)}"
+            )
         if not 0 < self.calibration_load[0] <= self.calibration_load[1]:
             raise ValueError(f"calibration_load={self.calibration_load} must be positive and rise")
         if not self.kinds and not self.event:

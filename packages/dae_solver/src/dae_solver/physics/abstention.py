@@ -26,8 +26,8 @@ log = logging.getLogger(__name__)
 
 # Clearing times of calibration faults are this far from the critical one at most.
 NEAR = 0.1
-# About half of the faults turn out unstable: so many are drawn for one that is still wanted, of
-# LEAST and at most MOST in one of at most ROUNDS rounds. They begin after so many seconds.
+# About half of the faults turn out unstable: so many are drawn for one that is still wanted, from
+# LEAST to MOST in each of at most ROUNDS rounds. They begin after so many seconds.
 DRAWN, LEAST, MOST, ROUNDS, BEGINS = 2.2, 20, 500, 40, 0.1
 
 
@@ -175,9 +175,9 @@ def calibrate_near_limits(
     grid: PowerSystem,
     look: FirstLook,
     *,
-    unstable: int = 300,
+    cases: int = 300,
     lines: tuple[str, ...] | None = None,
-    load_level: tuple[float, float] = (0.85, 1.05),
+    calibration_load: tuple[float, float] = (0.85, 1.05),
     seed: int = 0,
     fine_step: float = 1 / 240,
 ) -> Calibration:
@@ -189,10 +189,10 @@ def calibrate_near_limits(
     Args:
         grid: The system.
         look: What is calibrated.
-        unstable: So many unstable scenarios at least.
+        cases: So many unstable scenarios at least, and so many stable ones.
         lines: Whose ends have the faults, cleared by opening them; all that leave no island by
             default.
-        load_level: Smallest and largest.
+        calibration_load: Smallest and largest load level.
         seed: Of the draws.
         fine_step: Of the engine that knows, seconds.
 
@@ -205,11 +205,11 @@ def calibrate_near_limits(
     found = tried = 0
     for round_ in range(ROUNDS):
         rng = numpy_generator(seed, "screen", round_)
-        number = int(np.clip(DRAWN * (unstable - found), LEAST, MOST))
+        number = int(np.clip(DRAWN * (cases - found), LEAST, MOST))
         tried += number
         drawn = [chosen[int(k)] for k in rng.integers(len(chosen), size=number)]
         faults = [Fault(bus=ends[line][int(rng.integers(2))], trip=line) for line in drawn]
-        level = rng.uniform(*load_level, number)
+        level = rng.uniform(*calibration_load, number)
         limit = critical_times(
             grid, faults, load_level=level, tolerance=0.01, step=look.step, coarse=None,
             t_end=look.t_end,
@@ -225,15 +225,17 @@ def calibrate_near_limits(
                 load_level=level[kept],
             )
             parts.append(calibrate(grid, look, scenarios, fine_step=fine_step, lines=chosen))
-            found += len(parts[-1].unstable)
-        log.info("calibration of the screen: %d of %d unstable scenarios", found, unstable)
-        if found >= unstable:
+        unstable = sum(len(part.unstable) for part in parts)
+        stable = sum(len(part.stable) for part in parts)
+        log.info("calibration of the screen: %d unstable, %d stable scenarios", unstable, stable)
+        found = min(unstable, stable)
+        if found >= cases:
             break
     else:
         raise InputError(
-            f"{tried} random faults on {len(chosen)} lines gave {found} unstable "
-            f"scenarios with critical times from 10 ms to 1 s, and {unstable} are needed: give "
-            "other lines, a higher load level, or scenarios of your own",
+            f"{tried} random faults on {len(chosen)} lines gave {unstable} unstable and {stable} "
+            f"stable scenarios near critical times from 10 ms to 1 s, and {cases} of each are "
+            "needed: give other lines, a higher load level, or scenarios of your own",
             rule="screen.calibration",
         )
     return Calibration(

@@ -137,7 +137,7 @@ class PowerSystem:
         load_level: Any = 1.0,
         fine_step: float = 1 / 240,
         voltages: bool = True,
-        seed: int = 0,
+        **draws: Any,
     ) -> Screening:
         """Which contingencies lose synchronism, and how close the others come to it.
 
@@ -160,7 +160,8 @@ class PowerSystem:
             load_level: Operating point, or one for each contingency.
             fine_step: Step of the fine engine, seconds.
             voltages: Whether the lowest voltages are worked out.
-            seed: Of a calibration that is made.
+            **draws: Of a calibration that is made, see
+                :func:`dae_solver.physics.abstention.calibrate_near_limits`.
 
         Raises:
             InputError: There are too few calibration scenarios for ``alpha``, the calibration is
@@ -176,7 +177,7 @@ class PowerSystem:
             load_level=load_level,
             fine_step=fine_step,
             voltages=voltages,
-            seed=seed,
+            draws=draws,
         )
 
     def calibrate_screen(

@@ -50,6 +50,8 @@ class FirstLook:
                 "has ten",
                 rule="screen.step",
             )
+        if self.solver == "hybrid":
+            object.__setattr__(self, "operator", _loaded(self.operator))
 
     @property
     def name(self) -> str:
@@ -73,6 +75,21 @@ class FirstLook:
             tolerance=TOLERANCE,
             until=gone(grid.dae),
         )
+
+
+def _loaded(operator: TrajectoryOperator | str | Path | None) -> TrajectoryOperator:
+    """Read once what every batch uses."""
+    from dae_solver.model.operator import TrajectoryOperator
+
+    if operator is None:
+        raise InputError(
+            "a first look with solver='hybrid' needs operator=, the folder of a training or its "
+            "operator.safetensors; python -m dae_solver.train makes one",
+            rule="operator.file",
+        )
+    return (
+        operator if isinstance(operator, TrajectoryOperator) else TrajectoryOperator.load(operator)
+    )
 
 
 def fine(grid: PowerSystem, scenarios: Scenarios, step: float, t_end: float) -> Trajectories:

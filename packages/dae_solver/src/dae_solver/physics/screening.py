@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -147,7 +147,7 @@ def screen(
     load_level: Any = 1.0,
     fine_step: float = 1 / 240,
     voltages: bool = True,
-    seed: int = 0,
+    draws: Mapping[str, Any],
 ) -> Screening:
     """Verdicts on contingencies; see :meth:`dae_solver.physics.grid.PowerSystem.screen`."""
     if not contingencies:
@@ -155,13 +155,6 @@ def screen(
             "there is no contingency to screen; see dae_solver.physics.contingencies",
             rule="screen.contingency",
         )
-    if calibration is None:
-        wanted = max(300, int(np.ceil(3.0 / alpha))) if alpha > 0 else 300
-        calibration = calibrate_near_limits(
-            grid, look, unstable=wanted, seed=seed, fine_step=fine_step
-        )
-    calibration.check(grid, look)
-    limits = calibration.limits(alpha)
     each = [[one] if isinstance(one, Disturbance) else list(one) for one in contingencies]
     level = np.broadcast_to(np.asarray(load_level, float), (len(each),))
     refused = _refusals(grid, each)
@@ -173,6 +166,12 @@ def screen(
             rule="screen.contingency",
         )
     scenarios = grid.scenarios(*(each[k] for k in numbers.tolist()), load_level=level[numbers])
+    if calibration is None:
+        wanted = max(300, int(np.ceil(3.0 / alpha))) if alpha > 0 else 300
+        options = {"cases": wanted, **draws}
+        calibration = calibrate_near_limits(grid, look, fine_step=fine_step, **options)
+    calibration.check(grid, look)
+    limits = calibration.limits(alpha)
     begun = time.process_time()
     first = Findings.joined(
         [
