@@ -157,6 +157,7 @@ def screen(
         )
     each = [[one] if isinstance(one, Disturbance) else list(one) for one in contingencies]
     level = np.broadcast_to(np.asarray(load_level, float), (len(each),))
+    grid.scenarios([])  # topologies can be made once the grid has an operating point
     refused = _refusals(grid, each)
     without = {one.number for one in refused}
     numbers = np.array([k for k in range(len(each)) if k not in without], int)
