@@ -327,7 +327,7 @@ def test_two_stages_find_what_the_fine_engine_finds(wscc: PowerSystem) -> None:
     assert np.abs(both.cct[:3] - alone.cct[:3]).max() <= 1e-3
     assert np.isinf(both.cct[3])
     assert np.isinf(alone.cct[3])
-    assert (both.unstable - both.stable)[:3] == pytest.approx(np.full(3, 1e-3), abs=1e-9)
+    assert ((both.unstable - both.stable)[:3] <= 1e-3).all()
     assert both.simulations < alone.simulations / 3
 
 

@@ -27,6 +27,8 @@ SECTIONS = 7
 # times at once, which takes fewer rounds; many are bisected, which takes fewer simulations.
 FULL = 64
 COARSE_TOLERANCE = 1e-6
+# The fine engine first tries so much of the tolerance to either side of what a coarse one found.
+HALF = 0.49
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -252,9 +254,9 @@ def _confirm(
 ) -> None:
     """Find the brackets of the fine engine beginning at those of the coarse one."""
     middle = np.where(np.isinf(looked.high), longest, 0.5 * (looked.low + looked.high))
-    low = np.clip(middle - 0.5 * tolerance, shortest, None)
-    high = np.clip(middle + 0.5 * tolerance, None, longest)
-    apart = 0.5 * tolerance
+    apart = HALF * tolerance
+    low = np.clip(middle - apart, shortest, None)
+    high = np.clip(middle + apart, None, longest)
     found.monotonic &= looked.monotonic
     open_ = np.arange(len(middle))
     tried = np.stack([low, high], axis=1)
