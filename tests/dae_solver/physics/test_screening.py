@@ -371,3 +371,20 @@ def test_wrong_requests_say_why(wscc: PowerSystem) -> None:
         of_kinds(wscc, ("quake",))
     with pytest.raises(InputError, match="there is no branch '1-9'"):
         wscc.calibrate_screen(lines=("1-9",))
+
+
+@pytest.mark.nightly
+def test_no_unstable_contingency_on_unseen_lines_is_called_stable(wscc: PowerSystem) -> None:
+    calibration = wscc.calibrate_screen(lines=("4-5", "5-7", "7-8"), seed=1)
+    rng = np.random.default_rng(7)
+    each = []
+    for _ in range(1000):
+        bus, line = [(4, "4-6"), (6, "6-9"), (9, "6-9"), (9, "8-9")][int(rng.integers(4))]
+        each.append(fault(bus, t=0.2, clear=float(rng.uniform(0.04, 0.4)), trip=line))
+    level = rng.uniform(0.8, 1.1, len(each))
+    found = wscc.screen(each, calibration=calibration, load_level=level, voltages=False)
+    truth = fine(wscc, found.scenarios, 1 / 240, 5.0).stable
+    assert (~truth).sum() >= 300
+    assert not (found.first.stable & ~found.abstained & ~truth).any()
+    assert found.abstention <= 0.2
+    assert np.array_equal(found.stable, truth)
