@@ -283,9 +283,11 @@ class HybridRun:
 
         They are short, or the network has a fault, or the scenario has begun again.
         """
-        faulted = np.array([bool(each.shunts) for each in self.grid.topologies])
+        known = self.grid.topologies
+        numbers, inverse = np.unique(self.p["network"][scenarios], return_inverse=True)
+        faulted = np.array([bool(known[number].shunts) for number in numbers.tolist()])
         found: np.ndarray = length < SHORT * self.certificate.step
-        found |= faulted[self.p["network"][scenarios]]
+        found |= faulted[inverse]
         found |= self.only_classical[scenarios]
         return found
 

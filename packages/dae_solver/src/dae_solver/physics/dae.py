@@ -355,14 +355,15 @@ class PowerDAE(DAESystem):
             self._intact = np.append(self._intact, self.solver.add(made.y, none))
         return self._known[topology]
 
-    def impedances(self, first: int = 0) -> list[Shaped[np.ndarray, "bus bus"]]:
-        """Voltage at each device bus for a current into each, from the topology ``first`` on.
+    def impedances(self, topology: int) -> Shaped[np.ndarray, "bus bus"]:
+        """Voltage at each device bus for a current into each, in a topology by its number.
 
         Devices are their linear admittances at the operating point.
         """
         half = len(self.kept)
-        inverses = [np.linalg.inv(each.y + self._at_rest) for each in self._reduced[first:]]
-        return [inverse[:half, :half] + 1j * inverse[half:, :half] for inverse in inverses]
+        inverse = np.linalg.inv(self._reduced[topology].y + self._at_rest)
+        found: np.ndarray = inverse[:half, :half] + 1j * inverse[half:, :half]
+        return found
 
     def _text(self, topology: Topology) -> str:
         out = topology.out - self.network.built.out
