@@ -669,7 +669,7 @@ class PowerDAE(DAESystem):
         machines, scenarios = len(self.machine_at), x.shape[-1]
         affine = self._affine(x, p, turn)
         added = self._added
-        if "online" in p and not p["online"].all():
+        if "online" in p and (p["online"] != 1).any():
             affine = tuple(each * p["online"] for each in affine)
             added = added * np.tile(p["online"] != 0, (4, 1))
         beyond = np.concatenate(affine[2:]) + added
