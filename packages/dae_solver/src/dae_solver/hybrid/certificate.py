@@ -28,8 +28,8 @@ class Certificate:
     the size of the residual before it, is the score of a window; that of a trajectory is the sum
     over its windows. Near the limit of stability errors grow, see :meth:`growth`. The bound of the
     error is ``factor`` times score and growth, plus a ``floor``, plus the error of the classical
-    engine where it integrated. The factor is the ratio that a share of ``1 - alpha`` of the calibration
-    trajectories does not exceed, by split conformal prediction.
+    engine where it integrated. The factor is the ratio that a share of ``1 - alpha`` of the
+    calibration trajectories does not exceed, by split conformal prediction.
 
     Attributes:
         bound: For which it was calibrated, degrees.
