@@ -134,6 +134,7 @@ def test_loads_that_recover_are_found() -> None:
     assert fit.fit.theta == pytest.approx([0.6, 0.8], rel=0.15)
 
 
+@pytest.mark.nightly
 def test_the_true_value_is_within_three_deviations_over_seeds(damped) -> None:
     grid, _ = damped
     term = ParametricTerm("TWOAXIS.D3", scale=300.0)
