@@ -237,7 +237,7 @@ def test_wrong_requests_are_refused(damped, tmp_path: Path) -> None:
         NeuralTerm("load.p", ["speed"])
     with pytest.raises(InputError, match=r"scenarios \[7\] are not among the 3"):
         clean.of([7])
-    with pytest.raises(InputError, match=r"has shape \(3, 5, 1\), not \(3, 61, 1\)"):
+    with pytest.raises(InputError, match=r"has shape \(3, 5, 1\), not \(3, \d+, 1\)"):
         Measurements(
             scenarios=clean.scenarios,
             t=clean.t,
