@@ -20,8 +20,7 @@ def _largest(
     separated: Float[np.ndarray, "*batch"],
 ) -> Float[np.ndarray, "*batch"]:
     before = t < np.asarray(separated)[..., None]
-    found: np.ndarray = np.where(before, np.nan_to_num(error, nan=np.inf), 0.0).max(-1)
-    return found
+    return np.asarray(np.where(before, np.nan_to_num(error, nan=np.inf), 0.0).max(-1))
 
 
 def angle_error(
@@ -39,8 +38,7 @@ def angle_error(
             an infinite error.
         separated: When the true one separates, infinity where it does not, seconds.
     """
-    largest: np.ndarray = np.degrees(_largest(t, np.abs(found - truth).max(-1), separated))
-    return largest
+    return np.asarray(np.degrees(_largest(t, np.abs(found - truth).max(-1), separated)))
 
 
 def voltage_error(
