@@ -213,9 +213,11 @@ def test_what_cannot_be_done_is_refused(setting: Setting) -> None:
     with pytest.raises(InputError, match="method 'radau3' is not differentiable"):
         s.grid.simulate(s.x, s.p, s.scenarios, t_end=0.1, method="radau3")
     plain = DifferentiableGrid(s.system)
-    x, p = plain.start(s.scenarios)
+    with pytest.raises(InputError, match="'online' is no parameter of the differentiable grid"):
+        plain.start(s.scenarios)
+    values = {k: v for k, v in s.scenarios.parameters.items() if k in plain.rows}
     with pytest.raises(InputError, match="changes 'online'; name it among the parameters"):
-        plain.simulate(x, p, s.scenarios, t_end=0.1)
+        plain.simulate(s.x, plain.parameters(values), s.scenarios, t_end=0.1)
     with pytest.raises(InputError, match=r"scenario 0 has no voltages at"):
         s.grid.simulate(s.x, s.p * 1e3, s.scenarios, t_end=0.1)
     quiet = copy.copy(s.scenarios)

@@ -87,6 +87,10 @@ def test_the_right_candidate_is_chosen_from_many(damped) -> None:
     grid, clean = damped
     fit = identify(grid, clean.noisy(1), [LibraryTerm("torque")], step=STEP, most=2)
     assert fit.needed == ("torque: quadratic",)
+    nominal = np.array([c.nominal for c in fit.problem.coefficients])
+    for choice in fit.choices:
+        out = ~choice.fit.free
+        assert np.array_equal(choice.fit.theta[out], nominal[out])
     assert fit.formula.endswith(" dw |dw|")
     value = fit.table().set_index("coefficient").loc["torque: c dw |dw|"]
     assert abs(value["value"] / -900.0 - 1.0) < 0.05
@@ -130,6 +134,7 @@ def test_loads_that_recover_are_found() -> None:
     assert fit.fit.theta == pytest.approx([0.6, 0.8], rel=0.15)
 
 
+@pytest.mark.nightly
 def test_the_true_value_is_within_three_deviations_over_seeds(damped) -> None:
     grid, _ = damped
     term = ParametricTerm("TWOAXIS.D3", scale=300.0)
@@ -216,7 +221,6 @@ def test_wrong_requests_are_refused(damped, tmp_path: Path) -> None:
         ({"params": ["TWOAXIS.D3"]}, "give its scale"),
         ({}, "nothing is unknown"),
         ({"params": ["TWOAXIS.D", "TWOAXIS.D"]}, "TWOAXIS.D is unknown twice"),
-        ({"params": ["IEEET1.AEX"]}, "worked out once"),
         ({"params": ["TWOAXIS.D"], "criterion": "best"}, "give bic or aic"),
     ]
     for options, message in cases:

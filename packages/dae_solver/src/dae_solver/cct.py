@@ -58,7 +58,10 @@ def cct(config: CctConfig) -> None:
         log.warning(
             "bus %s: a longer time than an unstable one is stable", times.faults[number].bus
         )
-    log.info("%d simulations; report: %s", times.simulations, folder / "report.html")
+    log.info(
+        "%d simulations, %d with long steps; report: %s",
+        times.simulations + times.coarse, times.coarse, folder / "report.html",
+    )  # fmt: skip
 
 
 def _faults(grid: PowerSystem, config: CctConfig) -> list[Fault]:

@@ -19,10 +19,12 @@ log = logging.getLogger(__name__)
 
 # Steps of the classical engine that are tried, seconds, and the share of the bound that its error
 # may take.
-STEPS, CLASSICAL_SHARE = (1 / 15, 1 / 30, 1 / 60, 1 / 120), 0.3
+STEPS, CLASSICAL_SHARE = (1 / 15, 1 / 30, 1 / 60, 1 / 120), 0.4
 TOLERANCES = (1e-5, 1e-8)
 # The reference is this much finer than the finest step.
 REFERENCE = 1 / 240
+# Bound of a trajectory whose score is 0, as a share of the bound.
+FLOOR = 0.1
 # Factors between score and bound are tried from here on.
 SMALLEST, GROWTH = 0.4, 1.3
 
@@ -73,6 +75,7 @@ def calibrate(
         bound=bound,
         factor=1.0,
         residual=2.0,
+        floor=FLOOR * bound,
         classical=classical,
         step=step,
         corrections=corrections,
@@ -89,7 +92,7 @@ def calibrate(
         error = angle_errors(truth, solution.x)
         ours = run.score > 0.0
         grown = certificate.growth(run.spread) * run.score
-        beyond = np.maximum(error - run.classical, 0.0)[ours] / grown[ours]
+        beyond = np.maximum(error - run.classical - certificate.floor, 0.0)[ours] / grown[ours]
         # Trajectories of the engine alone have no ratio; they stay within what it is allowed.
         ratio = np.concatenate([beyond, np.zeros(len(error) - len(beyond))])
         needed = conformal_quantile(ratio, alpha)

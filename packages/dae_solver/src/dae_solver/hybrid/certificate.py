@@ -27,14 +27,15 @@ class Certificate:
     angle by ``c`` degrees, is about ``c rate / (1 - rate)``. That, together with ``residual`` times
     the size of the residual before it, is the score of a window; that of a trajectory is the sum
     over its windows. Near the limit of stability errors grow, see :meth:`growth`. The bound of the
-    error is ``factor`` times score and growth, plus the error of the classical engine where it
-    integrated. The factor is the ratio that a share of ``1 - alpha`` of the calibration
-    trajectories does not exceed, by split conformal prediction.
+    error is ``factor`` times score and growth, plus a ``floor``, plus the error of the classical
+    engine where it integrated. The factor is the ratio that a share of ``1 - alpha`` of the
+    calibration trajectories does not exceed, by split conformal prediction.
 
     Attributes:
         bound: For which it was calibrated, degrees.
         factor: Bound over score.
         residual: Degrees for a residual of size 1.
+        floor: Bound of a trajectory whose score is 0, degrees.
         classical: Error of the classical engine at this step, degrees.
         step: Of the classical engine, seconds.
         corrections: Most corrections of a window before the classical engine takes it.
@@ -47,6 +48,7 @@ class Certificate:
     bound: float
     factor: float
     residual: float
+    floor: float
     classical: float
     step: float
     corrections: int

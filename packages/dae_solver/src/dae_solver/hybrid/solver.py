@@ -283,9 +283,11 @@ class HybridRun:
 
         They are short, or the network has a fault, or the scenario has begun again.
         """
-        faulted = np.array([bool(each.shunts) for each in self.grid.topologies])
+        known = self.grid.topologies
+        numbers, inverse = np.unique(self.p["network"][scenarios], return_inverse=True)
+        faulted = np.array([bool(known[number].shunts) for number in numbers.tolist()])
         found: np.ndarray = length < SHORT * self.certificate.step
-        found |= faulted[self.p["network"][scenarios]]
+        found |= faulted[inverse]
         found |= self.only_classical[scenarios]
         return found
 
@@ -386,7 +388,7 @@ class HybridRun:
         certificate = self.certificate
         passed = (self.t[scenarios] + length) / self.end
         # Room for the error of the engine, which may be needed later.
-        room = certificate.bound - certificate.classical
+        room = certificate.bound - certificate.classical - certificate.floor
         allowed = room * (AT_ONCE + (1.0 - AT_ONCE) * passed)
         grown = certificate.growth(np.maximum(self.spread[scenarios], spread))
         total = certificate.factor * grown * (self.score[scenarios] + score)
@@ -406,7 +408,8 @@ class HybridRun:
     def _bound(self) -> Float[np.ndarray, " scenario"]:
         """Of the angle errors so far, degrees."""
         grown = self.certificate.growth(self.spread)
-        found: np.ndarray = self.certificate.factor * grown * self.score + self.classical
+        floor = self.certificate.floor * (self.score > 0.0)
+        found: np.ndarray = self.certificate.factor * grown * self.score + floor + self.classical
         return found
 
     def _keep(

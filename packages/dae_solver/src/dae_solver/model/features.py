@@ -6,7 +6,7 @@ import numpy as np
 
 from dae_solver.physics.dae import PowerDAE
 from dae_solver.solver.parameters import Parameters
-from scimind.typing import Float
+from scimind.typing import Float, Int
 
 # Slopes enter as what the state would move in this time, seconds.
 MOVE = 0.2
@@ -25,6 +25,7 @@ class Features:
         self.grid = grid
         self._upper = np.triu_indices(len(grid.machine_at))
         self._impedances = np.zeros((2 * len(self._upper[0]), 0))
+        self._made = np.zeros(0, bool)
 
     def __call__(
         self,
@@ -43,23 +44,24 @@ class Features:
                 y,
                 *[p[name] for name in PARAMETERS],
                 every if online is None else online,
-                self.impedances[:, p["network"]],
+                self.impedances(p["network"]),
             ],
             dtype=np.float32,
         )
 
-    @property
-    def impedances(self) -> Float[np.ndarray, "feature topology"]:
+    def impedances(self, network: Int[np.ndarray, " batch"]) -> Float[np.ndarray, "feature batch"]:
         """Between the machines' buses; devices are their admittances at the operating point."""
-        known = self._impedances.shape[1]
-        if known < len(self.grid.topologies):
-            at = np.ix_(self.grid.machine_at, self.grid.machine_at)
-            new = [
-                np.concatenate([z[at].real[self._upper], z[at].imag[self._upper]])
-                for z in self.grid.impedances(known)
-            ]
-            self._impedances = np.concatenate([self._impedances, np.stack(new, axis=1)], axis=1)
-        return self._impedances
+        more = len(self.grid.topologies) - len(self._made)
+        if more:
+            self._made = np.concatenate([self._made, np.zeros(more, bool)])
+            self._impedances = np.pad(self._impedances, ((0, 0), (0, more)))
+        at = np.ix_(self.grid.machine_at, self.grid.machine_at)
+        for number in np.unique(network[~self._made[network]]).tolist():
+            z = self.grid.impedances(number)[at]
+            self._impedances[:, number] = [*z.real[self._upper], *z.imag[self._upper]]
+            self._made[number] = True
+        found: np.ndarray = self._impedances[:, network]
+        return found
 
 
 def turned(

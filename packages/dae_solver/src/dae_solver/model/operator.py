@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +117,10 @@ class TrajectoryOperator:
 
         arrays = {f"network.{name}": np.asarray(value) for name, value in self.weights.items()}
         for group, part in (("modes", self.modes), ("scaling", self.scaling)):
-            arrays |= {f"{group}.{name}": np.asarray(v) for name, v in vars(part).items()}
+            arrays |= {
+                f"{group}.{each.name}": np.asarray(getattr(part, each.name))
+                for each in fields(part)
+            }
         facts = {"format": FORMAT, "states": self.states, "config": asdict(self.config)}
         text = json.dumps(facts | {"facts": self.facts})
         contiguous = {name: np.ascontiguousarray(value) for name, value in arrays.items()}

@@ -1,5 +1,6 @@
 """Power systems: records, readers, models, scenarios."""
 
+from dae_solver.physics.abstention import Calibration
 from dae_solver.physics.clearing import ClearingTimes, Fault
 from dae_solver.physics.disturbances import (
     Disturbance,
@@ -17,10 +18,12 @@ from dae_solver.physics.grid import PowerSystem
 from dae_solver.physics.models.loads import LoadModel
 from dae_solver.physics.relays import under_frequency_shedding
 from dae_solver.physics.scenarios import Scenarios
+from dae_solver.physics.screening import Screening
 from dae_solver.physics.smallsignal import Modes
 from dae_solver.physics.trajectories import Trajectories
 
 __all__ = [
+    "Calibration",
     "ClearingTimes",
     "Disturbance",
     "Fault",
@@ -28,6 +31,7 @@ __all__ = [
     "Modes",
     "PowerSystem",
     "Scenarios",
+    "Screening",
     "Trajectories",
     "fault",
     "generator_trip",

@@ -355,14 +355,15 @@ class PowerDAE(DAESystem):
             self._intact = np.append(self._intact, self.solver.add(made.y, none))
         return self._known[topology]
 
-    def impedances(self, first: int = 0) -> list[Shaped[np.ndarray, "bus bus"]]:
-        """Voltage at each device bus for a current into each, from the topology ``first`` on.
+    def impedances(self, topology: int) -> Shaped[np.ndarray, "bus bus"]:
+        """Voltage at each device bus for a current into each, in a topology by its number.
 
         Devices are their linear admittances at the operating point.
         """
         half = len(self.kept)
-        inverses = [np.linalg.inv(each.y + self._at_rest) for each in self._reduced[first:]]
-        return [inverse[:half, :half] + 1j * inverse[half:, :half] for inverse in inverses]
+        inverse = np.linalg.inv(self._reduced[topology].y + self._at_rest)
+        found: np.ndarray = inverse[:half, :half] + 1j * inverse[half:, :half]
+        return found
 
     def _text(self, topology: Topology) -> str:
         out = topology.out - self.network.built.out
@@ -668,7 +669,7 @@ class PowerDAE(DAESystem):
         machines, scenarios = len(self.machine_at), x.shape[-1]
         affine = self._affine(x, p, turn)
         added = self._added
-        if "online" in p and not p["online"].all():
+        if "online" in p and (p["online"] != 1).any():
             affine = tuple(each * p["online"] for each in affine)
             added = added * np.tile(p["online"] != 0, (4, 1))
         beyond = np.concatenate(affine[2:]) + added

@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from dae_solver.physics.abstention import Calibration, calibrate, calibrate_near_limits
 from dae_solver.physics.case import BusId, Case
 from dae_solver.physics.clearing import ClearingTimes, Fault, critical_times
 from dae_solver.physics.dae import PowerDAE
 from dae_solver.physics.disturbances import Disturbance
+from dae_solver.physics.looks import FirstLook
 from dae_solver.physics.models.loads import LoadModel
 from dae_solver.physics.scenarios import Scenarios, build
+from dae_solver.physics.screening import Screening, screen
 from dae_solver.physics.smallsignal import Modes, modes
 from dae_solver.physics.terms import Term
 from dae_solver.physics.trajectories import Trajectories
@@ -129,6 +132,93 @@ class PowerSystem:
         """
         faults = [Fault(bus=bus, trip=trip)] if isinstance(bus, int | str) else list(bus)
         return critical_times(self, faults, **options)
+
+    def screen(
+        self,
+        contingencies: Sequence[Disturbance | Sequence[Disturbance]],
+        *,
+        alpha: float = 0.01,
+        solver: Literal["classical", "hybrid"] = "classical",
+        step: float = 1 / 15,
+        operator: TrajectoryOperator | str | Path | None = None,
+        certify: float = 3.0,
+        t_end: float = 5.0,
+        calibration: Calibration | None = None,
+        load_level: Any = 1.0,
+        fine_step: float = 1 / 240,
+        voltages: bool = True,
+        **draws: Any,
+    ) -> Screening:
+        """Which contingencies lose synchronism, and how close the others come to it.
+
+        Every verdict rests on a trajectory. A fast one is believed where its margin is outside a
+        band, and where its certificate, if it has one, leaves no doubt; the others are integrated
+        finely, so that no case stays open. The band is calibrated so that a share of ``alpha`` of
+        unstable scenarios like those of the calibration is called stable at most.
+
+        Args:
+            contingencies: Such as :func:`dae_solver.physics.contingencies.line_trips` lists. Those
+                that leave an island are listed as not simulated.
+            alpha: The promise.
+            solver: Of the first look: integration with long steps, or a learned operator.
+            step: Of the first look by integration, seconds.
+            operator: See :meth:`simulate`.
+            certify: See :meth:`simulate`.
+            t_end: How long each is watched, seconds.
+            calibration: From :meth:`calibrate_screen`, or of a screening before; made anew from
+                random faults by default, which takes longer than a small screen.
+            load_level: Operating point, or one for each contingency.
+            fine_step: Step of the fine engine, seconds.
+            voltages: Whether the lowest voltages are worked out.
+            **draws: Of a calibration that is made, see
+                :func:`dae_solver.physics.abstention.calibrate_near_limits`.
+
+        Raises:
+            InputError: There are too few calibration scenarios for ``alpha``, the calibration is
+                of something else, no contingency can be simulated, or one names what is not there.
+        """
+        look = FirstLook(solver=solver, step=step, operator=operator, certify=certify, t_end=t_end)
+        return screen(
+            self,
+            contingencies,
+            alpha=alpha,
+            look=look,
+            calibration=calibration,
+            load_level=load_level,
+            fine_step=fine_step,
+            voltages=voltages,
+            draws=draws,
+        )
+
+    def calibrate_screen(
+        self,
+        scenarios: Scenarios | None = None,
+        *,
+        solver: Literal["classical", "hybrid"] = "classical",
+        step: float = 1 / 15,
+        operator: TrajectoryOperator | str | Path | None = None,
+        certify: float = 3.0,
+        t_end: float = 5.0,
+        fine_step: float = 1 / 240,
+        **options: Any,
+    ) -> Calibration:
+        """How far the margins of a first look can be trusted.
+
+        Args:
+            scenarios: To calibrate with; faults cleared near the critical time by default, see
+                :func:`dae_solver.physics.abstention.calibrate_near_limits`.
+            solver: See :meth:`screen`; this and what follows must be the same there.
+            step: Likewise.
+            operator: Likewise.
+            certify: Likewise.
+            t_end: Likewise.
+            fine_step: Likewise.
+            **options: Of the default scenarios.
+        """
+        look = FirstLook(solver=solver, step=step, operator=operator, certify=certify, t_end=t_end)
+        if scenarios is not None:
+            return calibrate(self, look, scenarios, fine_step=fine_step)
+        return calibrate_near_limits(self, look, fine_step=fine_step, **options)
 
     def simulate(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,11 +33,11 @@ def center(
 
 
 def separation(
-    t: Float[np.ndarray, " time"], delta: Float[np.ndarray, "scenario time machine"]
+    t: Float[np.ndarray, " time"], spread: Float[np.ndarray, "scenario time"]
 ) -> Float[np.ndarray, " scenario"]:
     """First time at which two angles are more than 180 degrees apart; infinity where none are."""
     with np.errstate(invalid="ignore"):
-        apart = np.ptp(delta, axis=-1) > np.pi
+        apart = spread > np.pi
     return np.where(apart.any(1), t[np.argmax(apart, axis=1)], np.inf)
 
 
@@ -87,10 +88,35 @@ class Trajectories:
         """Rotor angles less that of the centre of inertia, radians."""
         return center(self.delta, self.grid.inertia)
 
-    @property
+    @cached_property
+    def connected(self) -> Bool[np.ndarray, "scenario time machine"]:
+        """Which machines are connected, just before events."""
+        scenarios, machines = len(self.scenarios), len(self.grid.machine_ids)
+        found = np.ones((scenarios, len(self.t), machines), bool)
+        if "online" not in self.scenarios.parameters:
+            return found
+        found &= self.scenarios.parameters["online"].T[:, None, :] > 0
+        for number, events in enumerate(self.scenarios.events):
+            for event in events:
+                for change in event.changes:
+                    if change.name == "online":
+                        found[number, self.t > event.time, change.row] = change.value > 0
+        return found
+
+    @cached_property
+    def spread(self) -> Float[np.ndarray, "scenario time"]:
+        """Largest distance of two angles of connected machines, radians."""
+        if self.connected.all():
+            spread: np.ndarray = np.ptp(self.delta, axis=-1)
+            return spread
+        largest = np.where(self.connected, self.delta, -np.inf).max(-1)
+        found: np.ndarray = largest - np.where(self.connected, self.delta, np.inf).min(-1)
+        return found
+
+    @cached_property
     def separated(self) -> Float[np.ndarray, " scenario"]:
         """Time at which a scenario loses synchronism; infinity where it does not."""
-        return separation(self.t, self.delta)
+        return separation(self.t, self.spread)
 
     @property
     def stable(self) -> Bool[np.ndarray, " scenario"]:
@@ -150,7 +176,7 @@ class Trajectories:
         """One row for each scenario: what happened and how it ended."""
         import pandas
 
-        spread = np.degrees(np.nanmax(np.ptp(self.delta, axis=-1), axis=1))
+        spread = np.degrees(np.nanmax(self.spread, axis=1))
         return pandas.DataFrame(
             {
                 "scenario": self.scenarios.texts,

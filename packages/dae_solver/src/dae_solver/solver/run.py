@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from dae_solver.solver.events import Happened, Schedule, StateEvent, TimeEvent
+from dae_solver.solver.events import Condition, Happened, Schedule, StateEvent, TimeEvent
 from dae_solver.solver.initial import Consistency, Guess, consistent
 from dae_solver.solver.locate import Watch, crossing, shortly_after, sides, watch
 from dae_solver.solver.methods import Method, Point, Tolerances, Trial
@@ -42,6 +42,7 @@ class Control:
     locate_kinks: bool
     tolerances: Tolerances
     guesses: tuple[tuple[str, Guess], ...]
+    until: Condition | None
 
 
 class Run:
@@ -425,6 +426,19 @@ class Run:
         for scenario in active[(self.in_a_row[active] >= MOST_IN_A_ROW) & ~self.done[active]]:
             self._fail(int(scenario), f"{MOST_IN_A_ROW} events follow without a step between them")
         self.done[active[t >= self.times[-1]]] = True
+        if self.control.until is not None:
+            self._leave(active, self.control.until)
+
+    def _leave(self, active: np.ndarray, until: Condition) -> None:
+        """Scenarios of which no more is asked end at their last output."""
+        t, latest = self.point.t[active], self.times[self.next_output[active] - 1]
+        at_output = np.abs(t - latest) <= 1e-12 * np.maximum(1.0, np.abs(t))
+        now = active[at_output & ~self.done[active]]
+        if len(now):
+            point, p = self.point.take(now), take(self.p, now)
+            gone = now[np.asarray(until(point.t, point.x, point.y, p), bool)]
+            self.done[gone] = True
+            self.ended[gone] = self.point.t[gone]
 
     def _state_events(self, active: np.ndarray, fired: np.ndarray) -> None:
         for number, event in enumerate(self.state_events):

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dae_solver.solver.events import StateEvent, TimeEvent
+from dae_solver.solver.events import Condition, StateEvent, TimeEvent
 from dae_solver.solver.initial import Guess
 from dae_solver.solver.methods import Tolerances, method_of
 from dae_solver.solver.run import Control, Run
@@ -35,6 +35,7 @@ def simulate(
     locate_kinks: bool = False,
     algebraic_tolerance: float = 1e-11,
     guesses: Sequence[tuple[str, Guess]] = (),
+    until: Condition | None = None,
 ) -> Solution:
     """Integrate a batch of scenarios of one system.
 
@@ -60,6 +61,8 @@ def simulate(
         locate_kinks: End steps where ``system.kinks`` changes sign.
         algebraic_tolerance: Largest residual of the algebraic equations.
         guesses: For the algebraic variables at the start and after events, tried in order.
+        until: ``until(t, x, y, p) -> [scenario]``; a scenario for which it is true at an output
+            time at which a step ends has its last output there, and NaN from then on.
 
     Returns:
         The trajectories. A scenario that fails has its reason in ``failure`` and NaN from there
@@ -99,6 +102,7 @@ def simulate(
         if step is not None
         else Tolerances(algebraic=algebraic_tolerance, rtol=0.01 * rtol, atol=0.01 * atol),
         guesses=tuple(guesses),
+        until=until,
     )
     run = Run(system, times, x, y, system.batch(scenarios, parameters), control)
     return run.to_end(events, state_events)

@@ -153,7 +153,7 @@ def measure(
         buses: Where phasors are measured; at all by default.
     """
     x = {name: runs.state(name) for name in state_names(runs.grid)}
-    until = separation(runs.t, runs.delta)
+    until = separation(runs.t, runs.spread)
     return from_arrays(
         runs.grid,
         scenarios,

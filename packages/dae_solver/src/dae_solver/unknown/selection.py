@@ -114,10 +114,10 @@ def select(
     # The quadratic models may have missed a smaller set; so every candidate is put to the test.
     while True:
         best = min(found, key=lambda choice: choice.criterion)
-        tried = {choice.kept for choice in found}
+        tried = {choice.kept for choice in found if choice.fit.converged}
         less = [tuple(k for k in best.kept if k != out) for out in best.kept]
         rest = {kept: best.fit.theta for kept in less if kept not in tried}
-        if not rest or fitted(rest) > best.criterion:
+        if not rest or fitted(rest) >= best.criterion:
             break
     return sorted(found, key=lambda choice: choice.criterion)
 
@@ -140,7 +140,10 @@ def _starts(
         free = np.zeros(len(nominal), bool)
         free[[*always, *(k for group in kept for k in groups[group])]] = True
         moving.append(free)
-        places.append([np.clip(at, low, high), np.where(free, full, nominal), at_rest])
+        # A candidate that is out is at its nominal values, wherever the search was before.
+        rest = np.where(free, at_rest, nominal)
+        predicted = np.where(free, np.clip(at, low, high), nominal)
+        places.append([predicted, np.where(free, full, nominal), rest])
     values = residuals(np.concatenate(places))
     best = (values * values).sum(1).reshape(len(places), -1).argmin(1)
     return [(place[k], free) for place, k, free in zip(places, best, moving, strict=True)]
