@@ -17,6 +17,7 @@ from dae_solver.physics import (
     PowerSystem,
     Trajectories,
     fault,
+    generator_trip,
     line_trip,
     load_step,
     trip_reclose,
@@ -116,6 +117,19 @@ def test_events_leave_states_alone_and_solve_the_network(trained: Trained) -> No
         # Voltages follow from the states: as wrong as those, no more.
         off = np.abs(ours.x_plus - theirs.x_plus).max()
         assert np.abs(ours.y_plus - theirs.y_plus).max() <= 3.0 * off + 1e-6
+
+
+def test_a_tripped_machine_rests_and_is_apart_from_nobody(trained: Trained) -> None:
+    """Its angle stands still while the others turn on: that is no loss of synchronism."""
+    grid = trained.grid
+    scenarios = grid.scenarios(generator_trip("G2", t=0.3))
+    exact = grid.simulate(scenarios, t_end=5.0, every=1 / 30, step=1 / 120)
+    assert np.ptp(exact.delta[0, -1]) > np.pi
+    assert np.isinf(exact.separated[0])
+    runs = grid.simulate(scenarios, every=1 / 30, solver="hybrid", operator=trained.operator)
+    assert runs.solution.ended[0] == 5.0
+    assert runs.stable[0]
+    assert angle_errors(exact, runs.solution.x)[0] <= 3.0
 
 
 def test_voltages_solve_the_network_at_every_output(trained: Trained) -> None:

@@ -38,7 +38,7 @@ def simulation_report(
         subtitle=f"{len(case.buses)} buses, {len(grid.dae.machine_ids)} machines, "
         f"{len(grid.dae.states)} states, {len(runs.scenarios)} scenarios",
     )
-    spread = np.degrees(np.nanmax(np.ptp(runs.delta, axis=-1), axis=1))
+    spread = np.degrees(np.nanmax(runs.spread, axis=1))
     certified = not np.isnan(runs.certificate).all()
     report.add_table(
         "Scenarios",

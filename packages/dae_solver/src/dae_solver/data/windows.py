@@ -133,8 +133,7 @@ def _cut(
     """Scenario and first sample of each window."""
     every = window.horizon / SAMPLES
     first = int(np.ceil(config.settled / every - 1e-9))
-    spread = np.ptp(runs.delta, axis=-1)  # [scenario, time]
-    lost = ~(spread < np.pi)
+    lost = ~(runs.spread < np.pi)  # [scenario, time]
     end = np.where(lost.any(1), lost.argmax(1), lost.shape[1]) - 1
     last = end - SAMPLES
     early = min(round(EARLY / every), int(last.max()) - first)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from dae_solver.physics.dae import PowerDAE
+from dae_solver.physics.separation import angle_spread
 from dae_solver.solver.methods import Point, Tolerances, method_of
 from dae_solver.solver.parameters import take
 from scimind.typing import Bool, Float
@@ -48,7 +49,7 @@ def integrate(
     f = np.asarray(grid.f(0.0, x, y, p))
     slope = np.zeros_like(y)
     good, angles = np.ones(x.shape[1], bool), grid.rows("delta")
-    spread = np.ptp(x[angles], axis=0)
+    spread = angle_spread(x[angles], p.get("online"))
     for k in range(int(number.max())):
         some = np.flatnonzero(good & (number > k))
         if not len(some):
@@ -61,12 +62,14 @@ def integrate(
             f=f[:, some],
             slope=slope[:, some],
         )
+        part = p if every else take(p, some)
         with np.errstate(all="ignore"):
-            trial = method.step(grid, start, h[some], p if every else take(p, some), tolerances)
+            trial = method.step(grid, start, h[some], part, tolerances)
         fine = trial.solved & np.isfinite(trial.end.x).all(0)
         good[some[~fine]] = False
         passed(some, k * h[some], (k + 1) * h[some], start, trial.end)
         x[:, some], y[:, some] = trial.end.x, trial.end.y
         f[:, some], slope[:, some] = trial.end.f, trial.end.slope
-        spread[some] = np.maximum(spread[some], np.ptp(trial.end.x[angles], axis=0))
+        reached = angle_spread(trial.end.x[angles], part.get("online"))
+        spread[some] = np.maximum(spread[some], reached)
     return x, y, good, spread

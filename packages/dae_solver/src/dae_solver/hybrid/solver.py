@@ -15,6 +15,7 @@ from dae_solver.model.features import Features, turned
 from dae_solver.model.operator import TrajectoryOperator
 from dae_solver.physics.dae import PowerDAE
 from dae_solver.physics.scenarios import Scenarios
+from dae_solver.physics.separation import angle_spread
 from dae_solver.solver.events import Schedule
 from dae_solver.solver.initial import consistent
 from dae_solver.solver.methods import Point
@@ -293,7 +294,8 @@ class HybridRun:
 
     def _apart(self) -> Bool[np.ndarray, " scenario"]:
         """Where synchronism is lost."""
-        found: np.ndarray = np.ptp(self.x[self.operator.modes.angles], axis=0) > np.pi
+        delta = self.x[self.operator.modes.angles]
+        found: np.ndarray = angle_spread(delta, self.p.get("online")) > np.pi
         return found
 
     def _operate(
@@ -401,7 +403,10 @@ class HybridRun:
         """Largest spread of the angles up to each node, radians."""
         modes = self.operator.modes
         moved = modes.angles_of(coefficients)  # [machine, node, window]
-        spread = np.ptp(moved + start.x[modes.angles][:, None, :], axis=0)
+        online = start.p.get("online")
+        spread = angle_spread(
+            moved + start.x[modes.angles][:, None, :], None if online is None else online[:, None]
+        )
         found: np.ndarray = np.maximum.accumulate(spread)
         return found
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dae_solver.physics.scenarios import Scenarios
+from dae_solver.physics.separation import angle_spread
 from dae_solver.solver.parameters import take
 from dae_solver.solver.solution import Solution
 from scimind.typing import Bool, Float, Shaped
@@ -106,12 +107,8 @@ class Trajectories:
     @cached_property
     def spread(self) -> Float[np.ndarray, "scenario time"]:
         """Largest distance of two angles of connected machines, radians."""
-        if self.connected.all():
-            spread: np.ndarray = np.ptp(self.delta, axis=-1)
-            return spread
-        largest = np.where(self.connected, self.delta, -np.inf).max(-1)
-        found: np.ndarray = largest - np.where(self.connected, self.delta, np.inf).min(-1)
-        return found
+        online = None if self.connected.all() else self.connected
+        return angle_spread(self.delta, online, axis=-1)
 
     @cached_property
     def separated(self) -> Float[np.ndarray, " scenario"]:
