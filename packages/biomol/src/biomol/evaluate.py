@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from biomol.config.evaluate import EvaluateConfig
 from scimind.cli import command
-from scimind.errors import EXIT_INPUT, EXIT_OK, ConfigError, InputError
+from scimind.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
     from biomol.tasks.engine import Engine
@@ -61,38 +61,16 @@ def evaluate_engine(engine: Engine, config: EvaluateConfig) -> tuple[list[Evalua
         ConfigError: A task does not exist or lacks its settings.
         InputError: None of the tasks could be run.
     """
-    from scimind.eval.result_report import write_report
-    from scimind.eval.table import text_table
+    from scimind.eval.several import score_tasks
 
     root = data_root(config)
-    output = Path(config.output)
-    done: list[Evaluation] = []
-    skipped: list[str] = []
-    for task, optional in _tasks(config):
-        try:
-            evaluation = _run(task, engine, root, config)
-        except InputError as error:
-            if optional and error.rule == _MISSING_OUTPUT:
-                log.info("%s: skipped, %s", task.name, error.message)
-            else:
-                log.error("%s: %s", task.name, error)
-                skipped.append(task.name)
-            continue
-        evaluation.result.save(output / "results" / f"{task.name}.json")
-        print(text_table(evaluation.result), flush=True)
-        done.append(evaluation)
-    if not done:
-        raise InputError(
-            "none of the tasks could be run, see the messages above", rule="evaluate.none"
-        )
-    write_report(done, output / "report.html", title="Evaluation")
-    (output / "table.txt").write_text(
-        "\n".join(text_table(evaluation.result) for evaluation in done), encoding="utf-8"
+    return score_tasks(
+        _tasks(config),
+        lambda task: _run(task, engine, root, config),
+        Path(config.output),
+        title="Evaluation",
+        foreign=_MISSING_OUTPUT,
     )
-    log.info("results and report.html are in %s", output)
-    if skipped:
-        log.error("not scored: %s", ", ".join(skipped))
-    return done, EXIT_INPUT if skipped else EXIT_OK
 
 
 _MISSING_OUTPUT = "evaluate.missing_output"

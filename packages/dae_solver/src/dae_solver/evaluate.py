@@ -5,7 +5,6 @@ Writes one result file per task, a report, and the table it prints into the outp
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from pathlib import Path
@@ -13,14 +12,11 @@ from typing import TYPE_CHECKING
 
 from dae_solver.config.evaluate import EvaluateConfig
 from scimind.cli import command
-from scimind.errors import EXIT_INPUT, EXIT_OK, InputError
 
 if TYPE_CHECKING:
     from dae_solver.tasks.transients import Settings, TransientTask
     from scimind.eval import Result
     from scimind.eval.runner import Evaluation
-
-log = logging.getLogger(__name__)
 
 _ALL = "all"
 
@@ -44,7 +40,7 @@ def evaluate(config: EvaluateConfig) -> int:
     """
     from dae_solver.tasks.transients import Settings
     from dae_solver.trained import Trained
-    from scimind.eval.result_report import write_report
+    from scimind.eval.several import score_tasks
 
     settings = Settings(
         trained=Trained.load(config.operator),
@@ -53,36 +49,16 @@ def evaluate(config: EvaluateConfig) -> int:
         certify=config.certify,
         nearest=config.nearest,
     )
-    root, output = config.data.root or os.environ.get("SCIMIND_DATA", ""), Path(config.output)
-    done: list[Evaluation] = []
-    skipped: list[str] = []
-    for task, optional in _tasks(config, settings, stored=bool(root)):
-        try:
-            evaluation = _run(task, settings, Path(root), config)
-        except InputError as error:
-            if optional and error.rule == "evaluate.grid":
-                log.info("%s: skipped, %s", task.name, error.message)
-            else:
-                log.error("%s: %s", task.name, error)
-                skipped.append(task.name)
-            continue
-        evaluation.result.save(output / "results" / f"{task.name}.json")
-        print(table(evaluation.result), flush=True)
-        done.append(evaluation)
-    if not done:
-        raise InputError(
-            "none of the tasks could be run, see the messages above", rule="evaluate.none"
-        )
-    write_report(
-        done, output / "report.html", title=f"Evaluation on {settings.trained.grid.case.name}"
+    root = config.data.root or os.environ.get("SCIMIND_DATA", "")
+    _, code = score_tasks(
+        _tasks(config, settings, stored=bool(root)),
+        lambda task: _run(task, settings, Path(root), config),
+        Path(config.output),
+        title=f"Evaluation on {settings.trained.grid.case.name}",
+        foreign="evaluate.grid",
+        table=table,
     )
-    (output / "table.txt").write_text(
-        "\n".join(table(evaluation.result) for evaluation in done), encoding="utf-8"
-    )
-    log.info("results and report.html are in %s", output)
-    if skipped:
-        log.error("not scored: %s", ", ".join(skipped))
-    return EXIT_INPUT if skipped else EXIT_OK
+    return code
 
 
 def _tasks(
@@ -132,7 +108,8 @@ def table(result: Result) -> str:
     """
     from scimind.eval.table import text_table
 
-    return f"{text_table(result)}{len(result.rejected) + result.excluded} scenarios excluded\n"
+    excluded = len(result.rejected) + result.excluded
+    return f"{text_table(result, items='scenarios')}{excluded} scenarios excluded\n"
 
 
 main = command(

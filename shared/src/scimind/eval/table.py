@@ -7,24 +7,25 @@ from collections.abc import Sequence
 from scimind.eval.result import BaselineRow, MetricValue, Result
 
 
-def text_table(result: Result) -> str:
+def text_table(result: Result, *, items: str = "items") -> str:
     """The scores of a result and its baselines as plain text.
 
     Args:
         result: The result.
+        items: What its items are called.
     """
     names = [result.primary, *(name for name in result.metrics if name != result.primary)]
     head = ["", *(_title(name, result.metrics[name]) for name in names)]
     rows = [[result.model, *(_score(result.metrics[name]) for name in names)]]
     rows += [_baseline(row, names) for row in result.baselines]
     widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
-    lines = [f"{result.task} {result.version}, {result.split}: {result.items} items"]
+    lines = [f"{result.task} {result.version}, {result.split}: {result.items} {items}"]
     for row in [head, *rows]:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         lines.append("  ".join(cells).rstrip())
     if result.failures:
         fate = "left out" if result.excluded else "scored as failures"
-        lines.append(f"{len(result.failures)} items without prediction, {fate}")
+        lines.append(f"{len(result.failures)} {items} without prediction, {fate}")
     return "\n".join(lines) + "\n"
 
 
