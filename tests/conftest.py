@@ -8,6 +8,10 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+import sampled_checks
+
+sampled_checks.install()
+
 # A shared machine may be several times slower at bad moments: time limits belong to pytest-timeout.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.register_profile("exploring", deadline=None, max_examples=2000)
