@@ -11,10 +11,11 @@ from dae_solver.metrics import share_above
 
 
 def test_a_wrong_shape_is_found_at_first_and_later() -> None:
-    right = np.zeros(3)
-    for calls in (1, sampled_checks.FIRST + 1):
-        for _ in range(calls):
-            share_above(right, 1.0)
+    def call(shape: tuple[int, ...], times: int) -> None:
+        for _ in range(times):
+            share_above(np.zeros(shape), 1.0)
+
+    for before in (1, sampled_checks.FIRST + 1):
+        call((3,), before)
         with pytest.raises(jaxtyping.TypeCheckError):
-            for _ in range(sampled_checks.EVERY):
-                share_above(np.zeros((3, 1)), 1.0)
+            call((3, 1), sampled_checks.EVERY)
