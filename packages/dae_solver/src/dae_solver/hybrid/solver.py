@@ -16,6 +16,7 @@ from dae_solver.model.operator import TrajectoryOperator
 from dae_solver.physics.dae import PowerDAE
 from dae_solver.physics.scenarios import Scenarios
 from dae_solver.physics.separation import angle_spread
+from dae_solver.physics.voltages import rotated
 from dae_solver.solver.events import Schedule
 from dae_solver.solver.initial import consistent
 from dae_solver.solver.methods import Point
@@ -451,7 +452,7 @@ class HybridRun:
             deviation = modes.decode(coefficients[:, short])
             moved[:, short] = np.einsum("wn,snw->sw", between, deviation)
         self.x[:, scenarios] = grid.limit(0.0, x + moved, take(self.p, scenarios))
-        self.y[:, scenarios] = _turned_back(attempt.y_end[:, kept], angle)
+        self.y[:, scenarios] = rotated(attempt.y_end[:, kept], np.cos(angle), np.sin(angle))
 
     def _integrate(
         self, scenarios: Int[np.ndarray, " window"], length: Float[np.ndarray, " window"]
@@ -528,10 +529,3 @@ class HybridRun:
         self._remember(scenarios)
         for scenario in scenarios[~report.converged].tolist():
             self._fail(scenario, "the network equations have no solution after an event")
-
-
-def _turned_back(y: np.ndarray, angle: np.ndarray) -> np.ndarray:
-    half = len(y) // 2
-    cosine, sine = np.cos(angle), np.sin(angle)
-    real, imag = y[:half], y[half:]
-    return np.concatenate([real * cosine - imag * sine, real * sine + imag * cosine])

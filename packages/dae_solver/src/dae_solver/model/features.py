@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dae_solver.physics.dae import PowerDAE
+from dae_solver.physics.voltages import rotated
 from dae_solver.solver.parameters import Parameters
 from scimind.typing import Float, Int
 
@@ -75,8 +76,4 @@ def turned(
     angle = (grid.inertia / grid.inertia.sum()) @ x[rows]
     x = x.copy()
     x[rows] -= angle
-    half = len(y) // 2
-    cosine, sine = np.cos(angle), np.sin(angle)
-    real, imag = y[:half], y[half:]
-    y = np.concatenate([real * cosine + imag * sine, imag * cosine - real * sine])
-    return x, y, angle
+    return x, rotated(y, np.cos(angle), -np.sin(angle)), angle

@@ -184,7 +184,7 @@ class VoltageSolver:
             whole = np.empty_like(y)
             whole[parts.inner], whole[parts.outer] = v, rest
             v = whole
-        found = _turned(v, *turn)
+        found = rotated(v, *turn)
         if order is None:
             return found, moved
         out, size = np.empty_like(found), np.empty_like(moved)
@@ -208,7 +208,7 @@ class VoltageSolver:
             self.rounds = 0
             return base, np.zeros((0, len(network))), np.zeros(len(network))
         inner = y if parts.all_inner else y[parts.inner]
-        v = _turned(inner, turn[0], -turn[1])
+        v = rotated(inner, turn[0], -turn[1])
         varying = Varying(self, devices, parts.at)
         anderson = Anderson()
         live: np.ndarray | None = None
@@ -331,10 +331,13 @@ class Varying:
         return out
 
 
-def _turned(v: np.ndarray, cos: np.ndarray, sin: np.ndarray) -> np.ndarray:
-    """Voltages times ``cos + j sin``."""
+def rotated(
+    v: Float[np.ndarray, "part scenario"], cos: np.ndarray, sin: np.ndarray
+) -> Float[np.ndarray, "part scenario"]:
+    """Voltages, real parts then imaginary parts, times ``cos + j sin``."""
     half = len(v) // 2
-    found: np.ndarray = v * cos
+    # Columns picked by their numbers come in Fortran order.
+    found: np.ndarray = np.multiply(v, cos, order="C")
     found[:half] -= v[half:] * sin
     found[half:] += v[:half] * sin
     return found
