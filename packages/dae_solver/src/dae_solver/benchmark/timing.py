@@ -157,11 +157,10 @@ def first(truth: Trajectories, number: int) -> Trajectories:
     return trajectories(
         truth.grid,
         truth.scenarios.take(np.arange(number)),
-        Sampled.of(solution.t, solution.x[:number]),
+        Sampled.of(solution.t, solution.x[:number], solution.ended[:number]),
         start=solution.start,
         failure=list(solution.failure[:number]),
         source=truth.source[0],
-        ended=solution.ended[:number],
     )
 
 

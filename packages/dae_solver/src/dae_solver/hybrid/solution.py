@@ -58,7 +58,6 @@ class HybridSolution:
         start: Of the consistent initialisation.
         restarts: The same after events.
         happened: Events.
-        ended: Last time of each scenario: a trajectory ends where synchronism is lost.
         failure: Why a scenario ended early; empty where it did not.
         windows: Windows of each scenario by how they were found, ``[3, scenario]``: accepted at
             once, after more corrections, by the classical engine.
@@ -72,7 +71,6 @@ class HybridSolution:
     start: Consistency
     restarts: list[Consistency] = field(default_factory=list)
     happened: list[Restart] = field(default_factory=list)
-    ended: np.ndarray
     failure: list[str]
     windows: np.ndarray
     refused: np.ndarray
@@ -81,6 +79,11 @@ class HybridSolution:
     def t(self) -> Float[np.ndarray, " time"]:
         """Output times, seconds."""
         return self.outputs.times
+
+    @property
+    def ended(self) -> Float[np.ndarray, " scenario"]:
+        """Last time of each scenario: a trajectory ends where synchronism is lost."""
+        return self.outputs.ended
 
     @cached_property
     def x(self) -> Float[np.ndarray, "scenario time state"]:

@@ -130,7 +130,6 @@ class HybridRun:
             scenarios=scenarios,
             outputs=self.outputs,
             start=start,
-            ended=self.outputs.ended,
             failure=["" if c else "no voltages at the start" for c in start.converged],
             windows=np.zeros((3, number), int),
             refused=np.zeros(number, int),
@@ -285,11 +284,8 @@ class HybridRun:
 
         They are short, or the network has a fault, or the scenario has begun again.
         """
-        known = self.grid.topologies
-        numbers, inverse = np.unique(self.p["network"][scenarios], return_inverse=True)
-        faulted = np.array([bool(known[number].shunts) for number in numbers.tolist()])
         found: np.ndarray = length < SHORT * self.certificate.step
-        found |= faulted[inverse]
+        found |= self.grid.faulted(self.p["network"][scenarios])
         found |= self.only_classical[scenarios]
         return found
 

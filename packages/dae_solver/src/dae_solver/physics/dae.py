@@ -30,7 +30,7 @@ from dae_solver.solver.newton import newton
 from dae_solver.solver.parameters import Parameters, spread, take
 from dae_solver.solver.system import DAESystem
 from scimind.errors import InputError
-from scimind.typing import Bool, Float, Shaped
+from scimind.typing import Bool, Float, Int, Shaped
 
 
 class PowerDAE(DAESystem):
@@ -363,6 +363,13 @@ class PowerDAE(DAESystem):
         half = len(self.kept)
         inverse = np.linalg.inv(self._reduced[topology].y + self._at_rest)
         found: np.ndarray = inverse[:half, :half] + 1j * inverse[half:, :half]
+        return found
+
+    def faulted(self, network: Int[np.ndarray, " scenario"]) -> Bool[np.ndarray, " scenario"]:
+        """Where the topology has admittances to ground, such as faults."""
+        numbers, inverse = np.unique(network, return_inverse=True)
+        shunts = [bool(self.topologies[number].shunts) for number in numbers.tolist()]
+        found: np.ndarray = np.array(shunts, bool)[inverse]
         return found
 
     def _text(self, topology: Topology) -> str:

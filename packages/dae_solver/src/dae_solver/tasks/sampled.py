@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -28,10 +27,13 @@ class Sampled(Outputs):
 
     @classmethod
     def of(
-        cls, times: Float[np.ndarray, " time"], values: Float[np.ndarray, "scenario time state"]
+        cls,
+        times: Float[np.ndarray, " time"],
+        values: Float[np.ndarray, "scenario time state"],
+        ended: Float[np.ndarray, " scenario"] | None = None,
     ) -> Sampled:
-        """Of trajectories that reach their end."""
-        ended = np.full(len(values), times[-1])
+        """Of trajectories that reach their end, or that ended at other times."""
+        ended = np.full(len(values), times[-1]) if ended is None else ended
         return cls(times=times, x0=values[:, 0].T, ended=ended, values=values)
 
     def states(self, rows: np.ndarray) -> Float[np.ndarray, "scenario time row"]:
@@ -60,7 +62,6 @@ def trajectories(
     start: Consistency,
     failure: list[str],
     source: str,
-    **options: Any,
 ) -> Trajectories:
     """Trajectories without a certificate.
 
@@ -71,7 +72,6 @@ def trajectories(
         start: Of the voltages at the start.
         failure: Why each scenario ended early; empty where it did not.
         source: How they were found.
-        **options: Further fields of the solution.
     """
     number = len(scenarios)
     solution = HybridSolution(
@@ -82,7 +82,6 @@ def trajectories(
         failure=failure,
         windows=np.zeros((3, number), int),
         refused=np.zeros(number, int),
-        **{"ended": outputs.ended, **options},
     )
     return Trajectories(
         grid=grid,

@@ -57,7 +57,6 @@ class SegmentSolver(ABC):
 
     def __init__(self, system: PowerSystem, step: float) -> None:
         self.grid, self.step = system.dae, step
-        self._faulted = np.zeros(0, bool)
 
     @abstractmethod
     def advance(
@@ -127,9 +126,7 @@ class SegmentSolver(ABC):
         course.y[:, active], solved = self.grid.solve(
             0.0, course.x[:, active], course.y[:, active], p, TOLERANCE
         )
-        new = self.grid.topologies[len(self._faulted) :]
-        self._faulted = np.append(self._faulted, [bool(each.shunts) for each in new]).astype(bool)
-        faulted = self._faulted[p["network"]]
+        faulted = self.grid.faulted(p["network"])
         still = resting[active]
         lost = ~solved | ~np.isfinite(course.x[:, active]).all(0)
         course.t[active[lost]] = np.inf
