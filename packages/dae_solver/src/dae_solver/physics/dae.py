@@ -81,6 +81,7 @@ class PowerDAE(DAESystem):
         self._intact = np.zeros(0, int)
         self._tripped: dict[tuple[int, bytes], int] = {}
         self._known: dict[Topology, int] = {}
+        self._impedances: dict[int, np.ndarray] = {}
 
     # Structure
 
@@ -360,10 +361,11 @@ class PowerDAE(DAESystem):
 
         Devices are their linear admittances at the operating point.
         """
-        half = len(self.kept)
-        inverse = np.linalg.inv(self._reduced[topology].y + self._at_rest)
-        found: np.ndarray = inverse[:half, :half] + 1j * inverse[half:, :half]
-        return found
+        if topology not in self._impedances:
+            half = len(self.kept)
+            inverse = np.linalg.inv(self._reduced[topology].y + self._at_rest)
+            self._impedances[topology] = inverse[:half, :half] + 1j * inverse[half:, :half]
+        return self._impedances[topology]
 
     def faulted(self, network: Int[np.ndarray, " scenario"]) -> Bool[np.ndarray, " scenario"]:
         """Where the topology has admittances to ground, such as faults."""
