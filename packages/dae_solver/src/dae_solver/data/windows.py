@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,8 +16,9 @@ from dae_solver.model.collocation import RadauWindow
 from dae_solver.model.features import Features, turned
 from dae_solver.physics.dae import PowerDAE
 from dae_solver.physics.grid import PowerSystem
-from dae_solver.physics.scenarios import Scenarios
+from dae_solver.physics.scenarios import join_parameters
 from dae_solver.physics.trajectories import Trajectories
+from dae_solver.solver.parameters import take
 from scimind.seeding import numpy_generator
 from scimind.typing import Float, Int
 
@@ -62,16 +64,11 @@ class Windows:
     def join(cls, parts: list[Windows]) -> Windows:
         """All windows of several parts."""
         starts = [part.start for part in parts]
-        names = {name for start in starts for name in start.p}
-        values = {
-            name: np.concatenate([_value(start, name, starts) for start in starts], axis=-1)
-            for name in sorted(names)
-        }
         return cls(
             start=Start(
                 x=np.concatenate([start.x for start in starts], axis=1),
                 y=np.concatenate([start.y for start in starts], axis=1),
-                p=values,
+                p=join_parameters([start.p for start in starts]),
             ),
             features=np.concatenate([part.features for part in parts], axis=1),
             deviation=np.concatenate([part.deviation for part in parts], axis=2),
@@ -79,12 +76,38 @@ class Windows:
         )
 
 
-def _value(start: Start, name: str, others: list[Start]) -> np.ndarray:
-    """A parameter of a part; machines are on where the part does not say."""
-    if name in start.p:
-        return start.p[name]
-    like = next(other.p[name] for other in others if name in other.p)
-    return np.ones((*like.shape[:-1], start.x.shape[1]))
+def training_runs(
+    grid: PowerSystem,
+    lines: Lines,
+    config: DataConfig,
+    *,
+    every: float,
+    scenarios: int,
+    used: int,
+    seed: int,
+    name: str = "train",
+) -> Iterator[tuple[Trajectories, np.random.Generator]]:
+    """Simulate random scenarios, some at a time; each with the generator that drew them.
+
+    Args:
+        grid: Of which they are.
+        lines: Which of its lines are seen.
+        config: How scenarios are drawn.
+        every: Distance of samples, seconds.
+        scenarios: How many are drawn.
+        used: How many of them are simulated: the first.
+        seed: Of the draws.
+        name: What they are for.
+    """
+    step = every / np.ceil(every / config.step - 1e-9)
+    t_end = round((config.settled + config.t_end) / every) * every
+    for made in range(0, used, CHUNK):
+        rng = numpy_generator(seed, "windows", name, made)
+        drawn = TrainingDraws(grid, lines, config, rng).batch(min(CHUNK, scenarios - made))
+        # The first of a larger batch are not those of a smaller one.
+        drawn = drawn.take(np.arange(min(CHUNK, used - made)))
+        runs = grid.simulate(drawn, t_end=t_end, every=every, step=float(step), tolerance=TOLERANCE)
+        yield runs, rng
 
 
 def make_windows(
@@ -102,36 +125,21 @@ def make_windows(
     A window of a trajectory that has lost synchronism is left out.
     """
     features, parts, made = Features(grid.dae), [], 0
-    while made < scenarios:
-        number = min(CHUNK, scenarios - made)
-        rng = numpy_generator(seed, "windows", name, made)
-        drawn = TrainingDraws(grid, lines, config, rng).batch(number)
-        every = window.horizon / SAMPLES
-        step = every / np.ceil(every / config.step - 1e-9)
-        runs = grid.simulate(
-            drawn,
-            t_end=round((config.settled + config.t_end) / every) * every,
-            every=every,
-            step=float(step),
-            tolerance=TOLERANCE,
-        )
-        cut = _cut(grid.dae, drawn, runs, window, config, rng)
-        parts.append(_windows(grid.dae, drawn, runs, window, features, *cut, first=made))
-        made += number
+    every = window.horizon / SAMPLES
+    for runs, rng in training_runs(
+        grid, lines, config, every=every, scenarios=scenarios, used=scenarios, seed=seed, name=name
+    ):
+        cut = _cut(runs, every, config, rng)
+        parts.append(_windows(grid.dae, runs, window, features, *cut, first=made))
+        made += len(runs.scenarios)
         log.info("%s: %d of %d trajectories", name, made, scenarios)
     return Windows.join(parts)
 
 
 def _cut(
-    grid: PowerDAE,
-    drawn: Scenarios,
-    runs: Trajectories,
-    window: RadauWindow,
-    config: DataConfig,
-    rng: np.random.Generator,
+    runs: Trajectories, every: float, config: DataConfig, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Scenario and first sample of each window."""
-    every = window.horizon / SAMPLES
     first = int(np.ceil(config.settled / every - 1e-9))
     lost = ~(runs.spread < np.pi)  # [scenario, time]
     end = np.where(lost.any(1), lost.argmax(1), lost.shape[1]) - 1
@@ -151,7 +159,6 @@ def _cut(
 
 def _windows(
     grid: PowerDAE,
-    drawn: Scenarios,
     runs: Trajectories,
     window: RadauWindow,
     features: Features,
@@ -160,12 +167,7 @@ def _windows(
     *,
     first: int,
 ) -> Windows:
-    p = {name: value.copy() for name, value in drawn.parameters.items()}
-    for number, events in enumerate(drawn.events):
-        for event in events:
-            for change in event.changes:
-                change.apply(p, number)
-    p = {name: value[..., scenario] for name, value in p.items()}
+    p = take(runs.scenarios.parameters_after(), scenario)
     at = sample[:, None] + np.arange(SAMPLES + 1)
     x = runs.solution.x[scenario[:, None], at]  # [window, sample, state]
     to_nodes = _interpolation(window)

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
 from dae_solver.hybrid.outputs import Outputs
 from dae_solver.physics.dae import PowerDAE
 from dae_solver.physics.scenarios import Scenarios
-from dae_solver.solver.events import Happened, TimeEvent
+from dae_solver.solver.events import Happened
 from dae_solver.solver.initial import Consistency
 from dae_solver.solver.parameters import take
 from scimind.typing import Float
@@ -135,7 +134,6 @@ class HybridSolution:
     def y(self) -> Float[np.ndarray, "scenario time algebraic"]:
         """Voltages of the device buses, which solve the network equations at every time."""
         grid, scenarios = self.grid, self.scenarios
-        p = {name: value.copy() for name, value in scenarios.parameters.items()}
         found = np.full((*self.x.shape[:2], len(grid.algebraics)), np.nan)
         guess = scenarios.y0.copy()
         known = np.isfinite(self.x).all(2)
@@ -144,6 +142,7 @@ class HybridSolution:
         pending = [sorted(each, key=lambda event: event.time) for each in scenarios.events]
         plus = _voltages_after(self.happened, len(scenarios))
         for epoch in range(1 + max((len(each) for each in pending), default=0)):
+            p = scenarios.parameters_after(epoch)
             for number, events in enumerate(pending):
                 left[number] = events[epoch].time if epoch < len(events) else np.inf
             mask = known & (self.t > done[:, None]) & (self.t <= left[:, None])
@@ -153,7 +152,6 @@ class HybridSolution:
                 y, _ = grid.solve(0.0, self.x[r, c].T, guess[:, r], take(p, r), TOLERANCE)
                 found[r, c] = y.T
             done = left.copy()
-            _apply(pending, epoch, p)
             for number, each in enumerate(plus):
                 if epoch < len(each):
                     guess[:, number] = each[epoch]
@@ -166,10 +164,3 @@ def _voltages_after(happened: Sequence[Restart], scenarios: int) -> list[list[np
         for k, scenario in enumerate(one.scenarios.tolist()):
             found[scenario].append(one.y_plus[:, k])
     return found
-
-
-def _apply(pending: Sequence[Sequence[TimeEvent]], epoch: int, p: dict[str, Any]) -> None:
-    for number, events in enumerate(pending):
-        if epoch < len(events):
-            for change in events[epoch].changes:
-                change.apply(p, number)

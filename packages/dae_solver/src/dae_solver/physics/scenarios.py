@@ -11,7 +11,7 @@ import numpy as np
 from dae_solver.physics.disturbances import Disturbance, events_of
 from dae_solver.physics.powerflow import PowerFlow, solve
 from dae_solver.solver.events import TimeEvent
-from dae_solver.solver.parameters import take
+from dae_solver.solver.parameters import Parameters, take
 from scimind.errors import InputError
 from scimind.typing import Float
 
@@ -59,6 +59,30 @@ class Scenarios:
             load_factor=self.load_factor[:, scenarios],
             flow=None if self.flow is None else self.flow.take(scenarios),
         )
+
+    def parameters_after(self, events: int | None = None) -> dict[str, np.ndarray]:
+        """Parameters after so many events of each scenario, after all of them by default."""
+        p = {name: value.copy() for name, value in self.parameters.items()}
+        for scenario, each in enumerate(self.events):
+            for event in sorted(each, key=lambda event: event.time)[:events]:
+                for change in event.changes:
+                    change.apply(p, scenario)
+        return p
+
+
+def join_parameters(parts: Sequence[Parameters]) -> dict[str, np.ndarray]:
+    """Parameters of several batches; machines are on where a batch does not say."""
+    like = {name: value for part in parts for name, value in part.items()}
+    return {
+        name: np.concatenate(
+            [
+                part.get(name, np.ones((*value.shape[:-1], part["network"].shape[-1])))
+                for part in parts
+            ],
+            axis=-1,
+        )
+        for name, value in like.items()
+    }
 
 
 def build(

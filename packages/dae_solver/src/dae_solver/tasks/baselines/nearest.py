@@ -6,14 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dae_solver.data.draws import TrainingDraws
-from dae_solver.data.windows import CHUNK, SAMPLES, TOLERANCE, begin
+from dae_solver.data.windows import SAMPLES, begin, training_runs
 from dae_solver.model.features import Features, turned
 from dae_solver.physics.grid import PowerSystem
+from dae_solver.physics.scenarios import join_parameters
 from dae_solver.solver.parameters import take
 from dae_solver.tasks.baselines.segments import Course, SegmentSolver
 from dae_solver.trained import Trained
-from scimind.seeding import numpy_generator
 from scimind.typing import Float
 
 # Distances are computed for so many scenarios at a time.
@@ -56,27 +55,21 @@ def make_library(trained: Trained, number: int) -> Library:
     """
     settings = trained.known_settings()
     grid = PowerSystem(trained.grid.case, trained.grid.dae.load_model)
-    config, lines = settings.data, trained.lines
+    config = settings.data
     every = trained.operator.config.horizon / SAMPLES
     first = int(np.ceil(config.settled / every - 1e-9))
     features, starts, parts, voltages, parameters = Features(grid.dae), [], [], [], []
-    number = min(number, config.scenarios)
-    for made in range(0, number, CHUNK):
-        # The training draws whole chunks; their first scenarios are those of a smaller one only
-        # if the rest is drawn too.
-        rng = numpy_generator(settings.seed, "windows", "train", made)
-        drawn = TrainingDraws(grid, lines, config, rng).batch(min(CHUNK, config.scenarios - made))
-        drawn = drawn.take(np.arange(min(CHUNK, number - made)))
-        step = every / np.ceil(every / config.step - 1e-9)
-        t_end = round((config.settled + config.t_end) / every) * every
-        runs = grid.simulate(drawn, t_end=t_end, every=every, step=float(step), tolerance=TOLERANCE)
+    for runs, _ in training_runs(
+        grid,
+        trained.lines,
+        config,
+        every=every,
+        scenarios=config.scenarios,
+        used=min(number, config.scenarios),
+        seed=settings.seed,
+    ):
         whole = np.flatnonzero(np.isfinite(runs.solution.x).all((1, 2)))
-        p = {name: value.copy() for name, value in drawn.parameters.items()}
-        for scenario, events in enumerate(drawn.events):
-            for event in events:
-                for change in event.changes:
-                    change.apply(p, scenario)
-        p = take(p, whole)
+        p = take(runs.scenarios.parameters_after(), whole)
         x = runs.solution.x[whole, first:]
         start, f = begin(grid.dae, x[:, 0].T, runs.solution.y[whole, first].T, p)
         starts.append(trained.operator.scaling.features(features(start.x, start.y, f, p)).T)
@@ -89,23 +82,8 @@ def make_library(trained: Trained, number: int) -> Library:
         features=np.concatenate(starts),
         x=np.concatenate(parts),
         y=np.concatenate(voltages, axis=1),
-        p=_joined(parameters),
+        p=join_parameters(parameters),
     )
-
-
-def _joined(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """Parameters of several batches; machines are on where a batch does not say."""
-    like = {name: value for part in parts for name, value in part.items()}
-    return {
-        name: np.concatenate(
-            [
-                part.get(name, np.ones((*value.shape[:-1], part["network"].shape[-1])))
-                for part in parts
-            ],
-            axis=-1,
-        )
-        for name, value in like.items()
-    }
 
 
 class NearestTrajectory(SegmentSolver):
