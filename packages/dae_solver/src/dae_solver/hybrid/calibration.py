@@ -9,6 +9,7 @@ import numpy as np
 
 from dae_solver.hybrid.certificate import Certificate, conformal_quantile
 from dae_solver.hybrid.solver import CLASSICAL, HybridRun
+from dae_solver.metrics import angle_error
 from dae_solver.model.operator import TrajectoryOperator
 from dae_solver.physics.grid import PowerSystem
 from dae_solver.physics.scenarios import Scenarios
@@ -48,10 +49,7 @@ def angle_errors(
     """
     grid = truth.grid
     found = center(x[..., grid.rows("delta")], grid.inertia)
-    error = np.abs(found - truth.delta_coi).max(-1)
-    before = truth.t < truth.separated[:, None]
-    worst: np.ndarray = np.degrees(np.where(before, np.nan_to_num(error, nan=np.inf), 0.0).max(1))
-    return worst
+    return angle_error(truth.t, truth.delta_coi, found, truth.separated)
 
 
 def calibrate(
