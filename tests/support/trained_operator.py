@@ -10,12 +10,13 @@ import numpy as np
 from dae_solver.config.data import DataConfig
 from dae_solver.config.model import ModelConfig
 from dae_solver.config.train import TrainConfig
-from dae_solver.finish import draw
+from dae_solver.data.draws import draw_scenarios
 from dae_solver.fitting import Prepared, fit_operator, prepare
 from dae_solver.hybrid.calibration import calibrate, reference
 from dae_solver.model.operator import TrajectoryOperator
 from dae_solver.physics import PowerSystem, Scenarios, Trajectories
 from scimind.config.training import OptimizerConfig, ScheduleConfig
+from scimind.seeding import numpy_generator
 from scimind.train import RunFolder
 
 
@@ -57,11 +58,14 @@ def train_small(folder: Path, steps: int = 400) -> Trained:
     with RunFolder(folder) as run:
         _, operator = fit_operator(config, prepared, run)
     grid, lines = prepared.grid, prepared.lines
-    drawn = draw(grid, [*lines.trained, lines.held_out[0]], config, "calibration", 100)
+    rng = numpy_generator(config.seed, "scenarios", "calibration")
+    some = [*lines.trained, lines.held_out[0]]
+    drawn = draw_scenarios(grid, some, config.data, rng, 100)
     truth = reference(grid, drawn, 5.0, 1 / 30)
     made = calibrate(grid, operator, drawn, truth, 3.0, alpha=config.alpha)
     operator.facts["certificates"] = [made.facts()]
-    tested = draw(grid, lines.held_out[1:], config, "test", 60)
+    rng = numpy_generator(config.seed, "scenarios", "test")
+    tested = draw_scenarios(grid, lines.held_out[1:], config.data, rng, 60)
     truth = reference(grid, tested, 5.0, 1 / 30)
     np.testing.assert_array_less(20, truth.stable.sum())
     return Trained(config, prepared, operator, tested, truth)

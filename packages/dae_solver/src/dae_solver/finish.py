@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 import numpy as np
 
 from dae_solver.config.train import TrainConfig
-from dae_solver.data.draws import operating_points, scenario_texts
+from dae_solver.data.draws import draw_scenarios
 from dae_solver.fitting import Prepared
 from dae_solver.hybrid.calibration import angle_errors, calibrate, reference
 from dae_solver.hybrid.solution import HybridSolution
@@ -72,16 +72,6 @@ class Score:
     baseline_max_deg: float
 
 
-def draw(
-    grid: PowerSystem, lines: Sequence[int], config: TrainConfig, name: str, number: int
-) -> Scenarios:
-    """Random scenarios of every kind on some lines."""
-    rng = numpy_generator(config.seed, "scenarios", name)
-    loads, generators = operating_points(grid.dae, config.data, rng, number)
-    each = scenario_texts(grid.dae, lines, config.data, rng, number)
-    return grid.scenarios(*each, load_factor=loads, generation_factor=generators)
-
-
 def finish(
     config: TrainConfig,
     prepared: Prepared,
@@ -98,7 +88,8 @@ def finish(
     # lines that it has seen are easier, so a certificate from unseen ones holds for them too.
     known, unseen = lines.held_out[::2], lines.held_out[1::2] or lines.held_out
     begun = cpu_seconds()
-    drawn = draw(grid, known or lines.trained, config, "calibration", data.calibration)
+    rng = numpy_generator(config.seed, "scenarios", "calibration")
+    drawn = draw_scenarios(grid, known or lines.trained, data, rng, data.calibration)
     truth = reference(grid, drawn, data.t_end, EVERY)
     alpha = config.alpha
     certificates = [
@@ -109,7 +100,8 @@ def finish(
     operator.facts["training"] = {"ended": fitted.reason, "steps": fitted.progress.step}
     operator.save(run.path / "operator.safetensors")
     spent = {**spent, "calibration": cpu_seconds() - begun}
-    tested = draw(grid, unseen or lines.trained, config, "test", data.test)
+    rng = numpy_generator(config.seed, "scenarios", "test")
+    tested = draw_scenarios(grid, unseen or lines.trained, data, rng, data.test)
     truth = reference(grid, tested, data.t_end, EVERY)
     outcomes = [measure(grid, operator, tested, truth, each.bound) for each in certificates]
     scores = [score for score, _ in outcomes]

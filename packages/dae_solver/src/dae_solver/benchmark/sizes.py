@@ -10,12 +10,12 @@ from dae_solver.benchmark.timing import Contender, Row, in_turn
 from dae_solver.config.bench import SizesConfig
 from dae_solver.config.data import DataConfig
 from dae_solver.config.train import TrainConfig
-from dae_solver.data.draws import split_lines
-from dae_solver.finish import draw
+from dae_solver.data.draws import draw_scenarios, split_lines
 from dae_solver.hybrid.calibration import reference
 from dae_solver.physics.grid import PowerSystem
 from dae_solver.tasks.solvers import Hybrid, RungeKutta
 from dae_solver.trained import Trained
+from scimind.seeding import numpy_generator
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +85,8 @@ def _system(case: str, config: SizesConfig, seed: int, rounds: int) -> list[Size
         ),
         *contenders,
     ]
-    scenarios = draw(grid, lines, settings, f"sizes {seed}", config.scenarios)
+    rng = numpy_generator(settings.seed, "scenarios", f"sizes {seed}")
+    scenarios = draw_scenarios(grid, lines, settings.data, rng, config.scenarios)
     truth = reference(grid, scenarios, T_END, EVERY)
     log.info("%s: %d buses, %d states", grid.case.name, len(grid.case.buses), len(grid.dae.states))
     return [

@@ -15,12 +15,13 @@ from dae_solver.benchmark.andes import AndesCost, measure_andes
 from dae_solver.benchmark.sizes import SizeRow, measure_sizes
 from dae_solver.benchmark.timing import Contender, Row, clocked, first, in_turn
 from dae_solver.config.bench import BenchConfig
-from dae_solver.finish import draw
+from dae_solver.data.draws import draw_scenarios
 from dae_solver.hybrid.calibration import reference
 from dae_solver.tasks.baselines.nearest import NearestTrajectory, make_library
 from dae_solver.tasks.baselines.rest import AtRest
 from dae_solver.tasks.solvers import Hybrid, Networks, RungeKutta
 from dae_solver.trained import Trained
+from scimind.seeding import numpy_generator
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +94,8 @@ def bench(config: BenchConfig) -> Findings:
         lines=[grid.case.branches[k].id for k in lines],
         t_end=config.t_end,
     )
-    scenarios = draw(grid, lines, settings, f"bench {config.seed}", config.batch)
+    rng = numpy_generator(settings.seed, "scenarios", f"bench {config.seed}")
+    scenarios = draw_scenarios(grid, lines, settings.data, rng, config.batch)
     truth = reference(grid, scenarios, config.t_end, config.every)
     contenders = _contenders(config, trained, findings)
     findings.rows = in_turn(

@@ -205,6 +205,19 @@ def scenario_texts(
     return [_any(grid, int(rng.choice(list(lines))), config, rng) for _ in range(number)]
 
 
+def draw_scenarios(
+    grid: PowerSystem,
+    lines: Sequence[int],
+    config: DataConfig,
+    rng: np.random.Generator,
+    number: int,
+) -> Scenarios:
+    """Random scenarios of every kind on some lines."""
+    loads, generators = operating_points(grid.dae, config, rng, number)
+    each = scenario_texts(grid.dae, lines, config, rng, number)
+    return grid.scenarios(*each, load_factor=loads, generation_factor=generators)
+
+
 def _any(
     grid: PowerDAE, branch: int, config: DataConfig, rng: np.random.Generator
 ) -> list[Disturbance]:

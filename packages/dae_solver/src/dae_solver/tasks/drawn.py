@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from dae_solver.config.data import DataConfig
-from dae_solver.data.draws import operating_points, scenario_texts
+from dae_solver.data.draws import draw_scenarios, operating_points, scenario_texts
 from dae_solver.hybrid.calibration import reference
 from dae_solver.physics.disturbances import (
     Disturbance,
@@ -39,9 +38,9 @@ OUTSIDE = 0.08
 class DrawnTask(TransientTask):
     """Scenarios from a seed, with references by the engine at 1/240 s."""
 
-    @abstractmethod
     def draw(self, config: DataConfig, rng: np.random.Generator, number: int) -> Scenarios:
         """So many scenarios."""
+        return draw_scenarios(self.grid, self.lines(), config, rng, number)
 
     def lines(self) -> Sequence[int]:
         """Where things happen."""
@@ -64,11 +63,6 @@ class DrawnTask(TransientTask):
         ]
         return scenarios, Course.of(truth), rejected, f"seed {settings.seed}"
 
-    def _usual(self, config: DataConfig, rng: np.random.Generator, number: int) -> Scenarios:
-        loads, generators = operating_points(self.grid.dae, config, rng, number)
-        each = scenario_texts(self.grid.dae, self.lines(), config, rng, number)
-        return self.grid.scenarios(*each, load_factor=loads, generation_factor=generators)
-
     def named(self, lines: Sequence[int]) -> str:
         """Names of lines."""
         return ", ".join(self.grid.case.branches[k].id for k in lines)
@@ -81,10 +75,6 @@ class SeenLines(DrawnTask):
     name = "seen_lines"
     summary = "lines that training saw"
     description = "Faults, outages and load steps on lines that training saw."
-
-    def draw(self, config: DataConfig, rng: np.random.Generator, number: int) -> Scenarios:
-        """See the base class."""
-        return self._usual(config, rng, number)
 
 
 @register
@@ -112,10 +102,6 @@ class UnseenLines(DrawnTask):
     def where(self) -> str:
         """See the base class."""
         return self.named(self.lines())
-
-    def draw(self, config: DataConfig, rng: np.random.Generator, number: int) -> Scenarios:
-        """See the base class."""
-        return self._usual(config, rng, number)
 
 
 @register
