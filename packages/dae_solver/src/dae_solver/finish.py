@@ -84,12 +84,10 @@ def finish(
     from dae_solver.reports import training_report
 
     grid, lines, data = prepared.grid, prepared.lines, config.data
-    # Half of the unseen lines tell how the operator does on such lines, the other half tests it:
-    # lines that it has seen are easier, so a certificate from unseen ones holds for them too.
-    known, unseen = lines.held_out[::2], lines.held_out[1::2] or lines.held_out
+    unseen = lines.untouched or lines.trained
     begun = cpu_seconds()
     rng = numpy_generator(config.seed, "scenarios", "calibration")
-    drawn = draw_scenarios(grid, known or lines.trained, data, rng, data.calibration)
+    drawn = draw_scenarios(grid, lines.calibration, data, rng, data.calibration)
     truth = reference(grid, drawn, data.t_end, EVERY)
     alpha = config.alpha
     certificates = [
@@ -101,7 +99,7 @@ def finish(
     operator.save(run.path / "operator.safetensors")
     spent = {**spent, "calibration": cpu_seconds() - begun}
     rng = numpy_generator(config.seed, "scenarios", "test")
-    tested = draw_scenarios(grid, unseen or lines.trained, data, rng, data.test)
+    tested = draw_scenarios(grid, unseen, data, rng, data.test)
     truth = reference(grid, tested, data.t_end, EVERY)
     outcomes = [measure(grid, operator, tested, truth, each.bound) for each in certificates]
     scores = [score for score, _ in outcomes]
@@ -111,7 +109,7 @@ def finish(
         "case": grid.case.name,
         "load": config.load,
         "states": len(grid.dae.states),
-        "test_lines": [grid.case.branches[k].id for k in unseen or lines.trained],
+        "test_lines": [grid.case.branches[k].id for k in unseen],
         "scores": [asdict(score) for score in scores],
         "validation": fitted.evaluation,
         "cpu_seconds": {name: round(value, 1) for name, value in spent.items()},

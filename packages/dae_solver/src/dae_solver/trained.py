@@ -83,9 +83,8 @@ class Trained:
 
     @property
     def untouched(self) -> tuple[int, ...]:
-        """Lines that neither training nor calibration saw; see `dae_solver.finish`."""
-        held = self.lines.held_out
-        return held[1::2] or held
+        """Lines that neither training nor calibration saw."""
+        return self.lines.untouched
 
     @property
     def parameters(self) -> int:

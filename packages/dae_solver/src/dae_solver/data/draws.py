@@ -44,6 +44,9 @@ CLOSE_TO_THE_LIMIT = 0.4
 class Lines:
     """Branches that may open without an island, by position.
 
+    Half of those held out tell how an operator does on lines that it has not seen, the other half
+    tests it. Lines that it has seen are easier, so a certificate from unseen ones holds for them.
+
     Attributes:
         trained: Those whose faults and outages training sees.
         held_out: Those that it does not.
@@ -56,6 +59,16 @@ class Lines:
     def every(self) -> tuple[int, ...]:
         """All of them."""
         return tuple(sorted(self.trained + self.held_out))
+
+    @property
+    def calibration(self) -> tuple[int, ...]:
+        """Those from which the certificate is made; of the training where none is held out."""
+        return self.held_out[::2] or self.trained
+
+    @property
+    def untouched(self) -> tuple[int, ...]:
+        """Those that neither training nor calibration sees, or the only one that is held out."""
+        return self.held_out[1::2] or self.held_out
 
 
 def split_lines(grid: PowerDAE, config: DataConfig, seed: int) -> Lines:
