@@ -100,7 +100,7 @@ def run_training(
     from biomol.validation import evaluate_part, summary
     from scimind.data import FailureLog, Mixture, Prefetch, Shard
     from scimind.parallel import rank, world
-    from scimind.parallel.data_parallel import GradientReducer, largest
+    from scimind.parallel.data_parallel import gradient_reducer, largest
     from scimind.train import Hooks, fit, load_network, make_train_step, read_state
 
     network = BioMol(config.model, config.seed)
@@ -110,9 +110,7 @@ def run_training(
         config.optimizer,
         accumulate=config.accumulate,
         loss_scale=config.precision == "fp16",
-        reduce_gradients=GradientReducer(fuse_bytes=config.parallel.fuse_mb << 20)
-        if world() > 1
-        else None,
+        reduce_gradients=gradient_reducer(config.parallel.fuse_mb),
     )
     failures = FailureLog()
     used = [source for source in prepared.sources if source.weight > 0]

@@ -143,7 +143,7 @@ def fit_operator(
     from dae_solver.model.network import OperatorNetwork
     from scimind.data import Shard
     from scimind.parallel import rank, world
-    from scimind.parallel.data_parallel import GradientReducer, largest
+    from scimind.parallel.data_parallel import gradient_reducer, largest
     from scimind.train import Hooks, fit, load_network, make_train_step
 
     operator = prepared.operator
@@ -155,9 +155,7 @@ def fit_operator(
         config.optimizer,
         accumulate=config.accumulate,
         loss_scale=config.precision == "fp16",
-        reduce_gradients=GradientReducer(fuse_bytes=config.parallel.fuse_mb << 20)
-        if world() > 1
-        else None,
+        reduce_gradients=gradient_reducer(config.parallel.fuse_mb),
     )
 
     def made(number: int) -> Pool:

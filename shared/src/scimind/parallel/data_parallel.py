@@ -105,6 +105,11 @@ class GradientReducer(nn.Cell):
         return reduced
 
 
+def gradient_reducer(fuse_mb: int) -> GradientReducer | None:
+    """The mean over the ranks with buffers of so many MB; None in a job of one process."""
+    return GradientReducer(fuse_bytes=fuse_mb << 20) if world() > 1 else None
+
+
 def largest(value: int) -> int:
     """Largest of a small integer over the ranks: how they agree to stop at the same step."""
     if world() == 1:
