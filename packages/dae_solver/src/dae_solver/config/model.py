@@ -21,11 +21,11 @@ class ModelConfig:
 
     name: str = "tiny"
     horizon: float = 1.0
-    nodes: int = 12
-    modes: int = 120
-    width: int = 192
+    nodes: int = 10
+    modes: int = 80
+    width: int = 128
     depth: int = 3
-    experts: int = 4
+    experts: int = 2
 
     def __post_init__(self) -> None:
         """Check the ranges."""

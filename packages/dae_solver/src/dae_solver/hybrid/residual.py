@@ -8,6 +8,7 @@ import numpy as np
 
 from dae_solver.model.operator import TrajectoryOperator
 from dae_solver.physics.dae import PowerDAE
+from dae_solver.physics.voltages import rotated
 from dae_solver.solver.parameters import Parameters
 from scimind.typing import Bool, Float
 
@@ -96,7 +97,7 @@ def _block(
     deviation = rows[:-1].copy()
     deviation[modes.angles] += rows[-1]
     with np.errstate(all="ignore"):
-        f, y, solved = slopes(grid, start, deviation, tolerance)
+        f, y, solved = slopes(grid, start, deviation, rows[-1], tolerance)
         moved = operator.window.integrate.astype(np.float32) @ f.astype(np.float32)
         center = np.tensordot(modes.inertia.astype(np.float32), moved[modes.angles], 1)
         moved[modes.angles] -= center
@@ -117,13 +118,20 @@ def slopes(
     grid: PowerDAE,
     start: Start,
     deviation: Float[np.ndarray, "state node window"],
+    center: Float[np.ndarray, "node window"],
     tolerance: float,
 ) -> tuple[np.ndarray, np.ndarray, Bool[np.ndarray, " window"]]:
-    """``f [state, node, window]``, ``y [algebraic, node window]``, and whether all ``y`` exist."""
+    """``f [state, node, window]``, ``y [algebraic, node window]``, and whether all ``y`` exist.
+
+    Voltages turn with the ``center`` of inertia, so they are guessed to be those of the start,
+    turned as far as it has.
+    """
     states, nodes, windows = deviation.shape
     p = {name: np.tile(value, nodes) for name, value in start.p.items()}
     x = (start.x[:, None, :] + deviation).reshape(states, nodes * windows)
     x = grid.limit(0.0, x, p)
-    y, solved = grid.solve(0.0, x, np.tile(start.y, nodes), p, tolerance)
+    turn = center.reshape(-1)
+    guess = rotated(np.tile(start.y, nodes), np.cos(turn), np.sin(turn))
+    y, solved = grid.solve(0.0, x, guess, p, tolerance)
     f = np.asarray(grid.f(0.0, x, y, p)).reshape(states, nodes, windows)
     return f, y, solved.reshape(nodes, windows).all(0)
