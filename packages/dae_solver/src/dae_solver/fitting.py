@@ -12,6 +12,7 @@ import numpy as np
 from dae_solver.config.train import TrainConfig
 from dae_solver.data.draws import Lines, split_lines
 from dae_solver.data.pool import Pool, first_pool, next_pool
+from dae_solver.data.starts import PARAMETERS, Starts, make_starts
 from dae_solver.data.windows import Windows, make_windows
 from dae_solver.hybrid.residual import residual
 from dae_solver.model.collocation import RadauWindow
@@ -46,6 +47,7 @@ class Prepared:
         target: Their coefficients.
         valid: Windows on lines that training does not see, or where there are none, other draws.
         first: Residuals of the first steps.
+        starts: Of windows whose residual is part of the loss, where it is.
     """
 
     grid: PowerSystem
@@ -56,6 +58,7 @@ class Prepared:
     target: Float[np.ndarray, "mode window"]
     valid: Windows
     first: Pool
+    starts: Starts | None
 
 
 def prepare(config: TrainConfig) -> Prepared:
@@ -109,6 +112,11 @@ def prepare(config: TrainConfig) -> Prepared:
         target=target,
         valid=valid,
         first=first,
+        starts=make_starts(
+            grid, lines, config.data, windows, horizon=window.horizon, seed=config.seed
+        )
+        if config.physics
+        else None,
     )
 
 
@@ -139,7 +147,8 @@ def fit_operator(
     from mindspore import Tensor
 
     from dae_solver.data.stream import WindowStream
-    from dae_solver.losses import OperatorLoss
+    from dae_solver.differentiable import DifferentiableGrid
+    from dae_solver.losses import CollocationLoss, OperatorLoss, PhysicsOperatorLoss
     from dae_solver.model.network import OperatorNetwork
     from scimind.data import Shard
     from scimind.parallel import rank, world
@@ -148,10 +157,16 @@ def fit_operator(
 
     operator = prepared.operator
     network = OperatorNetwork(len(prepared.features), operator.config, config.seed)
-    importance = operator.modes.spread / np.linalg.norm(operator.modes.spread)
-    changes = operator.scaling.change / np.linalg.norm(operator.scaling.change)
+    importance = Tensor(operator.modes.spread / np.linalg.norm(operator.modes.spread))
+    changes = Tensor(operator.scaling.change / np.linalg.norm(operator.scaling.change))
+    if config.physics:
+        grid = DifferentiableGrid(prepared.grid, PARAMETERS, dtype="float32")
+        physics = CollocationLoss(grid, operator)
+        loss = PhysicsOperatorLoss(network, importance, changes, physics, config.physics)
+    else:
+        loss = OperatorLoss(network, importance, changes)
     step = make_train_step(
-        OperatorLoss(network, Tensor(importance), Tensor(changes)),
+        loss,
         config.optimizer,
         accumulate=config.accumulate,
         loss_scale=config.precision == "fp16",
@@ -173,6 +188,8 @@ def fit_operator(
         seed=config.seed,
         remade=made,
         shard=Shard(rank(), world()),
+        starts=prepared.starts,
+        starts_batch=config.physics_batch,
     )
 
     def evaluate(network: nn.Cell) -> dict[str, float]:

@@ -11,6 +11,7 @@ class DataConfig:
 
     Attributes:
         scenarios: Training trajectories.
+        starts: More scenarios that are simulated up to their last event only, for ``physics``.
         calibration: Trajectories from which the certificate is calibrated.
         test: Trajectories on which the result is scored.
         held_out: Lines that training never sees: their share, or a list of ids.
@@ -25,6 +26,7 @@ class DataConfig:
     """
 
     scenarios: int = 8000
+    starts: int = 4000
     calibration: int = 1000
     test: int = 500
     held_out: float | list[str] = 0.25
@@ -42,6 +44,8 @@ class DataConfig:
         for name in ("scenarios", "calibration", "test", "per_network", "windows"):
             if getattr(self, name) < 1:
                 raise ValueError(f"data.{name}={getattr(self, name)} must be at least 1")
+        if self.starts < 0:
+            raise ValueError(f"data.starts={self.starts} must not be negative")
         if not 0 < self.clearing[0] < self.clearing[1] < self.settled:
             raise ValueError(
                 f"data.clearing={self.clearing} must rise from above 0 to below "

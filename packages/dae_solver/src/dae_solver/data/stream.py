@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from dae_solver.data.pool import Pool
+from dae_solver.data.starts import Starts
 from dae_solver.model.operator import TrajectoryOperator
 from scimind.data import Shard
 from scimind.data.stream import State
@@ -29,6 +30,8 @@ class WindowStream:
         seed: Of the order.
         remade: Makes the pool of an earlier step again.
         shard: This process's part.
+        starts: Windows of which nothing but the start is known, in a batch of their own.
+        starts_batch: Of how many.
     """
 
     def __init__(
@@ -42,12 +45,17 @@ class WindowStream:
         seed: int,
         remade: Callable[[int], Pool],
         shard: Shard = Shard(),  # noqa: B008
+        starts: Starts | None = None,
+        starts_batch: int = 0,
     ) -> None:
         self.operator, self.batch, self.seed, self.remade = operator, batch, seed, remade
         self.features = np.ascontiguousarray(features.T)
         scaled = target / operator.modes.spread[:, None]
         self.target = np.ascontiguousarray(scaled.T, np.float32)
-        self.shard = shard
+        self.shard, self.starts, self.starts_batch = shard, starts, starts_batch
+        if starts is not None:
+            scaled = operator.scaling.features(starts.features.T).T
+            self.start_features = np.ascontiguousarray(scaled, np.float32)
         self.step = 0
         self._permutations: dict[str, tuple[tuple[int, int], np.ndarray]] = {}
         self.use(pool, 0)
@@ -61,14 +69,14 @@ class WindowStream:
         self.pool = tuple(np.ascontiguousarray(array.T, np.float32) for array in arrays)
         self.windows, self.made = pool.windows, step
 
-    def _order(self, name: str, number: int) -> np.ndarray:
+    def _order(self, name: str, number: int, batch: int) -> np.ndarray:
         """Indices of this step: a permutation is used up before the next begins."""
-        place = self.step * self.batch + np.arange(self.batch)
-        found = np.empty(self.batch, int)
+        place = self.step * batch + np.arange(batch)
+        found = np.empty(batch, int)
         for epoch in np.unique(place // number).tolist():
             here = place // number == epoch
             found[here] = self._permutation(name, epoch, number)[place[here] % number]
-        part = self.shard.slice(self.batch // self.shard.world)
+        part = self.shard.slice(batch // self.shard.world)
         return found[part]
 
     def _permutation(self, name: str, epoch: int, number: int) -> np.ndarray:
@@ -81,15 +89,26 @@ class WindowStream:
 
     def __iter__(self) -> Iterator[Batch]:
         while True:
-            window = self._order("windows", len(self.target))
-            entry = self._order("pool", len(self.windows))
+            window = self._order("windows", len(self.target), self.batch)
+            entry = self._order("pool", len(self.windows), self.batch)
+            more = self._starts()
             self.step += 1
             yield (
                 self.features[window],
                 self.target[window],
                 self.features[self.windows[entry]],
                 *(array[entry] for array in self.pool),
+                *more,
             )
+
+    def _starts(self) -> Batch:
+        starts = self.starts
+        if starts is None:
+            return ()
+        chosen = self._order("starts", len(starts), self.starts_batch)
+        network = starts.admittances[starts.network[chosen]]
+        parts = (self.start_features, starts.x, starts.y, starts.parameters)
+        return (*(part[chosen] for part in parts), network)
 
     def state(self) -> State:
         """Position, and the step at which the pool was made."""

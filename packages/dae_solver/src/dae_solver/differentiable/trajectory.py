@@ -53,11 +53,11 @@ class Engine:
 
     def networks(self, numbers: np.ndarray) -> np.ndarray:
         """Admittances by topology, ``[algebraic, algebraic, *numbers]``, one where all are one."""
-        reduced = self.equations.dae._reduced
+        dae = self.equations.dae
         if (numbers == numbers.flat[0]).all():
             numbers = numbers.reshape(-1)[:1].reshape((1,) * numbers.ndim)
         used, place = np.unique(numbers, return_inverse=True)
-        every = np.stack([reduced[int(number)].y for number in used], -1)
+        every = np.stack([dae.admittances(int(number)) for number in used], -1)
         return np.asarray(every[..., place.reshape(numbers.shape)])
 
 

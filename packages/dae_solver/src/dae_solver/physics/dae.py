@@ -367,6 +367,10 @@ class PowerDAE(DAESystem):
             self._impedances[topology] = inverse[:half, :half] + 1j * inverse[half:, :half]
         return self._impedances[topology]
 
+    def admittances(self, topology: int) -> Float[np.ndarray, "algebraic algebraic"]:
+        """Currents into the network by the voltages of the device buses, of a topology's number."""
+        return self._reduced[topology].y
+
     def faulted(self, network: Int[np.ndarray, " scenario"]) -> Bool[np.ndarray, " scenario"]:
         """Where the topology has admittances to ground, such as faults."""
         numbers, inverse = np.unique(network, return_inverse=True)
