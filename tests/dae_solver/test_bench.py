@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from andes_process import andes_python
 from dae_solver.bench import main as bench
 from dae_solver.benchmark.andes import measure_andes
 from dae_solver.benchmark.suite import Findings, training_cost
@@ -145,9 +145,7 @@ def test_andes_that_does_not_run_is_reported(tmp_path: Path) -> None:
 
 @pytest.mark.nightly
 def test_andes_is_measured(tmp_path: Path) -> None:
-    python = os.environ.get("SCIMIND_ANDES_PYTHON", "")
-    if not python:
-        pytest.skip("SCIMIND_ANDES_PYTHON is unset: it names the Python of an ANDES installation")
+    python = andes_python()
     find = "from andes.utils.paths import get_case; print(get_case('kundur/kundur_full.xlsx'))"
     case = subprocess.run([python, "-c", find], capture_output=True, text=True, check=True)
     cost = measure_andes(python, case.stdout.split()[-1], t_end=5.0, rounds=1)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,7 @@ import numpy as np
 import pytest
 from mindspore import ops
 
+from andes_process import andes
 from converter_cases import wscc_with_converter
 from dae_solver.differentiable import DifferentiableGrid
 from dae_solver.physics import LoadModel, PowerSystem
@@ -25,12 +24,8 @@ ZIP, EXPONENTIAL = LoadModel(z=0.4, i=0.3, p=0.3), LoadModel(alpha=1.35, beta=2.
 
 
 def andes_case(name: str, folder: Path) -> Path:
-    python = os.environ.get("SCIMIND_ANDES_PYTHON", "")
-    if not python:
-        pytest.skip("SCIMIND_ANDES_PYTHON is unset: it names a Python with ANDES")
-    script = Path(__file__).parents[2] / "support" / "andes_runs.py"
     path = folder / f"{name}.json"
-    subprocess.run([python, str(script), "convert", ANDES_CASES[name], str(path)], check=True)
+    andes("convert", ANDES_CASES[name], path)
     return path
 
 

@@ -6,18 +6,16 @@ Needs a Python with ANDES, named by SCIMIND_ANDES_PYTHON: it is GPL and no depen
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from andes_process import andes
 from dae_solver.physics import PowerSystem, fault, load_step
 from dae_solver.physics.trajectories import center
 
-SCRIPT = Path(__file__).parents[2] / "support" / "andes_runs.py"
 # ANDES switches limits a step late, so that its error falls with the step alone; ours does not
 # depend on it.
 T_END, STEP, OURS = 1.2, 1 / 960, 1 / 480
@@ -37,20 +35,6 @@ CONTROL = {
     **{f"I{letter}{k}": 50.0 + k for letter in "qp" for k in range(1, 5)},
 }
 LOOPS = {"PLL1": {"Kp": 0.2, "Ki": 1.0, "Tf": 0.01, "Tp": 0.01}, "PLL2": {"Kp": 0.3, "Ki": 3.0}}
-
-
-def andes(*arguments: Any) -> None:
-    python = os.environ.get("SCIMIND_ANDES_PYTHON", "")
-    if not python:
-        pytest.skip("SCIMIND_ANDES_PYTHON is unset: it names a Python with ANDES")
-    subprocess.run([python, str(SCRIPT), *map(str, arguments)], check=True)
-
-
-@pytest.fixture(scope="module")
-def kundur(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    path = tmp_path_factory.mktemp("kundur") / "kundur.json"
-    andes("convert", "kundur/kundur_full.xlsx", path)
-    return json.loads(path.read_text())
 
 
 def with_converter(

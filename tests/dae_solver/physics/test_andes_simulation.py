@@ -6,14 +6,13 @@ Needs a Python with ANDES, named by SCIMIND_ANDES_PYTHON: it is GPL and no depen
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from andes_process import andes
 from dae_solver.physics import (
     PowerSystem,
     fault,
@@ -26,24 +25,9 @@ from dae_solver.physics import (
 )
 from dae_solver.physics.trajectories import center
 
-SCRIPT = Path(__file__).parents[2] / "support" / "andes_runs.py"
 # At 1/240 s ANDES is 0.115 degree off for the fault below, at 1/480 half of it: its limits switch
 # a step late. Ours does not depend on the step.
 T_END, STEP, OURS = 5.0, 1 / 480, 1 / 240
-
-
-def andes(*arguments: Any) -> None:
-    python = os.environ.get("SCIMIND_ANDES_PYTHON", "")
-    if not python:
-        pytest.skip("SCIMIND_ANDES_PYTHON is unset: it names a Python with ANDES")
-    subprocess.run([python, str(SCRIPT), *map(str, arguments)], check=True)
-
-
-@pytest.fixture(scope="module")
-def kundur(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    path = tmp_path_factory.mktemp("kundur") / "kundur.json"
-    andes("convert", "kundur/kundur_full.xlsx", path)
-    return json.loads(path.read_text())
 
 
 def compare(case: Path, events: list[Any], ours: Any, folder: Path, bound: float) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
@@ -19,6 +18,7 @@ from dae_solver.model.operator import TrajectoryOperator
 from dae_solver.physics.grid import PowerSystem
 from dae_solver.physics.scenarios import Scenarios
 from dae_solver.physics.trajectories import Trajectories
+from dae_solver.tasks.solvers import Clock, Hybrid, RungeKutta
 from scimind.eval.writing import write_whole
 from scimind.provenance import cpu_seconds, hardware
 from scimind.seeding import numpy_generator
@@ -139,24 +139,13 @@ def measure(
 ) -> tuple[Score, Trajectories]:
     """Errors and cost of the hybrid solver beside those of the classical engine."""
     t_end, number = float(truth.t[-1]), len(scenarios)
-    ours, theirs = [], []
+    hybrid = Hybrid(grid=grid, operator=operator, certify=bound)
+    classical = RungeKutta(grid=grid, step=BASELINE_STEP, tolerance=BASELINE_TOLERANCE)
+    ours, theirs = Clock(), Clock()
     for _ in range(RUNS):
-        begun = time.process_time()
-        runs = grid.simulate(
-            scenarios,
-            t_end=t_end,
-            every=EVERY,
-            solver="hybrid",
-            operator=operator,
-            certify=bound,
-            audit=0.0,
-        )
-        middle = time.process_time()
-        baseline = grid.simulate(
-            scenarios, t_end=t_end, every=EVERY, step=BASELINE_STEP, tolerance=BASELINE_TOLERANCE
-        )
-        ours.append(middle - begun)
-        theirs.append(time.process_time() - middle)
+        ours.measure(hybrid, [scenarios], t_end=t_end, every=EVERY)
+        theirs.measure(classical, [scenarios], t_end=t_end, every=EVERY)
+    (runs,), (baseline,) = ours.runs, theirs.runs
     assert isinstance(runs.solution, HybridSolution)
     error = angle_errors(truth, runs.solution.x)
     windows = runs.solution.windows
@@ -173,9 +162,9 @@ def measure(
         corrected=float(share[1]),
         classical=float(share[2]),
         flagged=float((runs.solution.refused > 0).mean()),
-        cpu_ms=1e3 * float(np.median(ours)) / number,
-        baseline_cpu_ms=1e3 * float(np.median(theirs)) / number,
-        faster=float(np.median(np.array(theirs) / np.array(ours))),
+        cpu_ms=1e3 * float(np.median(ours.cpu)) / number,
+        baseline_cpu_ms=1e3 * float(np.median(theirs.cpu)) / number,
+        faster=float(np.median(np.array(theirs.cpu) / np.array(ours.cpu))),
         baseline_max_deg=float(angle_errors(truth, baseline.solution.x).max()),
     )
     return score, runs

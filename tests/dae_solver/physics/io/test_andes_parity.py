@@ -6,7 +6,6 @@ ANDES runs in another process: SCIMIND_ANDES_PYTHON names the Python that has it
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import numpy as np
 import openpyxl
 import pytest
 
+from andes_process import andes_python
 from dae_solver.physics.case import Case
 from dae_solver.physics.io import read_case
 from dae_solver.physics.models import MACHINES, MODELS
@@ -112,13 +112,10 @@ print("\\n" + json.dumps(found))
 @pytest.fixture(scope="module")
 def andes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Solutions of ANDES by file."""
-    python = os.environ.get("SCIMIND_ANDES_PYTHON", "")
-    if not python:
-        pytest.skip("SCIMIND_ANDES_PYTHON is unset: it names a Python that has ANDES")
     codes = tmp_path_factory.mktemp("codes") / "codes.raw"
     codes.write_text(raw_text(_CODES))
     run = subprocess.run(
-        [python, "-c", _PROGRAM, *_FILES, *_DYNAMIC, str(codes)],
+        [andes_python(), "-c", _PROGRAM, *_FILES, *_DYNAMIC, str(codes)],
         capture_output=True,
         text=True,
         timeout=900,

@@ -13,13 +13,13 @@ import numpy as np
 from dae_solver.benchmark import ida
 from dae_solver.benchmark.andes import AndesCost, measure_andes
 from dae_solver.benchmark.sizes import SizeRow, measure_sizes
-from dae_solver.benchmark.timing import Contender, Row, clocked, first, in_turn
+from dae_solver.benchmark.timing import Contender, Row, first, in_turn
 from dae_solver.config.bench import BenchConfig
 from dae_solver.data.draws import draw_scenarios
 from dae_solver.hybrid.calibration import reference
 from dae_solver.tasks.baselines.nearest import NearestTrajectory, make_library
 from dae_solver.tasks.baselines.rest import AtRest
-from dae_solver.tasks.solvers import Hybrid, Networks, RungeKutta
+from dae_solver.tasks.solvers import Hybrid, Networks, RungeKutta, clocked
 from dae_solver.trained import Trained
 from scimind.seeding import numpy_generator
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,7 +14,7 @@ from dae_solver.metrics import Errors, coverage, share_above
 from dae_solver.physics.scenarios import Scenarios
 from dae_solver.physics.trajectories import Trajectories
 from dae_solver.tasks.sampled import Sampled, trajectories
-from dae_solver.tasks.solvers import Solver
+from dae_solver.tasks.solvers import Clock, Solver
 from scimind.typing import Float
 
 log = logging.getLogger(__name__)
@@ -85,13 +84,6 @@ class Row:
     training_cpu_s: float = 0.0
 
 
-@dataclass(kw_only=True)
-class _Times:
-    cpu: list[float] = field(default_factory=list)
-    wall: list[float] = field(default_factory=list)
-    runs: list[Trajectories] = field(default_factory=list)
-
-
 def in_turn(
     contenders: Sequence[Contender],
     scenarios: Scenarios,
@@ -110,37 +102,23 @@ def in_turn(
         rounds: Runs of each contender.
     """
     t_end, every = float(truth.t[-1]), float(truth.t[1])
-    found = [_Times() for _ in contenders]
+    found = [Clock() for _ in contenders]
     for round_ in range(rounds):
-        for contender, times in zip(contenders, found, strict=True):
+        for contender, clock in zip(contenders, found, strict=True):
             number = min(len(scenarios), contender.most or len(scenarios))
             parts = [
                 scenarios.take(np.arange(first, min(first + batch, number)))
                 for first in range(0, number, batch)
             ]
-
-            def answer(solver: Solver = contender.solver, parts: list[Scenarios] = parts) -> None:
-                with np.errstate(all="ignore"):  # long steps may be unstable: an infinite error
-                    times.runs = [solver.simulate(one, t_end=t_end, every=every) for one in parts]  # noqa: B023
-
-            cpu, wall = clocked(answer)
-            times.cpu.append(1e3 * cpu / number)
-            times.wall.append(1e3 * wall / number)
+            clock.measure(contender.solver, parts, t_end=t_end, every=every)
             log.info(
                 "round %d, %d at a time: %s: %.3g ms of CPU",
-                round_ + 1, batch, contender.name, times.cpu[-1],
+                round_ + 1, batch, contender.name, 1e3 * clock.cpu[-1] / number,
             )  # fmt: skip
     return [
-        _row(contender, times, truth, batch)
-        for contender, times in zip(contenders, found, strict=True)
+        _row(contender, clock, truth, batch)
+        for contender, clock in zip(contenders, found, strict=True)
     ]
-
-
-def clocked(act: Callable[[], object]) -> tuple[float, float]:
-    """Process CPU time and wall time of a call, seconds."""
-    wall, cpu = time.perf_counter(), time.process_time()
-    act()
-    return time.process_time() - cpu, time.perf_counter() - wall
 
 
 def errors(runs: Sequence[Trajectories], truth: Trajectories) -> Float[np.ndarray, " scenario"]:
@@ -164,22 +142,23 @@ def first(truth: Trajectories, number: int) -> Trajectories:
     )
 
 
-def _row(contender: Contender, times: _Times, truth: Trajectories, batch: int) -> Row:
-    error = errors(times.runs, truth)
+def _row(contender: Contender, clock: Clock, truth: Trajectories, batch: int) -> Row:
+    error = errors(clock.runs, truth)
+    cpu, wall = (1e3 * np.array(each) / len(error) for each in (clock.cpu, clock.wall))
     solution = truth.solution
     known = solution.success | (solution.ended >= truth.separated)
     known = known[: len(error)]
-    certificate = np.concatenate([each.certificate for each in times.runs])
+    certificate = np.concatenate([each.certificate for each in clock.runs])
     summary = Errors.of(error[known], excluded=int((~known).sum()))
     promised = not np.isnan(contender.bound)
     return Row(
         name=contender.name,
         batch=batch,
         scenarios=len(error),
-        cpu_ms=float(np.median(times.cpu)),
-        cpu_ms_low=min(times.cpu),
-        cpu_ms_high=max(times.cpu),
-        wall_ms=float(np.median(times.wall)),
+        cpu_ms=float(np.median(cpu)),
+        cpu_ms_low=float(cpu.min()),
+        cpu_ms_high=float(cpu.max()),
+        wall_ms=float(np.median(wall)),
         p50_deg=summary.p50,
         p90_deg=summary.p90,
         max_deg=summary.max,
@@ -188,7 +167,7 @@ def _row(contender: Contender, times: _Times, truth: Trajectories, batch: int) -
         above_bound=share_above(error[known], contender.bound) if promised else float("nan"),
         coverage=coverage(error[known], certificate[known]),
         training_cpu_s=contender.training,
-        **_shares(times.runs),
+        **_shares(clock.runs),
     )
 
 

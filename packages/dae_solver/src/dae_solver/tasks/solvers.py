@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -28,6 +30,41 @@ class Solver(Protocol):
     def simulate(self, scenarios: Scenarios, *, t_end: float, every: float) -> Trajectories:
         """As :meth:`dae_solver.physics.grid.PowerSystem.simulate`."""
         ...
+
+
+@dataclass(kw_only=True)
+class Clock:
+    """What the answers of a solver cost.
+
+    Attributes:
+        cpu: Process CPU time of each run, seconds.
+        wall: Wall time of each run, seconds.
+        runs: Trajectories of the last run.
+    """
+
+    cpu: list[float] = field(default_factory=list)
+    wall: list[float] = field(default_factory=list)
+    runs: list[Trajectories] = field(default_factory=list)
+
+    def measure(
+        self, solver: Solver, batches: Sequence[Scenarios], *, t_end: float, every: float
+    ) -> None:
+        """One run, in which a solver answers batches one after the other."""
+
+        def answer() -> None:
+            with np.errstate(all="ignore"):  # long steps may be unstable: an infinite error
+                self.runs = [solver.simulate(one, t_end=t_end, every=every) for one in batches]
+
+        cpu, wall = clocked(answer)
+        self.cpu.append(cpu)
+        self.wall.append(wall)
+
+
+def clocked(act: Callable[[], object]) -> tuple[float, float]:
+    """Process CPU time and wall time of a call, seconds."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    act()
+    return time.process_time() - cpu, time.perf_counter() - wall
 
 
 @dataclass(frozen=True, kw_only=True)
