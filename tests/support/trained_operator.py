@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -10,28 +12,47 @@ import numpy as np
 from dae_solver.config.data import DataConfig
 from dae_solver.config.model import ModelConfig
 from dae_solver.config.train import TrainConfig
+from dae_solver.data.draws import Lines
+from dae_solver.data.windows import Windows, make_windows
 from dae_solver.finish import draw
-from dae_solver.fitting import Prepared, fit_operator, prepare
+from dae_solver.fitting import fit_operator, prepare
 from dae_solver.hybrid.calibration import calibrate, reference
 from dae_solver.model.operator import TrajectoryOperator
 from dae_solver.physics import PowerSystem, Scenarios, Trajectories
+from dae_solver.trained import Trained as TrainedRun
+from scimind.config import save_resolved
 from scimind.config.training import OptimizerConfig, ScheduleConfig
 from scimind.train import RunFolder
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What the tests share."""
+    """What the tests share: an operator, and scenarios on lines that it never saw."""
 
     config: TrainConfig
-    prepared: Prepared
+    grid: PowerSystem
+    lines: Lines
     operator: TrajectoryOperator
     scenarios: Scenarios
-    truth: Trajectories
 
-    @property
-    def grid(self) -> PowerSystem:
-        return self.prepared.grid
+    @cached_property
+    def truth(self) -> Trajectories:
+        """Tight trajectories of the scenarios."""
+        found = reference(self.grid, self.scenarios, 5.0, 1 / 30)
+        np.testing.assert_array_less(20, found.stable.sum())
+        return found
+
+    @cached_property
+    def windows(self) -> Windows:
+        """A few windows like those of the training."""
+        return make_windows(
+            self.grid,
+            self.lines,
+            self.config.data,
+            self.operator.window,
+            scenarios=40,
+            seed=self.config.seed,
+        )
 
 
 def small_config(steps: int) -> TrainConfig:
@@ -50,18 +71,34 @@ def small_config(steps: int) -> TrainConfig:
     )
 
 
-def train_small(folder: Path, steps: int = 400) -> Trained:
-    """Simulate, train and calibrate, and draw scenarios on a line that was never seen."""
-    config = small_config(steps)
+def train_small(folder: Path, config: TrainConfig) -> None:
+    """Simulate, train and calibrate; the folder is one of ``python -m dae_solver.train``."""
     prepared = prepare(config)
     with RunFolder(folder) as run:
         _, operator = fit_operator(config, prepared, run)
     grid, lines = prepared.grid, prepared.lines
-    drawn = draw(grid, [*lines.trained, lines.held_out[0]], config, "calibration", 100)
+    drawn = draw(
+        grid,
+        [*lines.trained, lines.held_out[0]],
+        config,
+        "calibration",
+        config.data.calibration,
+    )
     truth = reference(grid, drawn, 5.0, 1 / 30)
-    made = calibrate(grid, operator, drawn, truth, 3.0, alpha=config.alpha)
-    operator.facts["certificates"] = [made.facts()]
-    tested = draw(grid, lines.held_out[1:], config, "test", 60)
-    truth = reference(grid, tested, 5.0, 1 / 30)
-    np.testing.assert_array_less(20, truth.stable.sum())
-    return Trained(config, prepared, operator, tested, truth)
+    operator.facts["certificates"] = [
+        calibrate(grid, operator, drawn, truth, bound, alpha=config.alpha).facts()
+        for bound in config.angle
+    ]
+    operator.save(folder / "operator.safetensors")
+    save_resolved(config, folder / "config.yaml")
+    spent = {"cpu_seconds": {"simulation": 5.0, "training": 10.0, "calibration": 1.5}}
+    (folder / "results.json").write_text(json.dumps(spent))
+
+
+def load_small(folder: Path) -> Trained:
+    """What :func:`train_small` made, with scenarios on lines that it never saw."""
+    run = TrainedRun.load(folder)
+    config, grid, lines = run.known_settings(), run.grid, run.lines
+    grid.scenarios([])
+    tested = draw(grid, lines.held_out[1:], config, "test", config.data.test)
+    return Trained(config, grid, lines, run.operator, tested)
