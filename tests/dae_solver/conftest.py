@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 
-from scimind.config import save_resolved
-from trained_operator import Trained, train_small
+from made_once import folder_of_run, made_once
+from trained_operator import Trained, load_small, small_config, train_small
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """An operator with its certificate, and scenarios on a line that it never saw."""
-    return train_small(tmp_path_factory.mktemp("operator"))
+def trained_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of a training, as ``python -m dae_solver.train`` leaves it."""
+    return made_once(
+        folder_of_run(tmp_path_factory) / "trained_operator",
+        lambda folder: train_small(folder, small_config(400)),
+    )
 
 
 @pytest.fixture(scope="session")
-def trained_run(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same as a run folder of ``python -m dae_solver.train``."""
-    folder = tmp_path_factory.mktemp("training")
-    trained.operator.save(folder / "operator.safetensors")
-    save_resolved(trained.config, folder / "config.yaml")
-    spent = {"cpu_seconds": {"simulation": 5.0, "training": 10.0, "calibration": 1.5}}
-    (folder / "results.json").write_text(json.dumps(spent))
-    return folder
+def trained(trained_run: Path) -> Trained:
+    """An operator with its certificate, and scenarios on lines that it never saw."""
+    return load_small(trained_run)

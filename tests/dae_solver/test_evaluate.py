@@ -64,6 +64,7 @@ def test_the_command_writes_results_with_all_baselines(trained_run: Path, tmp_pa
 
 def test_tight_trajectories_have_no_error(settings: Settings) -> None:
     task = make_task("seen_lines", settings)
+    task.t_end = 2.0  # the last event is before
     solver = RungeKutta(grid=task.grid, step=1 / 240, tolerance=1e-10)
     facts = ModelFacts(model="reference", parameters=0)
     result = run(task, solver, Path(), facts, resamples=100).result
@@ -73,7 +74,9 @@ def test_tight_trajectories_have_no_error(settings: Settings) -> None:
 
 def test_scenarios_follow_from_the_seed_alone(settings: Settings) -> None:
     def digest(**changed: object) -> str:
-        return make_task("seen_lines", replace(settings, **changed)).load(Path()).digest
+        task = make_task("seen_lines", replace(settings, **changed))
+        task.t_end = 0.1  # scenarios do not depend on how long they are watched
+        return task.load(Path()).digest
 
     assert digest() == digest(certify=0.1, nearest=10)
     assert len({digest(), digest(seed=1), digest(scenarios=11)}) == 3
@@ -113,7 +116,7 @@ def test_stored_trajectories_are_those_of_the_built_in_system(
     settings: Settings, real_data: Path
 ) -> None:
     task = StoredWscc9(settings)
-    solver = RungeKutta(grid=task.grid, step=1 / 240, tolerance=1e-10)
+    solver = RungeKutta(grid=task.grid, step=1 / 120, tolerance=1e-8)
     facts = ModelFacts(model="tight", parameters=0)
     result = run(task, solver, real_data, facts, resamples=100).result
     assert result.items == 24

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +13,14 @@ import numpy as np
 from dae_solver.config.data import DataConfig
 from dae_solver.config.model import ModelConfig
 from dae_solver.config.train import TrainConfig
-from dae_solver.data.draws import draw_scenarios
-from dae_solver.fitting import Prepared, fit_operator, prepare
+from dae_solver.data.draws import Lines, draw_scenarios
+from dae_solver.data.windows import Windows, make_windows
+from dae_solver.fitting import fit_operator, prepare
 from dae_solver.hybrid.calibration import calibrate, reference
 from dae_solver.model.operator import TrajectoryOperator
 from dae_solver.physics import PowerSystem, Scenarios, Trajectories
+from dae_solver.trained import Trained as TrainedRun
+from scimind.config import save_resolved
 from scimind.config.training import OptimizerConfig, ScheduleConfig
 from scimind.seeding import numpy_generator
 from scimind.train import RunFolder
@@ -22,17 +28,32 @@ from scimind.train import RunFolder
 
 @dataclass(frozen=True)
 class Trained:
-    """What the tests share."""
+    """What the tests share: an operator, and scenarios on lines that it never saw."""
 
     config: TrainConfig
-    prepared: Prepared
+    grid: PowerSystem
+    lines: Lines
     operator: TrajectoryOperator
     scenarios: Scenarios
-    truth: Trajectories
 
-    @property
-    def grid(self) -> PowerSystem:
-        return self.prepared.grid
+    @cached_property
+    def truth(self) -> Trajectories:
+        """Tight trajectories of the scenarios."""
+        found = reference(self.grid, self.scenarios, 5.0, 1 / 30)
+        np.testing.assert_array_less(20, found.stable.sum())
+        return found
+
+    @cached_property
+    def windows(self) -> Windows:
+        """A few windows like those of the training."""
+        return make_windows(
+            self.grid,
+            self.lines,
+            self.config.data,
+            self.operator.window,
+            scenarios=40,
+            seed=self.config.seed,
+        )
 
 
 def small_config(steps: int) -> TrainConfig:
@@ -51,21 +72,36 @@ def small_config(steps: int) -> TrainConfig:
     )
 
 
-def train_small(folder: Path, steps: int = 400) -> Trained:
-    """Simulate, train and calibrate, and draw scenarios on a line that was never seen."""
-    config = small_config(steps)
+def train_small(folder: Path, config: TrainConfig) -> None:
+    """Simulate, train and calibrate; the folder is one of ``python -m dae_solver.train``."""
     prepared = prepare(config)
     with RunFolder(folder) as run:
         _, operator = fit_operator(config, prepared, run)
     grid, lines = prepared.grid, prepared.lines
-    rng = numpy_generator(config.seed, "scenarios", "calibration")
-    some = [*lines.trained, lines.held_out[0]]
-    drawn = draw_scenarios(grid, some, config.data, rng, 100)
+    seen = [*lines.trained, lines.held_out[0]]
+    drawn = _drawn(grid, seen, config, "calibration", config.data.calibration)
     truth = reference(grid, drawn, 5.0, 1 / 30)
-    made = calibrate(grid, operator, drawn, truth, 3.0, alpha=config.alpha)
-    operator.facts["certificates"] = [made.facts()]
-    rng = numpy_generator(config.seed, "scenarios", "test")
-    tested = draw_scenarios(grid, lines.held_out[1:], config.data, rng, 60)
-    truth = reference(grid, tested, 5.0, 1 / 30)
-    np.testing.assert_array_less(20, truth.stable.sum())
-    return Trained(config, prepared, operator, tested, truth)
+    operator.facts["certificates"] = [
+        calibrate(grid, operator, drawn, truth, bound, alpha=config.alpha).facts()
+        for bound in config.angle
+    ]
+    operator.save(folder / "operator.safetensors")
+    save_resolved(config, folder / "config.yaml")
+    spent = {"cpu_seconds": {"simulation": 5.0, "training": 10.0, "calibration": 1.5}}
+    (folder / "results.json").write_text(json.dumps(spent))
+
+
+def load_small(folder: Path) -> Trained:
+    """What :func:`train_small` made, with scenarios on lines that it never saw."""
+    run = TrainedRun.load(folder)
+    config, grid, lines = run.known_settings(), run.grid, run.lines
+    grid.scenarios([])
+    tested = _drawn(grid, lines.held_out[1:], config, "test", config.data.test)
+    return Trained(config, grid, lines, run.operator, tested)
+
+
+def _drawn(
+    grid: PowerSystem, lines: Sequence[int], config: TrainConfig, name: str, number: int
+) -> Scenarios:
+    rng = numpy_generator(config.seed, "scenarios", name)
+    return draw_scenarios(grid, lines, config.data, rng, number)
