@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dae_solver.hybrid.calibration import angle_errors
+from dae_solver.hybrid.calibration import angle_errors, calibrate
 from dae_solver.hybrid.certificate import Certificate, conformal_quantile
 from dae_solver.hybrid.residual import Start, residual, slopes
-from dae_solver.hybrid.solver import HybridRun
+from dae_solver.hybrid.solver import CLASSICAL, HybridRun
 from dae_solver.model.features import Features, turned
 from dae_solver.model.operator import TrajectoryOperator
 from dae_solver.physics import (
@@ -292,3 +292,17 @@ def test_starts_are_taken_together(trained: Trained) -> None:
     assert isinstance(part, Start)
     np.testing.assert_array_equal(part.x, start.x[:, [4, 2]])
     np.testing.assert_array_equal(part.p["p0"], start.p["p0"][:, [4, 2]])
+
+
+def test_an_operator_that_does_not_pay_is_not_asked(trained: Trained) -> None:
+    """For a bound far below its errors the engine answers alone, and says so."""
+    grid, operator = trained.grid, trained.operator
+    made = calibrate(grid, operator, trained.scenarios, trained.truth, 0.05, alpha=0.02)
+    assert made.alone
+    run = HybridRun(grid=grid.dae, operator=operator, certificate=made, tolerance=1e-8)
+    solution, bounds = run.solve(trained.scenarios, trained.truth.t)
+    assert solution.windows[:CLASSICAL].sum() == 0
+    assert (solution.refused > 0).all()
+    error = angle_errors(trained.truth, solution.x)
+    assert error.max() <= 0.05
+    assert np.quantile(error, 0.97) <= bounds.max() <= 0.04

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 
@@ -21,6 +23,9 @@ log = logging.getLogger(__name__)
 # Steps of the classical engine that are tried, seconds, and the share of the bound that its error
 # may take.
 STEPS, CLASSICAL_SHARE = (1 / 15, 1 / 30, 1 / 60, 1 / 120), 0.4
+# Where the engine must help more than this share of the scenarios, it does everything, and its
+# error may take more of the bound.
+ALONE, ALONE_SHARE = 0.75, 0.8
 TOLERANCES = (1e-5, 1e-8)
 # The reference is this much finer than the finest step.
 REFERENCE = 1 / 240
@@ -61,14 +66,26 @@ def calibrate(
     *,
     alpha: float,
     corrections: int = 3,
+    alone: float = ALONE,
 ) -> Certificate:
     """The certificate for a bound.
 
     The factor between score and bound decides which windows are refused, and so the ratios of error
     and score: the smallest factor is taken that is not below the ratio it leads to.
+
+    Args:
+        grid: That the operator solves.
+        operator: To be calibrated.
+        scenarios: On lines that training never saw.
+        truth: Their tight trajectories.
+        bound: Of the angle error, degrees.
+        alpha: Share of trajectories whose error may exceed what the certificate says.
+        corrections: Most corrections of a window.
+        alone: Where the engine must help more than this share of the scenarios, it does everything.
     """
     tolerance = voltage_tolerance(bound)
-    step, classical = _classical_step(grid, scenarios, truth, bound, alpha)
+    error_of_step = _classical_errors(grid, scenarios, truth, tolerance, alpha)
+    step, classical = _classical_step(error_of_step, CLASSICAL_SHARE * bound)
     certificate = Certificate(
         bound=bound,
         factor=1.0,
@@ -100,20 +117,30 @@ def calibrate(
             "%d of %d above their bound",
             bound, factor, 100 * share, error.max(), int((error > bounds).sum()), len(error),
         )  # fmt: skip
+        if (solution.refused > 0).mean() > alone:
+            step, classical = _classical_step(error_of_step, ALONE_SHARE * bound)
+            log.info("bound %g deg: the operator does not pay, RK4 1/%g s alone", bound, 1 / step)
+            return replace(certificate, alone=True, step=step, classical=classical)
         if needed <= factor:
             return certificate
         factor *= GROWTH
 
 
-def _classical_step(
-    grid: PowerSystem, scenarios: Scenarios, truth: Trajectories, bound: float, alpha: float
-) -> tuple[float, float]:
-    """The longest step of the classical engine that suits a bound, and its error."""
-    t_end, every, tolerance = float(truth.t[-1]), float(truth.t[1]), voltage_tolerance(bound)
-    error = np.inf
-    for step in STEPS:
+def _classical_errors(
+    grid: PowerSystem, scenarios: Scenarios, truth: Trajectories, tolerance: float, alpha: float
+) -> Callable[[float], float]:
+    """The error of the classical engine by its step, each computed when it is first asked for."""
+    t_end, every = float(truth.t[-1]), float(truth.t[1])
+
+    @cache
+    def error(step: float) -> float:
         runs = grid.simulate(scenarios, t_end=t_end, every=every, step=step, tolerance=tolerance)
-        error = conformal_quantile(angle_errors(truth, runs.solution.x), alpha)
-        if error <= CLASSICAL_SHARE * bound:
-            break
-    return step, error
+        return conformal_quantile(angle_errors(truth, runs.solution.x), alpha)
+
+    return error
+
+
+def _classical_step(error: Callable[[float], float], largest: float) -> tuple[float, float]:
+    """The longest step whose error is not above the largest, or the shortest; and its error."""
+    step = next((step for step in STEPS if error(step) <= largest), STEPS[-1])
+    return step, error(step)

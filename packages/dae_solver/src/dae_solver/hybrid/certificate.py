@@ -39,6 +39,8 @@ class Certificate:
         classical: Error of the classical engine at this step, degrees.
         step: Of the classical engine, seconds.
         corrections: Most corrections of a window before the classical engine takes it.
+        alone: Whether the classical engine does everything, because so few windows of the operator
+            are good enough for this bound that asking it does not pay.
         alpha: Share of trajectories whose error may exceed the bound.
         trajectories: So many were used for the calibration.
 
@@ -52,6 +54,7 @@ class Certificate:
     classical: float
     step: float
     corrections: int
+    alone: bool = False
     alpha: float = float("nan")
     trajectories: int = 0
 

@@ -132,7 +132,7 @@ class HybridRun:
             start=start,
             failure=["" if c else "no voltages at the start" for c in start.converged],
             windows=np.zeros((3, number), int),
-            refused=np.zeros(number, int),
+            refused=np.full(number, int(self.certificate.alone)),
         )
         self.done = ~start.converged
         self.schedule = Schedule.of(scenarios.events, number)
@@ -284,6 +284,8 @@ class HybridRun:
 
         They are short, or the network has a fault, or the scenario has begun again.
         """
+        if self.certificate.alone:
+            return np.ones(len(scenarios), bool)
         found: np.ndarray = length < SHORT * self.certificate.step
         found |= self.grid.faulted(self.p["network"][scenarios])
         found |= self.only_classical[scenarios]
