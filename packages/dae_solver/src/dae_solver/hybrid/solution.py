@@ -109,6 +109,12 @@ class HybridSolution:
         """Which scenarios came to their end."""
         return np.array([not each for each in self.failure])
 
+    @property
+    def lost(self) -> Float[np.ndarray, " scenario"]:
+        """Where trajectories end as synchronism is lost, maybe before an output shows it."""
+        early = self.success & (self.ended < self.t[-1])
+        return np.where(early, self.ended, np.inf)
+
     @cached_property
     def events(self) -> list[Happened]:
         """All events, by scenario and time."""

@@ -180,8 +180,8 @@ def _crossing(runs: Trajectories) -> Float[np.ndarray, " scenario"]:
     time, t = runs.separated.copy(), runs.t
     for scenario in np.flatnonzero(np.isfinite(time)):
         k = int(np.searchsorted(t, time[scenario]))
-        if k:
-            before, after = runs.spread[scenario, k - 1], runs.spread[scenario, k]
+        before, after = runs.spread[scenario, max(k - 1, 0)], runs.spread[scenario, k]
+        if k and np.isfinite(after):
             time[scenario] = t[k] - (t[k] - t[k - 1]) * (after - np.pi) / (after - before)
     return time
 

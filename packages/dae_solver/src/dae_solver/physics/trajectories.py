@@ -113,7 +113,10 @@ class Trajectories:
     @cached_property
     def separated(self) -> Float[np.ndarray, " scenario"]:
         """Time at which a scenario loses synchronism; infinity where it does not."""
-        return separation(self.t, self.spread)
+        found = separation(self.t, self.spread)
+        if isinstance(self.solution, Solution):
+            return found
+        return np.minimum(found, self.solution.lost)
 
     @property
     def stable(self) -> Bool[np.ndarray, " scenario"]:
