@@ -18,6 +18,7 @@ from dae_solver.metrics import (
     voltage_error,
 )
 from dae_solver.physics import PowerSystem, fault, load_step
+from dae_solver.physics.trajectories import center
 
 T = np.linspace(0.0, 4.0, 5)
 NEVER = np.array([np.inf])
@@ -28,6 +29,17 @@ def test_angle_error_is_the_largest_deviation_in_degrees() -> None:
     found = truth.copy()
     found[0, 2] = [0.01, -0.02]
     assert angle_error(T, truth, found, NEVER) == pytest.approx(math.degrees(0.02))
+
+
+def test_angles_are_not_wrapped_and_a_turn_of_all_machines_is_no_error() -> None:
+    truth = np.random.default_rng(0).normal(size=(1, 5, 2))
+    weight = np.array([3.0, 1.0])
+    turned = center(truth + np.linspace(0.0, 40.0, 5)[None, :, None], weight)
+    assert angle_error(T, center(truth, weight), turned, NEVER) == pytest.approx(0.0, abs=1e-11)
+    slipped = truth.copy()
+    slipped[0, 3:, 1] += 2.0 * np.pi
+    error = angle_error(T, center(truth, weight), center(slipped, weight), NEVER)
+    assert error == pytest.approx(0.75 * 360.0)
 
 
 def test_errors_count_until_separation_only() -> None:

@@ -38,6 +38,7 @@ def test_a_package_imports_the_shared_library_and_no_other_package(package: str)
 @pytest.mark.parametrize("package", SOURCES)
 def test_product_code_imports_no_torch_and_nothing_that_is_only_for_tests(package: str) -> None:
     banned = {"torch", "torchvision", "tensorflow", "jax", "pytest", "hypothesis", "beartype"}
+    banned |= {"andes", "kvxopt"}  # of another licence
     for path in source_files(package):
         assert not roots(path) & banned, path
 

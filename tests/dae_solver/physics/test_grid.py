@@ -167,6 +167,20 @@ def test_adaptive_steps_reach_their_tolerance(wscc: PowerSystem) -> None:
         assert np.degrees(np.abs(runs.delta - expected)).max() < 1e-3
 
 
+def test_the_error_of_a_grid_falls_with_the_tolerance(wscc: PowerSystem) -> None:
+    scenarios = wscc.scenarios(fault(7, t=0.1, clear=0.08, trip="5-7"))
+    expected = wscc.simulate(scenarios, t_end=0.8, step=1 / 480).delta
+    errors, steps = [], []
+    for rtol in (1e-4, 1e-6, 1e-8):
+        options = {"method": "dopri5", "step": None, "rtol": rtol, "atol": 0.1 * rtol}
+        runs = wscc.simulate(scenarios, t_end=0.8, **options)
+        errors.append(np.abs(runs.delta - expected).max())
+        steps.append(int(runs.solution.statistics.steps[0]))
+    assert errors[1] < 0.2 * errors[0]
+    assert errors[2] < 0.2 * errors[1]
+    assert steps[0] < steps[1] < steps[2]
+
+
 EVERY_KIND = {
     "fault": fault(5, t=0.31, clear=0.09),
     "fault_trip": fault(7, t=0.2, clear=0.07, trip="5-7"),

@@ -1,0 +1,68 @@
+"""What training, calibration and test see of a grid."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from dae_solver.config.data import DataConfig
+from dae_solver.config.train import TrainConfig
+from dae_solver.data.draws import Lines, TrainingDraws, split_lines
+from dae_solver.finish import draw
+from dae_solver.physics import PowerSystem, Scenarios
+from dae_solver.physics.network import Topology
+
+
+@pytest.fixture(scope="module")
+def grid() -> PowerSystem:
+    made = PowerSystem.load("wscc9")
+    made.scenarios([])
+    return made
+
+
+def networks(grid: PowerSystem, scenarios: Scenarios) -> list[Topology]:
+    """After every event of every scenario."""
+    return [
+        grid.dae.topologies[change.value]
+        for events in scenarios.events
+        for event in events
+        for change in event.changes
+        if change.name == "network"
+    ]
+
+
+def split(grid: PowerSystem) -> Lines:
+    return split_lines(grid.dae, DataConfig(held_out=0.34), seed=0)
+
+
+def test_training_never_opens_or_nearly_opens_a_held_out_line(grid: PowerSystem) -> None:
+    lines = split(grid)
+    assert lines.held_out
+    assert set(lines.held_out).isdisjoint(lines.trained)
+    draws = TrainingDraws(grid, lines, DataConfig(), np.random.default_rng(0))
+    seen = networks(grid, draws.batch(300))
+    held, weakened = set(lines.held_out), set()
+    opened = {branch for each in seen for branch in each.out}
+    assert opened == set(lines.trained)
+    for each in seen:
+        for branch, factor in each.strength:
+            assert factor >= (0.3 if branch in held else 0.03)
+            weakened.add(branch)
+    assert weakened == set(range(len(grid.case.branches)))
+
+
+def test_tests_open_only_the_lines_that_they_are_of(grid: PowerSystem) -> None:
+    lines, config = split(grid), TrainConfig()
+    seen = networks(grid, draw(grid, lines.held_out, config, "test", 60))
+    assert {branch for each in seen for branch in each.out} == set(lines.held_out)
+
+
+def test_calibration_and_test_have_other_events_and_loads(grid: PowerSystem) -> None:
+    every, config = split(grid).every, TrainConfig()
+    one, other = (draw(grid, every, config, name, 80) for name in ("calibration", "test"))
+    assert not set(one.texts) & set(other.texts)
+    assert not set(one.load_factor.ravel()) & set(other.load_factor.ravel())
+    times = [event.time for each in (*one.events, *other.events) for event in each]
+    assert len(set(times)) > 0.9 * len(times)  # at any time, none is fixed
+    again = draw(grid, every, config, "test", 80)
+    assert again.texts == other.texts
