@@ -67,7 +67,7 @@ def train(config: TrainConfig) -> int:
         if run.writer:
             from dae_solver.finish import finish
 
-            spent = {"simulation": simulated - begun, "training": cpu_seconds() - simulated}
+            spent = {"simulation": simulated - begun, "training": fitted.progress.cpu_s}
             finish(config, prepared, operator, run, fitted, spent)
             provenance.finish(output)
     return EXIT_OK
