@@ -245,13 +245,13 @@ def training_report(
         )
     _, runs = outcomes[0]
     order = np.argsort(-runs.certificate)
-    shown = [int(order[0]), int(order[len(order) // 2]), int(order[-1])]
-    report.add_figure(
-        "Trajectories",
-        bands(truth, runs, shown),
-        alt="Angles with their certificates against tight trajectories: the largest, the median "
-        "and the smallest certificate",
-    )
+    for which, place in (("largest", 0), ("median", len(order) // 2), ("smallest", -1)):
+        report.add_figure(
+            "Trajectories",
+            bands(truth, runs, int(order[place])),
+            alt=f"Angles with the {which} certificate against a tight trajectory: "
+            f"{truth.scenarios.texts[order[place]]}",
+        )
     report.add_facts(
         "Cost",
         {
@@ -288,24 +288,22 @@ def certificates(truth: Trajectories, runs: Trajectories, bound: float) -> Figur
     return figure
 
 
-def bands(truth: Trajectories, runs: Trajectories, scenarios: Sequence[int]) -> Figure:
-    """Angles with their certificates as bands, over the tight ones."""
+def bands(truth: Trajectories, runs: Trajectories, scenario: int) -> Figure:
+    """Angles with their certificate as a band, over the tight ones."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(4.2 * len(scenarios), 3.6), layout="constrained")
-    axes = figure.subplots(1, len(scenarios), squeeze=False)[0]
-    for axis, scenario in zip(axes, scenarios, strict=True):
-        angle = np.degrees(runs.delta_coi[scenario])
-        band = runs.certificate[scenario]
-        for machine in range(angle.shape[1]):
-            axis.fill_between(runs.t, angle[:, machine] - band, angle[:, machine] + band, alpha=0.3)
-            axis.plot(truth.t, np.degrees(truth.delta_coi[scenario, :, machine]), "k:", lw=0.8)
-        for event in runs.solution.events_of(scenario):
-            axis.axvline(event.time, color="0.6", lw=0.8, ls=":")
-        axis.set_title(
-            f"{truth.scenarios.texts[scenario]}\n{runs.source[scenario]}, within {band:.2g} deg",
-            fontsize=7,
-        )
-        axis.set_xlabel("time, s")
-    axes[0].set_ylabel("angle to centre of inertia, deg")
+    figure = Figure(figsize=(6.0, 4.2), layout="constrained")
+    axis = figure.subplots()
+    angle, band = np.degrees(runs.delta_coi[scenario]), runs.certificate[scenario]
+    for machine in range(angle.shape[1]):
+        axis.fill_between(runs.t, angle[:, machine] - band, angle[:, machine] + band, alpha=0.3)
+        axis.plot(truth.t, np.degrees(truth.delta_coi[scenario, :, machine]), "k:", lw=0.8)
+    for event in runs.solution.events_of(scenario):
+        axis.axvline(event.time, color="0.6", lw=0.8, ls=":")
+    axis.set_title(
+        f"{truth.scenarios.texts[scenario]}\n{runs.source[scenario]}, within {band:.2g} deg",
+        fontsize=7,
+    )
+    axis.set_xlabel("time, s")
+    axis.set_ylabel("angle to centre of inertia, deg")
     return figure
