@@ -79,7 +79,7 @@ def train_small(folder: Path, config: TrainConfig) -> None:
         _, operator = fit_operator(config, prepared, run)
     grid, lines = prepared.grid, prepared.lines
     seen = [*lines.trained, lines.held_out[0]]
-    drawn = _drawn(grid, seen, config, "calibration", config.data.calibration)
+    drawn = drawn_for(grid, seen, config, "calibration", config.data.calibration)
     truth = reference(grid, drawn, 5.0, 1 / 30)
     operator.facts["certificates"] = [
         # It is to be asked although it is too small to pay.
@@ -97,12 +97,13 @@ def load_small(folder: Path) -> Trained:
     run = TrainedRun.load(folder)
     config, grid, lines = run.known_settings(), run.grid, run.lines
     grid.scenarios([])
-    tested = _drawn(grid, lines.held_out[1:], config, "test", config.data.test)
+    tested = drawn_for(grid, lines.held_out[1:], config, "test", config.data.test)
     return Trained(config, grid, lines, run.operator, tested)
 
 
-def _drawn(
+def drawn_for(
     grid: PowerSystem, lines: Sequence[int], config: TrainConfig, name: str, number: int
 ) -> Scenarios:
+    """Scenarios on some lines, as a training with this configuration draws them."""
     rng = numpy_generator(config.seed, "scenarios", name)
     return draw_scenarios(grid, lines, config.data, rng, number)

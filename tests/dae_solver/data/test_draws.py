@@ -8,9 +8,9 @@ import pytest
 from dae_solver.config.data import DataConfig
 from dae_solver.config.train import TrainConfig
 from dae_solver.data.draws import Lines, TrainingDraws, split_lines
-from dae_solver.finish import draw
 from dae_solver.physics import PowerSystem, Scenarios
 from dae_solver.physics.network import Topology
+from trained_operator import drawn_for
 
 
 @pytest.fixture(scope="module")
@@ -53,16 +53,16 @@ def test_training_never_opens_or_nearly_opens_a_held_out_line(grid: PowerSystem)
 
 def test_tests_open_only_the_lines_that_they_are_of(grid: PowerSystem) -> None:
     lines, config = split(grid), TrainConfig()
-    seen = networks(grid, draw(grid, lines.held_out, config, "test", 60))
+    seen = networks(grid, drawn_for(grid, lines.held_out, config, "test", 60))
     assert {branch for each in seen for branch in each.out} == set(lines.held_out)
 
 
 def test_calibration_and_test_have_other_events_and_loads(grid: PowerSystem) -> None:
     every, config = split(grid).every, TrainConfig()
-    one, other = (draw(grid, every, config, name, 80) for name in ("calibration", "test"))
+    one, other = (drawn_for(grid, every, config, name, 80) for name in ("calibration", "test"))
     assert not set(one.texts) & set(other.texts)
     assert not set(one.load_factor.ravel()) & set(other.load_factor.ravel())
     times = [event.time for each in (*one.events, *other.events) for event in each]
     assert len(set(times)) > 0.9 * len(times)  # at any time, none is fixed
-    again = draw(grid, every, config, "test", 80)
+    again = drawn_for(grid, every, config, "test", 80)
     assert again.texts == other.texts

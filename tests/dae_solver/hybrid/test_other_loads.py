@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from dae_solver.finish import draw
 from dae_solver.hybrid.calibration import angle_errors, reference
 from dae_solver.physics import PowerSystem
-from trained_operator import Trained
+from trained_operator import Trained, drawn_for
 
 
 def test_half_of_the_power_constant_and_deep_sags(trained: Trained) -> None:
     grid = PowerSystem(trained.grid.case, "zip 0.3 0.2 0.5")
     assert trained.operator.facts["load"] == "zip 1 0 0"
-    scenarios = draw(grid, trained.lines.held_out[1:], trained.config, "constant power", 40)
+    scenarios = drawn_for(grid, trained.lines.held_out[1:], trained.config, "constant power", 40)
     truth = reference(grid, scenarios, 3.0, 1 / 30)
     loads = [
         k

@@ -38,7 +38,8 @@ def left_in_double(
     """The residual without any single precision, in the modes."""
     modes = operator.modes
     deviation = modes.decode(coefficients)
-    f, _, solved = slopes(trained.grid.dae, start, deviation, 1e-11)
+    center = np.tensordot(modes.inertia, deviation[modes.angles], 1)
+    f, _, solved = slopes(trained.grid.dae, start, deviation, center, 1e-11)
     assert solved.all()
     moved = np.einsum("jk,skw->sjw", operator.window.integrate, f) - deviation
     rows = relative(moved, modes.angles, modes.inertia) * modes.weight[:, None, None]
