@@ -115,11 +115,11 @@ def test_steps_are_not_smeared(trained: Trained, refuse: bool) -> None:
             np.testing.assert_array_equal(event.x_minus, event.x_plus)
             slope = np.abs(dae.f(0.0, event.x_plus[:, None], event.y_plus[:, None], p)).max()
             assert np.abs(np.diff(x, axis=0)).max() <= 1.5 * NEAR * max(slope, 100.0)
-            before, solved = by_newton(dae, x[1][:, None], y[1][:, None], p)
+            before, solved = by_newton(dae, event.x_minus[:, None], y[1][:, None], p)
             assert solved.all()
             for change in scheduled.changes:
                 change.apply(p, 0)
-            after, solved = by_newton(dae, x[1][:, None], y[2][:, None], p)
+            after, solved = by_newton(dae, event.x_plus[:, None], y[2][:, None], p)
             assert solved.all()
             jump = (after - before)[:, 0]
             assert (np.abs(jump).max() > 1e-3) == ("vref" not in event.name)
