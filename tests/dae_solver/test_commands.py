@@ -42,6 +42,23 @@ def test_cct_writes_a_table_and_a_report(tmp_path: Path) -> None:
     assert "<img" in (tmp_path / "report.html").read_text()
 
 
+def test_clearing_times_do_not_depend_on_who_looks_first(trained_run: Path, tmp_path: Path) -> None:
+    common = ["bus=7", "trip=[5-7]", "t_end=1.0", "tolerance=0.01", "longest=0.5"]
+    looks = {"classical": [], "hybrid": ["solver=hybrid", f"operator={trained_run}"]}
+    for name, look in looks.items():
+        assert cct([f"output={tmp_path}/{name}", *common, *look]) == 0
+    one, other = (pandas.read_csv(tmp_path / name / "cct.csv") for name in looks)
+    assert abs(one["cct_s"] - other["cct_s"]).max() <= 0.01
+    assert ((other["unstable_s"] - other["stable_s"]) <= 0.01).all()
+
+
+def test_a_learned_look_needs_an_operator(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert cct([f"output={tmp_path}", "bus=7", "solver=hybrid"]) == 2
+    assert "operator" in capfd.readouterr().err
+
+
 def test_identify_rehearses_and_writes_what_it_found(tmp_path: Path) -> None:
     code = identify(
         [

@@ -46,6 +46,9 @@ def cct(config: CctConfig) -> None:
         t_end=config.t_end,
         load_level=config.load_level,
         step=config.step,
+        solver=config.solver,
+        operator=config.operator,
+        certify=config.certify,
     )
     spent = time.process_time() - started
     folder = Path(config.output)
@@ -59,7 +62,7 @@ def cct(config: CctConfig) -> None:
             "bus %s: a longer time than an unstable one is stable", times.faults[number].bus
         )
     log.info(
-        "%d simulations, %d with long steps; report: %s",
+        "%d simulations, %d by the solver that looks first; report: %s",
         times.simulations + times.coarse, times.coarse, folder / "report.html",
     )  # fmt: skip
 
@@ -102,6 +105,7 @@ main = command(
     examples=(
         ("", "faults at all buses without a machine of the built-in nine-bus system"),
         ("case=kundur.xlsx bus=[7,8] trip=each", "cleared by each line at the buses"),
+        ("solver=hybrid operator=outputs/…", "narrowed down by a learned operator"),
     ),
 )
 

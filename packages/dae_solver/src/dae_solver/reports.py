@@ -142,7 +142,7 @@ def clearing_report(grid: PowerSystem, times: ClearingTimes, *, seconds: float) 
     report = Report(
         f"Critical clearing times of {grid.case.name}",
         subtitle=f"{len(times.faults)} faults, {times.simulations} simulations and {times.coarse} "
-        "with long steps before them, "
+        "by the solver that looks first, "
         f"{seconds:.3g} s of CPU time",
     )
     order = np.argsort(times.cct, kind="stable")

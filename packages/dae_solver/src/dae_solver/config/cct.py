@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from dae_solver.config.grid import GridConfig, positive
 
@@ -21,6 +22,10 @@ class CctConfig(GridConfig):
         tolerance: Distance between a stable and an unstable time at which the search ends, seconds.
         t_end: How long each scenario is watched, seconds.
         step: Step of the integration, seconds.
+        solver: That looks first, and narrows down where step searches: "classical" integrates with
+            long steps, "hybrid" takes a learned operator.
+        operator: Folder or file that python -m dae_solver.train made, for solver=hybrid.
+        certify: Angle error of the hybrid solver, degrees.
     """
 
     bus: int | str | list[int] | list[str] | None = None
@@ -31,6 +36,9 @@ class CctConfig(GridConfig):
     tolerance: float = 1e-3
     t_end: float = 5.0
     step: float = 1 / 60
+    solver: Literal["classical", "hybrid"] = "classical"
+    operator: str | None = None
+    certify: float = 3.0
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -41,6 +49,7 @@ class CctConfig(GridConfig):
             tolerance=self.tolerance,
             t_end=self.t_end,
             step=self.step,
+            certify=self.certify,
         )
         if not self.shortest < self.longest:
             raise ValueError(f"shortest={self.shortest} must be below longest={self.longest}")

@@ -1,0 +1,60 @@
+"""The trainings that the documentation speaks of, against the gates of the solver. Nightly."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dae_solver.physics.io.native import write_native
+from outcomes import RESULTS, keep
+from power_cases import reference_case
+
+pytestmark = [pytest.mark.nightly, pytest.mark.timeout(6 * 3600)]
+
+NEW_ENGLAND = ("load=zip 0.4 0.3 0.3", "model=small", "data.scenarios=7000", "steps=9000")
+
+
+def trained(folder: Path, *settings: str) -> dict[str, Any]:
+    """Train as the command does; its results."""
+    command = [sys.executable, "-m", "dae_solver.train", f"output={folder}", "log.progress=false"]
+    done = subprocess.run([*command, *settings], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads((folder / "results.json").read_text())
+    return found
+
+
+def check_gates(results: dict[str, Any]) -> None:
+    """Right within what was asked for, and cheaper than the classical engine where that pays."""
+    fast, tight = results["scores"]
+    assert (fast["bound"], tight["bound"]) == (3.0, 0.1)
+    for score in results["scores"]:
+        assert score["scenarios"] == 500
+        assert score["above_bound"] == 0
+        assert score["max_deg"] <= score["bound"]
+    assert fast["flagged"] <= 0.2
+    assert fast["faster"] >= 2.5
+
+
+def test_the_nine_bus_system(tmp_path: Path) -> None:
+    results = trained(tmp_path / "run")
+    keep(
+        RESULTS / "dae_training.json",
+        "wscc9",
+        {**results, "seed": 0},
+        command="python -m dae_solver.train",
+    )
+    check_gates(results)
+
+
+def test_the_new_england_system(tmp_path: Path, real_data: Path) -> None:
+    case = tmp_path / "ieee39.json"
+    write_native(reference_case(real_data / "dae_solver" / "ieee39.json"), case)
+    results = trained(tmp_path / "run", f"case={case}", *NEW_ENGLAND)
+    command = " ".join(["python -m dae_solver.train case=ieee39.json", *map(repr, NEW_ENGLAND)])
+    keep(RESULTS / "dae_training.json", "ieee39", {**results, "seed": 0}, command=command)
+    check_gates(results)
