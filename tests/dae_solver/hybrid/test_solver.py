@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from dae_solver.physics import (
     trip_reclose,
     vref_step,
 )
+from dae_solver.trained import Trained as TrainedRun
 from scimind.errors import InputError
 from trained_operator import Trained
 
@@ -185,6 +187,19 @@ def test_scenarios_do_not_depend_on_their_batch(trained: Trained, clean: Traject
     )
     difference = np.abs(part.solution.x - clean.solution.x[some])
     assert np.nanmax(difference) < 1e-3  # float32 products in another order
+
+
+def test_answers_do_not_depend_on_what_the_grid_solved_before(trained_run: Path) -> None:
+    answers = []
+    for before in (1.0, 0.8):
+        run = TrainedRun.load(trained_run)
+        run.grid.scenarios([], load_level=before)
+        scenarios = run.grid.scenarios(load_step(5, t=0.2, p=1.3), line_trip("8-9", t=0.2))
+        answers.append(
+            run.grid.simulate(scenarios, t_end=3.0, solver="hybrid", operator=run.operator)
+        )
+    np.testing.assert_array_equal(answers[0].solution.x, answers[1].solution.x)
+    assert (answers[0].solution.windows[:CLASSICAL].sum(0) > 0).any()
 
 
 def test_trajectories_turn_with_their_start(trained: Trained) -> None:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from converter_cases import replace_by_converter
-from dae_solver.physics import PowerSystem
+from dae_solver.physics import PowerSystem, fault
 from dae_solver.physics.case import Load
 from dae_solver.solver.parameters import take
 from dae_solver.solver.system import DAESystem
 from network_states import angles_of, by_newton, random_states
 from power_cases import reference_case
+from scimind.errors import InputError
 
 LOADS = ["zip 1 0 0", "zip 0.4 0.3 0.3", "zip 0 0 1", "exponential 0.7 2.4"]
 # Rounds from guesses that are 0.02 pu away, at a tolerance of 1e-11 pu; those of constant power
@@ -102,6 +104,33 @@ def test_states_at_the_operating_point_need_one_round() -> None:
     # A Newton step from 1e-4 pu away leaves an error of the order of 1e-8.
     grid.dae.solve(np.zeros(1), start.x0, start.y0 + 1e-4, start.parameters, 1e-7)
     assert grid.dae.solver.rounds == 2
+
+
+def test_impedances_are_those_at_the_operating_point_of_the_case() -> None:
+    usual, other = (PowerSystem.load("wscc9", load="zip 0.4 0.3 0.3") for _ in range(2))
+    usual.scenarios([])
+    other.scenarios(fault(7, t=0.1, clear=0.1, trip="5-7"), load_level=0.8)
+    for out in ([], [k for k, b in enumerate(usual.case.branches) if b.id == "5-7"]):
+        z = []
+        for grid in (usual, other):
+            built = grid.dae.network.built
+            z.append(grid.dae.impedances(grid.dae.topology(built.without(out))))
+        np.testing.assert_array_equal(*z)
+
+
+def test_a_case_that_carries_less_than_its_loads_is_solved_at_what_it_carries() -> None:
+    heavy = PowerSystem.load("wscc9").case
+    heavy.loads = [replace(load, p=6.0 * load.p, q=6.0 * load.q) for load in heavy.loads]
+    grid, usual = PowerSystem(heavy), PowerSystem.load("wscc9")
+    levels = {"load_factor": np.full((3, 1), 1 / 6)}
+    event = fault(7, t=0.1, clear=0.1)
+    one, other = (
+        each.simulate(each.scenarios(event, **factor), t_end=1.0, step=1 / 60)
+        for each, factor in ((grid, levels), (usual, {}))
+    )
+    np.testing.assert_allclose(one.delta_coi, other.delta_coi, atol=1e-8)
+    with pytest.raises(InputError, match=r"no operating point of its own.*does not converge"):
+        grid.dae.impedances(0)
 
 
 def test_a_scenario_gets_the_same_voltages_alone_and_in_a_batch(case) -> None:

@@ -24,6 +24,7 @@ from dae_solver.physics.models.machines import Machine
 from dae_solver.physics.models.stabilisers import IEEEST, Signals
 from dae_solver.physics.network import Network, Reduced, Topology, complex_of, reduce
 from dae_solver.physics.powerflow import PowerFlow, check_machines
+from dae_solver.physics.powerflow import solve as solve_flow
 from dae_solver.physics.terms import SET_POINTS, Term, Terms
 from dae_solver.physics.voltages import Devices, VoltageSolver
 from dae_solver.solver.newton import newton
@@ -82,6 +83,8 @@ class PowerDAE(DAESystem):
         self._tripped: dict[tuple[int, bytes], int] = {}
         self._known: dict[Topology, int] = {}
         self._impedances: dict[int, np.ndarray] = {}
+        # Why the case has no operating point of its own.
+        self._no_point = ""
 
     # Structure
 
@@ -233,6 +236,17 @@ class PowerDAE(DAESystem):
         Raises:
             InputError: A limit of a regulator is exceeded, or a name is unknown.
         """
+        x, y, p = self._point(flow, parameters)
+        if not self.topologies:
+            self._linearise(*self._own_point(flow, x, p))
+        p["network"][:] = self.topology(self.network.built)
+        self.defaults = {name: value[..., 0] for name, value in p.items()}
+        self.x0, self.y0 = x[:, 0], y[:, 0]
+        return x, y, p
+
+    def _point(
+        self, flow: PowerFlow, parameters: Mapping[str, Any] | None = None
+    ) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
         scenarios = flow.v.shape[1]
         given = {**self.given, **(parameters or {})}
         extra = self.extra(given, scenarios)
@@ -250,13 +264,22 @@ class PowerDAE(DAESystem):
         finally:
             for model, value in held:
                 model.value = value
-        p |= extra | self.terms.parameters(scenarios)
-        if not self.topologies:
-            self._linearise(flow, x, p)
-        p["network"][:] = self.topology(self.network.built)
-        self.defaults = {name: value[..., 0] for name, value in p.items()}
-        self.x0, self.y0 = x[:, 0], y[:, 0]
-        return x, y, p
+        return x, y, p | extra | self.terms.parameters(scenarios)
+
+    def _own_point(
+        self, flow: PowerFlow, x: np.ndarray, p: Parameters
+    ) -> tuple[PowerFlow, np.ndarray, Parameters]:
+        """The operating point of the case itself, whichever scenarios come first.
+
+        Where it has none, that of the first scenario; voltages are then found as well, but
+        :meth:`impedances` cannot say what an operator was trained with.
+        """
+        try:
+            flow = solve_flow(self.network)
+            x, _, p = self._point(flow)
+        except InputError as error:
+            self._no_point = str(error)
+        return flow, x, p
 
     def _rest(self, flow: PowerFlow) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
         scenarios = flow.v.shape[1]
@@ -299,7 +322,7 @@ class PowerDAE(DAESystem):
         return x, np.concatenate([u.real, u.imag]), p
 
     def _linearise(self, flow: PowerFlow, x: np.ndarray, p: Parameters) -> None:
-        """Admittances of the devices at the first operating point, for the solution."""
+        """Admittances of the devices at an operating point, for the solution."""
         number, machines = len(self.device_at), len(self.machine_at)
         one, first = x[:, :1], self._seen(x[:, :1], take(p, np.zeros(1, int)))
         affine = self._affine(one, first)
@@ -359,8 +382,17 @@ class PowerDAE(DAESystem):
     def impedances(self, topology: int) -> Shaped[np.ndarray, "bus bus"]:
         """Voltage at each device bus for a current into each, in a topology by its number.
 
-        Devices are their linear admittances at the operating point.
+        Devices are their linear admittances at the operating point of the case.
+
+        Raises:
+            InputError: The case has none.
         """
+        if self._no_point:
+            raise InputError(
+                f"{self.case.name} has no operating point of its own, which operators need: "
+                f"{self._no_point}",
+                rule="power.flow",
+            )
         if topology not in self._impedances:
             half = len(self.kept)
             inverse = np.linalg.inv(self._reduced[topology].y + self._at_rest)
