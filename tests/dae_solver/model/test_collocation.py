@@ -54,3 +54,36 @@ def test_error_between_nodes_falls_exponentially() -> None:
         )
     assert errors[1] < 0.05 * errors[0]
     assert errors[2] < 0.05 * errors[1]
+
+
+@pytest.mark.parametrize("nodes", [3, 10, 16])
+def test_the_second_quadrature_is_that_of_gauss(nodes: int) -> None:
+    window = RadauWindow(nodes, 1.3)
+    own, gauss = window.quadratures
+    assert own.at is None
+    np.testing.assert_array_equal(own.integrate, window.integrate)
+    assert gauss.at is not None
+    points = gauss.at @ window.times
+    expected = 1.3 * (np.polynomial.legendre.leggauss(nodes)[0] + 1.0) / 2.0
+    np.testing.assert_allclose(points, expected, atol=1e-12)
+    for degree in range(1, nodes + 1):
+        moved = gauss.integrate @ (degree * points ** (degree - 1))
+        np.testing.assert_allclose(moved, window.times**degree, atol=1e-12 * 1.3**degree)
+
+
+def test_two_quadratures_differ_by_about_their_error() -> None:
+    """A derivative with a kink, such as a limit makes, at any time of the window."""
+    window = RadauWindow(10, 1.0)
+    own, gauss = window.quadratures
+    assert gauss.at is not None
+    points = gauss.at @ window.times
+    kinks = np.linspace(0.02, 0.98, 193)
+    error, estimate = [], []
+    for kink in kinks:
+        moved = own.integrate @ np.maximum(window.times - kink, 0.0)
+        truth = 0.5 * np.maximum(window.times - kink, 0.0) ** 2
+        error.append(np.abs(moved - truth).max())
+        estimate.append(np.abs(moved - gauss.integrate @ np.maximum(points - kink, 0.0)).max())
+    ratio = np.array(estimate) / np.array(error)
+    assert np.median(ratio) == pytest.approx(1.0, abs=0.5)
+    assert np.quantile(ratio, 0.05) > 0.2

@@ -11,9 +11,9 @@ from dae_solver.model.operator import TrajectoryOperator
 from scimind.errors import InputError
 from scimind.typing import Float
 
-# Rates of the first correction, which nothing is known about, the least that is believed of
-# others, and the rate from which on corrections lead nowhere.
-FIRST_RATE, LEAST_RATE, SLOWEST = 0.3, 0.1, 0.8
+# Share of what the first correction moves that is believed to be left, and the rate from which on
+# further ones lead nowhere.
+FIRST, SLOWEST = 0.3, 0.8
 
 # From this spread of the angles on, degrees, errors grow by e with every so many degrees.
 UNSTEADY, GROWS = 110.0, 20.0
@@ -23,9 +23,11 @@ UNSTEADY, GROWS = 110.0, 20.0
 class Certificate:
     """What a trajectory's scores say about its error.
 
-    Corrections shrink by a rate that two of them show; what is left after the last, which moved an
-    angle by ``c`` degrees, is about ``c rate / (1 - rate)``. That, together with ``residual`` times
-    the size of the residual before it, is the score of a window; that of a trajectory is the sum
+    A correction of a predicted window leaves about a fixed share of how far it moved the angles.
+    From the second one on derivatives are taken at other points than in the one before, so that
+    a correction moves them by the error of the discretisation too, and as far as they may be wrong
+    after it. That, in degrees, together with ``residual`` times the size of the residual before
+    it, is the score of a window; that of a trajectory is the sum
     over its windows. Near the limit of stability errors grow, see :meth:`growth`. The bound of the
     error is ``factor`` times score and growth, plus a ``floor``, plus the error of the classical
     engine where it integrated. The factor is the ratio that a share of ``1 - alpha`` of the
@@ -61,12 +63,13 @@ class Certificate:
     def score(
         self,
         moved: Float[np.ndarray, "*part window"],
-        rate: Float[np.ndarray, "*part window"],
         size: Float[np.ndarray, " window"],
+        *,
+        first: bool,
     ) -> Float[np.ndarray, "*part window"]:
-        """Scores, from how far the last correction moved, its rate, and the residual before it."""
-        rate = np.minimum(rate, SLOWEST)
-        found: np.ndarray = np.hypot(moved * rate / (1.0 - rate), self.residual * size)
+        """Scores, from how far the last correction moved, and the residual before it."""
+        left = FIRST * moved if first else moved
+        found: np.ndarray = np.hypot(left, self.residual * size)
         return found
 
     @staticmethod

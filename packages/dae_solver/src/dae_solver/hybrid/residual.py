@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dae_solver.model.collocation import Quadrature
 from dae_solver.model.operator import TrajectoryOperator
 from dae_solver.physics.dae import PowerDAE
 from dae_solver.physics.voltages import rotated
@@ -45,7 +46,7 @@ class Residual:
         size: Root mean square over states and nodes of all of it, scaled as the modes are: also of
             what no mode can express; infinite where the voltages have no solution.
         solved: Whether they have one.
-        y: Voltages at the end of the windows.
+        y: Voltages at the last point of the quadrature, at or near the end of the windows.
     """
 
     coefficients: Float[np.ndarray, "mode window"]
@@ -60,8 +61,9 @@ def residual(
     start: Start,
     coefficients: Float[np.ndarray, "mode window"],
     tolerance: float,
+    quadrature: Quadrature | None = None,
 ) -> Residual:
-    """The residual of predicted windows; voltages solve the network equations at every node.
+    """The residual of predicted windows; voltages solve the network equations at every point.
 
     Args:
         grid: The equations.
@@ -69,10 +71,12 @@ def residual(
         start: Of the windows.
         coefficients: What is predicted.
         tolerance: Of the voltages, per unit.
+        quadrature: One of the operator's window; by default that at the nodes.
     """
+    quadrature = quadrature or operator.window.quadratures[0]
     windows = coefficients.shape[1]
     parts = [
-        _block(grid, operator, start.take(some), coefficients[:, some], tolerance)
+        _block(grid, operator, start.take(some), coefficients[:, some], tolerance, quadrature)
         for some in np.array_split(np.arange(windows), max(1, -(-windows // BLOCK)))
     ]
     if len(parts) == 1:
@@ -91,14 +95,16 @@ def _block(
     start: Start,
     coefficients: np.ndarray,
     tolerance: float,
+    quadrature: Quadrature,
 ) -> Residual:
     modes = operator.modes
     rows = modes.rows(coefficients)  # [state + 1, node, window]
-    deviation = rows[:-1].copy()
-    deviation[modes.angles] += rows[-1]
+    there = rows if quadrature.at is None else quadrature.at.astype(np.float32) @ rows
+    deviation = there[:-1].copy()
+    deviation[modes.angles] += there[-1]
     with np.errstate(all="ignore"):
-        f, y, solved = slopes(grid, start, deviation, rows[-1], tolerance)
-        moved = operator.window.integrate.astype(np.float32) @ f.astype(np.float32)
+        f, y, solved = slopes(grid, start, deviation, there[-1], tolerance)
+        moved = quadrature.integrate.astype(np.float32) @ f.astype(np.float32)
         center = np.tensordot(modes.inertia.astype(np.float32), moved[modes.angles], 1)
         moved[modes.angles] -= center
         rows = np.concatenate([moved, center[None]]) - rows
@@ -121,7 +127,7 @@ def slopes(
     center: Float[np.ndarray, "node window"],
     tolerance: float,
 ) -> tuple[np.ndarray, np.ndarray, Bool[np.ndarray, " window"]]:
-    """``f [state, node, window]``, ``y [algebraic, node window]``, and whether all ``y`` exist.
+    """``f [state, point, window]``, ``y [algebraic, point window]``, and whether all ``y`` exist.
 
     Voltages turn with the ``center`` of inertia, so they are guessed to be those of the start,
     turned as far as it has.

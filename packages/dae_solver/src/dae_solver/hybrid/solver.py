@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from dae_solver.hybrid.certificate import FIRST_RATE, LEAST_RATE, SLOWEST, Certificate
+from dae_solver.hybrid.certificate import SLOWEST, Certificate
 from dae_solver.hybrid.classical import integrate
 from dae_solver.hybrid.outputs import ClassicalPiece, OperatorPiece, Outputs
 from dae_solver.hybrid.residual import Start, residual
@@ -62,7 +62,7 @@ class Attempt:
         accepted: Length that is accepted, 0 where none is.
         y_end: Voltages at the end of the window, as a guess.
         spread: Largest spread of the angles in what is accepted.
-        moved: By the last correction, for each part.
+        moved: How far the last correction moved an angle, degrees.
     """
 
     start: Start
@@ -315,7 +315,7 @@ class HybridRun:
             accepted=np.zeros(len(scenarios)),
             y_end=np.empty_like(y),
             spread=np.zeros(len(scenarios)),
-            moved=np.full((len(PARTS), len(scenarios)), np.inf),
+            moved=np.full(len(scenarios), np.inf),
         )
         open_ = np.flatnonzero(solved)
         for round_ in range(self.certificate.corrections + 1):
@@ -347,7 +347,8 @@ class HybridRun:
         every = len(open_) == len(scenarios)
         part = attempt.start if every else attempt.start.take(open_)
         before = attempt.coefficients[:, open_]
-        left = residual(self.grid, operator, part, before, self.tolerance)
+        quadrature = operator.window.quadratures[round_ % 2]
+        left = residual(self.grid, operator, part, before, self.tolerance, quadrature)
         change = operator.correction(attempt.features[:, open_], before, left.coefficients)
         attempt.coefficients[:, open_] += change
         attempt.y_end[:, open_] = left.y
@@ -357,11 +358,9 @@ class HybridRun:
         lengths = attempt.lengths[:, open_]
         node = np.minimum(np.searchsorted(times, lengths - 1e-12), len(times) - 1)
         moved = np.take_along_axis(up_to, node, 0)
-        with np.errstate(invalid="ignore"):
-            rate = moved / attempt.moved[:, open_] if round_ else np.full(moved.shape, FIRST_RATE)
-            score = DOUBT * certificate.score(moved, np.maximum(rate, LEAST_RATE), left.size)
-        attempt.moved[:, open_] = moved
-        stuck = ~(rate[0] < SLOWEST) | last
+        score = DOUBT * certificate.score(moved, left.size, first=round_ == 0)
+        stuck = ~(moved[0] < SLOWEST * attempt.moved[open_]) | last
+        attempt.moved[open_] = moved[0]
         found = np.zeros(len(open_), bool)
         spread = np.take_along_axis(apart, node, 0)
         for k, length in enumerate(lengths):

@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import scipy.special
 
 from scimind.typing import Float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quadrature:
+    """Where derivatives are taken, and their integrals from there.
+
+    Attributes:
+        at: From deviations at the nodes of a window to those at the points; None at the nodes.
+        integrate: From derivatives at the points to integrals up to each node.
+    """
+
+    at: Float[np.ndarray, "point node"] | None
+    integrate: Float[np.ndarray, "node point"]
 
 
 class RadauWindow:
@@ -14,6 +29,9 @@ class RadauWindow:
     A trajectory is its deviation from the start at the nodes; between them it is the polynomial
     through start and nodes. Its derivative at the nodes equals ``f`` there where it solves the
     collocation equations, whose end values are those of Radau IIA, of order ``2 nodes - 1``.
+
+    :attr:`quadratures` are that at the nodes and that at as many Gauss points: what a trajectory
+    that satisfies the first leaves in the second is an estimate of the error of both.
 
     Args:
         nodes: How many.
@@ -31,9 +49,15 @@ class RadauWindow:
         # The integral of P_n is (P_{n+1} - P_{n-1}) / (2 n + 1), that of P_0 is P_1 + P_0.
         values = _legendre(self.nodes, nodes)
         below = np.concatenate([-values[:, :1], values[:, :-2]], axis=1)
-        integrals = 0.5 * (values[:, 1:] - below) / (2.0 * np.arange(nodes) + 1.0)
+        integrals = 0.5 * horizon * (values[:, 1:] - below) / (2.0 * np.arange(nodes) + 1.0)
         inverse = np.linalg.inv(values[:, :-1])
-        self.integrate: Float[np.ndarray, "node node"] = horizon * integrals @ inverse
+        self.integrate: Float[np.ndarray, "node node"] = integrals @ inverse
+        points = (scipy.special.roots_legendre(nodes)[0] + 1.0) / 2.0
+        inverse = np.linalg.inv(_legendre(points, nodes - 1))
+        self.quadratures = (
+            Quadrature(at=None, integrate=self.integrate),
+            Quadrature(at=self.between(horizon * points), integrate=integrals @ inverse),
+        )
 
     def polynomials(self, t: Float[np.ndarray, "*time"]) -> Float[np.ndarray, "*time degree"]:
         """Legendre polynomials at times from the start, seconds; see :attr:`spectrum`."""

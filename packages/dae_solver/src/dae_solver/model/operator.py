@@ -18,7 +18,7 @@ from dae_solver.physics.dae import PowerDAE
 from scimind.errors import InputError
 from scimind.typing import Float
 
-FORMAT = "dae_solver.operator/1"
+FORMAT = "dae_solver.operator/2"
 
 
 @dataclass(frozen=True, kw_only=True)
