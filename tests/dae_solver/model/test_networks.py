@@ -100,7 +100,7 @@ def test_other_files_and_grids_are_refused(tmp_path: Path) -> None:
     from safetensors.numpy import save_file
 
     save_file({"a": np.zeros(2)}, str(tmp_path / "other.safetensors"))
-    with pytest.raises(InputError, match=r"another file.*not dae_solver\.operator/1"):
+    with pytest.raises(InputError, match=r"another file.*not dae_solver\.operator/2"):
         TrajectoryOperator.load(tmp_path / "other.safetensors")
     made = operator(PowerSystem.load("wscc9"))
     other = PowerSystem.load("wscc9")
