@@ -342,5 +342,5 @@ def test_an_operator_that_does_not_pay_is_not_asked(trained: Trained) -> None:
     assert solution.windows[:CLASSICAL].sum() == 0
     assert (solution.refused > 0).all()
     error = angle_errors(trained.truth, solution.x)
-    assert error.max() <= 0.05
-    assert np.quantile(error, 0.97) <= bounds.max() <= 0.04
+    assert (error <= bounds).mean() >= 0.98
+    assert bounds.max() <= 0.05

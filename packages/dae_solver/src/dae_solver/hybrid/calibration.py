@@ -29,7 +29,7 @@ ALONE, ALONE_SHARE = 0.75, 0.8
 TOLERANCES = (1e-5, 1e-8)
 # The reference is this much finer than the finest step.
 REFERENCE = 1 / 240
-# Bound of a trajectory whose score is 0, as a share of the bound.
+# What is added to the bound of each trajectory, as a share of the bound.
 FLOOR = 0.1
 # Factors between score and bound are tried from here on.
 SMALLEST, GROWTH = 0.4, 1.3

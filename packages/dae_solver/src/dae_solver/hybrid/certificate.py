@@ -37,7 +37,7 @@ class Certificate:
         bound: For which it was calibrated, degrees.
         factor: Bound over score.
         residual: Degrees for a residual of size 1.
-        floor: Bound of a trajectory whose score is 0, degrees.
+        floor: Added to the bound of each trajectory that moves, degrees.
         classical: Error of the classical engine at this step, degrees.
         step: Of the classical engine, seconds.
         corrections: Most corrections of a window before the classical engine takes it.

@@ -411,7 +411,7 @@ class HybridRun:
     def _bound(self) -> Float[np.ndarray, " scenario"]:
         """Of the angle errors so far, degrees."""
         grown = self.certificate.growth(self.spread)
-        floor = self.certificate.floor * (self.score > 0.0)
+        floor = self.certificate.floor * ((self.score > 0.0) | (self.classical > 0.0))
         found: np.ndarray = self.certificate.factor * grown * self.score + floor + self.classical
         return found
 
