@@ -21,8 +21,8 @@ log = logging.getLogger(__name__)
 
 T_END, EVERY = 5.0, 1 / 30
 STEPS = (1 / 30, 1 / 15)
-# Narrow enough for the power flow of a large grid.
-LOADS = DataConfig(load_level=(0.95, 1.02), load_apart=0.02, clearing=(0.03, 0.2), held_out=0.0)
+# Narrow enough for the power flow of a large grid, and for governors that are near their limits.
+LOADS = DataConfig(load_level=(0.93, 0.99), load_apart=0.01, clearing=(0.03, 0.2), held_out=0.0)
 
 
 @dataclass(frozen=True, kw_only=True)
