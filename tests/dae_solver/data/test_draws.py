@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from dae_solver.config.train import TrainConfig
 from dae_solver.data.draws import Lines, TrainingDraws, split_lines
 from dae_solver.physics import PowerSystem, Scenarios
 from dae_solver.physics.network import Topology
+from scimind.errors import InputError
 from trained_operator import drawn_for
 
 
@@ -66,3 +69,33 @@ def test_calibration_and_test_have_other_events_and_loads(grid: PowerSystem) -> 
     assert len(set(times)) > 0.9 * len(times)  # at any time, none is fixed
     again = drawn_for(grid, every, config, "test", 80)
     assert again.texts == other.texts
+
+
+def test_operating_points_where_a_governor_would_begin_at_its_limit_are_brought_nearer(
+    grid: PowerSystem, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = replace(TrainConfig(), data=DataConfig(load_level=(0.9, 1.3)))
+    usual = drawn_for(grid, split(grid).every, config, "test", 40)
+    torque = usual.parameters["pref"][2]  # of the third machine
+    assert torque.max() > 1.2 * torque.min()
+    case = PowerSystem.load("wscc9").case
+    limit = float(np.quantile(torque, 0.6))
+    machine = grid.dae.machine_ids[2]
+    case.devices = [
+        replace(device, parameters={**device.parameters, "VMAX": limit})
+        if device.of == machine and device.model.startswith("TGOV1")
+        else device
+        for device in case.devices
+    ]
+    limited = PowerSystem(case)
+    with pytest.raises(InputError, match="outside VMIN"):
+        limited.scenarios([], load_level=1.3)
+    drawn = drawn_for(limited, split(grid).every, config, "test", 40)
+    assert "16 of 40 operating points are brought nearer" in caplog.text
+    fine = torque <= limit
+    assert fine.sum() == 24
+    np.testing.assert_array_equal(drawn.load_factor[:, fine], usual.load_factor[:, fine])
+    assert (drawn.parameters["pref"][2] <= limit + 1e-9).all()
+    before, after = (np.abs(each.load_factor - 1.0)[:, ~fine] for each in (usual, drawn))
+    assert (after < before).all()
+    assert drawn.texts == usual.texts

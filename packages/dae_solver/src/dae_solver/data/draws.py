@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -23,9 +24,13 @@ from dae_solver.physics.disturbances import (
 )
 from dae_solver.physics.grid import PowerSystem
 from dae_solver.physics.network import Topology
+from dae_solver.physics.powerflow import solve
 from dae_solver.physics.scenarios import Scenarios
 from scimind.errors import InputError
 from scimind.seeding import numpy_generator
+from scimind.typing import Float
+
+log = logging.getLogger(__name__)
 
 Network = Callable[[Topology], Topology]
 # Pulses and reclosing last between these times, seconds.
@@ -38,6 +43,9 @@ TOGETHER = 0.15
 # The network after it: as built, a line is out, or branches with other admittances.
 AS_BUILT, LINE_OUT = 0.2, 0.2
 CLOSE_TO_THE_LIMIT = 0.4
+# Where a grid cannot rest at a draw, its distance from the case's own loads shrinks by this factor,
+# so many times.
+NEARER, TIMES = 0.7, 8
 
 
 @dataclass(frozen=True)
@@ -116,7 +124,7 @@ class TrainingDraws:
         pool = [self._virtual() for _ in range(max(1, number // self.config.per_network))]
         each = [self._scenario(pool) for _ in range(number)]
         loads, generators = operating_points(self.grid, self.config, self.rng, number)
-        return self.system.scenarios(*each, load_factor=loads, generation_factor=generators)
+        return at_rest(self.system, each, loads, generators)
 
     def _virtual(self) -> Topology:
         """Some branches weaker, few stronger; held-out lines never nearly open."""
@@ -228,7 +236,69 @@ def draw_scenarios(
     """Random scenarios of every kind on some lines."""
     loads, generators = operating_points(grid.dae, config, rng, number)
     each = scenario_texts(grid.dae, lines, config, rng, number)
+    return at_rest(grid, each, loads, generators)
+
+
+def at_rest(
+    grid: PowerSystem,
+    each: Sequence[Sequence[Disturbance]],
+    loads: Float[np.ndarray, "load scenario"],
+    generators: Float[np.ndarray, "generator scenario"],
+) -> Scenarios:
+    """Scenarios at operating points that were drawn.
+
+    Where the power flow does not converge, or a regulator would begin beyond its limits, the
+    factors are brought nearer to 1 until the grid can rest there; how many is logged.
+
+    Args:
+        grid: Of which they are.
+        each: What happens in each.
+        loads: Factors of the loads.
+        generators: Factors of the schedules.
+
+    Raises:
+        InputError: Something else is wrong, or the grid cannot rest near the case's own loads.
+    """
+    factors = np.concatenate([loads, generators])
+    restless = _restless(grid, loads, generators)
+    if len(restless):
+        first = restless[:1]
+        log.warning(
+            "%d of %d operating points are brought nearer to that of the case; the first: %s",
+            len(restless), len(each), _reason(grid, loads[:, first], generators[:, first]),
+        )  # fmt: skip
+    for _ in range(TIMES):
+        if not len(restless):
+            break
+        factors[:, restless] = 1.0 + NEARER * (factors[:, restless] - 1.0)
+        left = _restless(grid, *np.split(factors[:, restless], [len(loads)]))
+        restless = restless[left]
+    loads, generators = np.split(factors, [len(loads)])
     return grid.scenarios(*each, load_factor=loads, generation_factor=generators)
+
+
+def _reason(grid: PowerSystem, loads: np.ndarray, generators: np.ndarray) -> str:
+    """Why the grid cannot rest at any of these points, or nothing where it can."""
+    try:
+        grid.dae.start(solve(grid.dae.network, load_factor=loads, generation_factor=generators))
+    except InputError as error:
+        if error.rule not in ("power.flow", "power.limit"):
+            raise
+        return str(error)
+    return ""
+
+
+def _restless(grid: PowerSystem, loads: np.ndarray, generators: np.ndarray) -> np.ndarray:
+    """Positions of the points where the grid cannot rest, by halves."""
+    number = loads.shape[1]
+    if not number or not _reason(grid, loads, generators):
+        return np.zeros(0, int)
+    if number == 1:
+        return np.zeros(1, int)
+    half = number // 2
+    first = _restless(grid, loads[:, :half], generators[:, :half])
+    second = _restless(grid, loads[:, half:], generators[:, half:])
+    return np.concatenate([first, half + second])
 
 
 def _any(

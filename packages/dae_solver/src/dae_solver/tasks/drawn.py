@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from dae_solver.config.data import DataConfig
-from dae_solver.data.draws import draw_scenarios, operating_points, scenario_texts
+from dae_solver.data.draws import at_rest, draw_scenarios, operating_points, scenario_texts
 from dae_solver.hybrid.calibration import reference
 from dae_solver.physics.disturbances import (
     Disturbance,
@@ -150,7 +150,7 @@ class EveryKind(DrawnTask):
         """See the base class."""
         loads, generators = operating_points(self.grid.dae, config, rng, number)
         each = [kinds(self.grid, self.lines(), config, rng, k) for k in range(number)]
-        return self.grid.scenarios(*each, load_factor=loads, generation_factor=generators)
+        return at_rest(self.grid, each, loads, generators)
 
 
 def kinds(
