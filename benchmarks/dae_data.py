@@ -3,7 +3,7 @@
 The same network is trained for the same number of steps on more and more trajectories of the
 nine-bus system, without and with the physics loss: the residual of predictions from starts whose
 course is unknown. Errors are of angles within a window, on lines that training never saw. Takes
-about half an hour of CPU time.
+about twenty minutes of CPU time.
 
     python benchmarks/dae_data.py --output benchmarks/dae_data.json
 """
