@@ -342,5 +342,6 @@ def test_an_operator_that_does_not_pay_is_not_asked(trained: Trained) -> None:
     assert solution.windows[:CLASSICAL].sum() == 0
     assert (solution.refused > 0).all()
     error = angle_errors(trained.truth, solution.x)
+    assert error.max() <= 0.05
     assert (error <= bounds).mean() >= 0.98
-    assert bounds.max() <= 0.05
+    assert bounds.max() <= 0.045 + 1e-12  # 0.04 of the engine, and the floor

@@ -64,7 +64,6 @@ class Prepared:
 def prepare(config: TrainConfig) -> Prepared:
     """Simulate the training trajectories and choose modes and scalings."""
     grid = PowerSystem.load(config.case, load=config.load, dyr=config.dyr)
-    grid.scenarios([])
     lines = split_lines(grid.dae, config.data, config.seed)
     log.info("lines held out: %s", ", ".join(_held_out(grid, lines)) or "none")
     window = RadauWindow(config.model.nodes, config.model.horizon)

@@ -75,7 +75,6 @@ def _system(case: str, config: SizesConfig, seed: int, rounds: int) -> list[Size
         ]
     else:
         grid = PowerSystem.load(case, load=config.load)
-        grid.scenarios([])
         settings = TrainConfig(data=replace(LOADS), seed=seed)
         lines = split_lines(grid.dae, LOADS, seed).trained
     contenders = [

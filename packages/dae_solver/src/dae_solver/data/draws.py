@@ -46,6 +46,7 @@ CLOSE_TO_THE_LIMIT = 0.4
 # Where a grid cannot rest at a draw, its distance from the case's own loads shrinks by this factor,
 # so many times.
 NEARER, TIMES = 0.7, 8
+RESTLESS = ("power.flow", "power.limit")
 
 
 @dataclass(frozen=True)
@@ -259,17 +260,20 @@ def at_rest(
     Raises:
         InputError: Something else is wrong, or the grid cannot rest near the case's own loads.
     """
-    factors = np.concatenate([loads, generators])
-    restless = _restless(grid, loads, generators)
-    if len(restless):
-        first = restless[:1]
-        log.warning(
-            "%d of %d operating points are brought nearer to that of the case; the first: %s",
-            len(restless), len(each), _reason(grid, loads[:, first], generators[:, first]),
-        )  # fmt: skip
-    for _ in range(TIMES):
+    try:
+        return grid.scenarios(*each, load_factor=loads, generation_factor=generators)
+    except InputError as error:
+        if error.rule not in RESTLESS:
+            raise
+        restless = _restless(grid, loads, generators)
         if not len(restless):
-            break
+            raise
+        log.warning(
+            "%d of %d operating points are brought nearer to that of the case: %s",
+            len(restless), len(each), error,
+        )  # fmt: skip
+    factors = np.concatenate([loads, generators])
+    for _ in range(TIMES):
         factors[:, restless] = 1.0 + NEARER * (factors[:, restless] - 1.0)
         left = _restless(grid, *np.split(factors[:, restless], [len(loads)]))
         restless = restless[left]
@@ -277,21 +281,10 @@ def at_rest(
     return grid.scenarios(*each, load_factor=loads, generation_factor=generators)
 
 
-def _reason(grid: PowerSystem, loads: np.ndarray, generators: np.ndarray) -> str:
-    """Why the grid cannot rest at any of these points, or nothing where it can."""
-    try:
-        grid.dae.start(solve(grid.dae.network, load_factor=loads, generation_factor=generators))
-    except InputError as error:
-        if error.rule not in ("power.flow", "power.limit"):
-            raise
-        return str(error)
-    return ""
-
-
 def _restless(grid: PowerSystem, loads: np.ndarray, generators: np.ndarray) -> np.ndarray:
     """Positions of the points where the grid cannot rest, by halves."""
     number = loads.shape[1]
-    if not number or not _reason(grid, loads, generators):
+    if not number or _rests(grid, loads, generators):
         return np.zeros(0, int)
     if number == 1:
         return np.zeros(1, int)
@@ -299,6 +292,17 @@ def _restless(grid: PowerSystem, loads: np.ndarray, generators: np.ndarray) -> n
     first = _restless(grid, loads[:, :half], generators[:, :half])
     second = _restless(grid, loads[:, half:], generators[:, half:])
     return np.concatenate([first, half + second])
+
+
+def _rests(grid: PowerSystem, loads: np.ndarray, generators: np.ndarray) -> bool:
+    """Whether the grid can rest at all of these points."""
+    try:
+        grid.dae.start(solve(grid.dae.network, load_factor=loads, generation_factor=generators))
+    except InputError as error:
+        if error.rule not in RESTLESS:
+            raise
+        return False
+    return True
 
 
 def _any(

@@ -24,14 +24,14 @@ class Certificate:
     """What a trajectory's scores say about its error.
 
     A correction of a predicted window leaves about a fixed share of how far it moved the angles.
-    From the second one on derivatives are taken at other points than in the one before, so that
-    a correction moves them by the error of the discretisation too, and as far as they may be wrong
-    after it. That, in degrees, together with ``residual`` times the size of the residual before
-    it, is the score of a window; that of a trajectory is the sum
-    over its windows. Near the limit of stability errors grow, see :meth:`growth`. The bound of the
-    error is ``factor`` times score and growth, plus a ``floor``, plus the error of the classical
-    engine where it integrated. The factor is the ratio that a share of ``1 - alpha`` of the
-    calibration trajectories does not exceed, by split conformal prediction.
+    From the second one on derivatives are taken at other points than in the one before, so that a
+    correction moves them by the error of the discretisation too, and as far as they may be wrong
+    after it. That, in degrees, together with ``residual`` times the size of the residual before it,
+    is the score of a window; that of a trajectory is the sum over its windows. Near the limit of
+    stability errors grow, see :meth:`growth`. The bound of the error is ``factor`` times score and
+    growth, plus a ``floor``, plus the error of the classical engine where it integrated. The factor
+    is the ratio that a share of ``1 - alpha`` of the calibration trajectories does not exceed, by
+    split conformal prediction.
 
     Attributes:
         bound: For which it was calibrated, degrees.

@@ -275,11 +275,12 @@ class PowerDAE(DAESystem):
         :meth:`impedances` cannot say what an operator was trained with.
         """
         try:
-            flow = solve_flow(self.network)
-            x, _, p = self._point(flow)
+            own = solve_flow(self.network)
+            own_x, _, own_p = self._point(own)
         except InputError as error:
             self._no_point = str(error)
-        return flow, x, p
+            return flow, x, p
+        return own, own_x, own_p
 
     def _rest(self, flow: PowerFlow) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
         scenarios = flow.v.shape[1]
