@@ -10,8 +10,6 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from dae_solver.config.cct import CctConfig
 from scimind.cli import command
 from scimind.errors import InputError
@@ -55,9 +53,9 @@ def cct(config: CctConfig) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     times.to_pandas().to_csv(folder / "cct.csv", index=False)
     clearing_report(grid, times, seconds=spent).write(folder / "report.html")
-    for number in np.argsort(times.cct, kind="stable")[:10]:
+    for number in times.cct.argsort(kind="stable")[:10]:
         log.info("%s: %.0f ms", times.faults[number], 1e3 * times.cct[number])
-    for number in np.flatnonzero(~times.monotonic):
+    for number in (~times.monotonic).nonzero()[0]:
         log.warning(
             "bus %s: a longer time than an unstable one is stable", times.faults[number].bus
         )

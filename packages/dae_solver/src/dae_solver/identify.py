@@ -12,8 +12,6 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from dae_solver.config.identify import IdentifyConfig
 from scimind.cli import command
 from scimind.errors import InputError
@@ -69,6 +67,8 @@ def identify(config: IdentifyConfig) -> None:
 
 def _rehearsal(grid: PowerSystem, config: IdentifyConfig) -> Measurements:
     """Measurements of a grid with hidden values."""
+    import numpy as np
+
     from dae_solver.physics import PowerSystem
     from dae_solver.physics.phrases import parse
     from dae_solver.unknown import measure
