@@ -1,6 +1,6 @@
 """Build hook: brings the CPU kernels along compiled, where the wheel is built with a C++ compiler.
 
-They are found by ``scimind/ops/kernels/build.py``, which is loaded here by its path: it needs the
+They are found by ``scimind/device/compiler.py``, which is loaded here by its path: it needs the
 standard library only, and a build has no MindSpore. An editable installation gets none, so that a
 changed kernel is compiled when it is used.
 """
@@ -59,7 +59,7 @@ class KernelHook(BuildHookInterface):
             self.app.display_warning("no kernels are compiled: there is no C++ compiler (g++)")
             return []
         folder = Path(self.root) / "src" / KERNELS
-        build = _module(folder / "build.py")
+        build = _module(folder.parents[1] / "device" / "compiler.py")
 
         def compiled(source: Path, level: str) -> Path | None:
             target: Path = self.folder / build.prebuilt(source, level).name
@@ -83,7 +83,7 @@ def newest_symbols(libraries: list[Path]) -> int:
 
 
 def _module(path: Path) -> Any:
-    spec = importlib.util.spec_from_file_location("scimind_kernels_build", path)
+    spec = importlib.util.spec_from_file_location("scimind_compiler", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

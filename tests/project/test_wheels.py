@@ -17,7 +17,7 @@ import pytest
 
 from outcomes import RESULTS, keep
 from product import SOURCES
-from scimind.ops.kernels import build
+from scimind.device import compiler
 
 COMMAND = "python -m pytest -m nightly tests/project/test_wheels.py"
 MINUTES = 60
@@ -96,11 +96,11 @@ import logging, sys
 import mindspore, numpy
 logging.basicConfig(level="INFO")
 from scimind import ops
-from scimind.ops.kernels import build
-build.instruction_set = lambda: sys.argv[1]
+from scimind.device import compiler
+compiler.instruction_set = lambda: sys.argv[1]
 missing = [name for name, entry in ops.OPERATORS.items() for k in entry.kernels if not k.ready()]
 ops.gelu(mindspore.Tensor(numpy.ones(3, numpy.float32)))
-print(build.__file__, missing, ops.chosen()["gelu float32"], sep="\\n")
+print(compiler.__file__, missing, ops.chosen()["gelu float32"], sep="\\n")
 """
 needs_compiler = pytest.mark.skipif(
     shutil.which("g++") is None or platform.machine() != "x86_64",
@@ -132,7 +132,7 @@ def loaded(folder: Path, level: str) -> tuple[list[str], str]:
 
 @needs_compiler
 @pytest.mark.slow
-@pytest.mark.parametrize("level", build.LEVELS)
+@pytest.mark.parametrize("level", compiler.LEVELS)
 def test_kernels_of_a_wheel_need_no_compiler(dist: Path, level: str, tmp_path: Path) -> None:
     kernels = unpacked(dist, tmp_path)
     sources = sorted(path.stem for path in kernels.glob("cpu/*.cc"))
@@ -145,8 +145,8 @@ def test_kernels_of_a_wheel_need_no_compiler(dist: Path, level: str, tmp_path: P
         check=True,
     )
     assert "libstdc++" not in needed.stdout
-    levels = (*build.LEVELS, None)
-    if levels.index(level) < levels.index(build.instruction_set()):
+    levels = (*compiler.LEVELS, None)
+    if levels.index(level) < levels.index(compiler.instruction_set()):
         pytest.skip(f"this processor is no {level}")
     (file, missing, choice), log = loaded(tmp_path, level)
     assert Path(file).is_relative_to(tmp_path)

@@ -53,7 +53,7 @@ def by_newton(dae: PowerDAE, x: np.ndarray, y: np.ndarray, p: dict[str, np.ndarr
     v = (y[:half] + 1j * y[half:]) * turn
     y, t = np.concatenate([v.real, v.imag]), np.zeros(x.shape[1])
     for _ in range(40):
-        r = dae.g(t, x, y, p)
+        r = PowerDAE.g(dae, t, x, y, p)  # in NumPy, whatever the grid itself uses
         slope = DAESystem.jacobian_y(dae, t, x, y, p)
         step = np.linalg.solve(slope, r.T[..., None])[..., 0].T
         y = y - step * np.minimum(1.0, 0.3 / np.abs(step).max(0))

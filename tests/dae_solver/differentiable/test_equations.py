@@ -10,59 +10,12 @@ import numpy as np
 import pytest
 from mindspore import ops
 
-from andes_process import andes
-from converter_cases import wscc_with_converter
 from dae_solver.differentiable import DifferentiableGrid
-from dae_solver.physics import LoadModel, PowerSystem
-from dae_solver.unknown import LibraryTerm, LoadRecovery, NeuralTerm
+from dae_solver.physics import PowerSystem
+from dae_solver.physics.dae import PowerDAE
+from grid_cases import system_of
 from mixed_models import mixed_case, nearby
-from power_cases import reference_case
 from scimind.errors import InputError
-
-ANDES_CASES = {"kundur": "kundur/kundur_full.xlsx"}
-ZIP, EXPONENTIAL = LoadModel(z=0.4, i=0.3, p=0.3), LoadModel(alpha=1.35, beta=2.6)
-
-
-def andes_case(name: str, folder: Path) -> Path:
-    path = folder / f"{name}.json"
-    andes("convert", ANDES_CASES[name], path)
-    return path
-
-
-def system_of(name: str, folder: Path, real_data: Path | None) -> PowerSystem:
-    case, _, load = name.partition(" ")
-    model = {"": LoadModel(), "zip": ZIP, "exponential": EXPONENTIAL}[load]
-    if case == "wscc9":
-        return PowerSystem.load("wscc9", load=model)
-    if case == "ieee39":
-        assert real_data is not None
-        return PowerSystem(reference_case(real_data / "dae_solver" / "ieee39.json"), model)
-    if case == "terms":
-        return with_terms(model)
-    if case.startswith("converter"):
-        _, _, loop = case.partition("-")
-        control = {"QFLAG": 1.0, "VFLAG": 1.0} if loop else {"PFFLAG": 1.0}
-        return PowerSystem(wscc_with_converter(loop or None, control), model)
-    if case in ANDES_CASES:
-        return PowerSystem.load(andes_case(case, folder), load=model)
-    return PowerSystem(mixed_case(case), model)
-
-
-def with_terms(model: LoadModel) -> PowerSystem:
-    """Terms of all kinds at machines and loads, and parameters other than those of the case."""
-    names = ["linear", "quadratic", "cubic", "dead band"]
-    terms = [
-        LibraryTerm("pref", names),
-        LibraryTerm("load.p", ["current", "frequency", "exponent"]),
-        NeuralTerm("torque", ["speed", "v"], 2),
-        LoadRecovery("load.q"),
-    ]
-    rng = np.random.default_rng(5)
-    for term in terms:
-        first = np.array([each.nominal for each in term.coefficients()])
-        term.values = first + rng.uniform(0.01, 0.5, first.shape)
-    given = {"kpf": np.full(3, 1.5), "TWOAXIS.M": np.array([50.0, 14.0, 7.0])}
-    return PowerSystem(PowerSystem.load("wscc9").case, model, terms=terms, parameters=given)
 
 
 class Setting:
@@ -98,14 +51,14 @@ def test_values_are_those_of_numpy(
     data = request.getfixturevalue("real_data") if name.startswith("ieee39") else None
     s = Setting(system_of(name, tmp_path, data))
     k = s.grid.kernels
-    f, g = s.dae.f(0.0, s.x, s.y, s.p), s.dae.g(0.0, s.x, s.y, s.p)
+    f, g = PowerDAE.f(s.dae, 0.0, s.x, s.y, s.p), PowerDAE.g(s.dae, 0.0, s.x, s.y, s.p)
     ours_f = s.grid.f(*s.tensors).asnumpy()
     ours_g = s.grid.g(*s.tensors, s.network).asnumpy()
     np.testing.assert_allclose(ours_f, f, rtol=1e-12, atol=1e-12 * np.abs(f).max())
     np.testing.assert_allclose(ours_g, g, rtol=1e-12, atol=1e-12 * np.abs(g).max())
     far = s.x + 50.0 * np.random.default_rng(1).standard_normal(s.x.shape)
     held = k.limit(s.grid.tensor(far), s.tensors[2]).asnumpy()
-    np.testing.assert_array_equal(held, s.dae.limit(0.0, far, s.p))
+    np.testing.assert_array_equal(held, PowerDAE.limit(s.dae, 0.0, far, s.p))
     compiled = ms.jit(s.grid.f)(*s.tensors).asnumpy()
     np.testing.assert_allclose(compiled, ours_f, rtol=1e-13, atol=1e-12)
 

@@ -14,11 +14,9 @@ from dae_solver.differentiable import DifferentiableGrid
 from dae_solver.fitting import prepare
 from dae_solver.hybrid.residual import residual
 from dae_solver.losses import CollocationLoss
-from scimind.device.setup import setup
 
 
 def test_the_loss_is_the_residual_and_its_gradient_the_difference_quotient() -> None:
-    setup(threads=1)
     data = DataConfig(scenarios=12, starts=4)
     prepared = prepare(
         TrainConfig(physics=0.1, data=data, model=ModelConfig(modes=20, width=8), pool=20)

@@ -157,7 +157,8 @@ def test_scenarios_leave_a_batch_once_they_have_separated(wscc: PowerSystem) -> 
     assert short.solution.ended[0] == 2.0
     assert short.separated[1] <= short.solution.ended[1] < 1.5
     seen = np.isfinite(short.delta[1, :, 0])
-    assert np.array_equal(short.delta[1, seen], whole.delta[1, seen])
+    # Sums may be added up in another order, beside other scenarios.
+    assert np.abs(short.delta[1, seen] - whole.delta[1, seen]).max() < 1e-9
     assert seen.sum() < len(seen)
 
 

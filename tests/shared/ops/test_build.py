@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from scimind.ops.kernels import build, native
+from scimind.device import compiler
+from scimind.ops.kernels import native
 
 # Writes what it is called with to the target, after a while if it is told to.
 COMPILER = """#!/bin/sh
@@ -32,13 +33,13 @@ def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """An empty cache folder for kernels, and nothing loaded from another one."""
     monkeypatch.setenv("SCIMIND_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(native, "STATE", native.State())
-    build.digest.cache_clear()
-    build._identity.cache_clear()
+    compiler.digest.cache_clear()
+    compiler._identity.cache_clear()
     return tmp_path / "cache" / "kernels"
 
 
 @pytest.fixture
-def compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+def fake_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A compiler that takes no time."""
     path = tmp_path / "compiler"
     path.write_text(COMPILER)
@@ -50,8 +51,8 @@ def compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 @pytest.fixture
 def source(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A source file with headers of its own."""
-    monkeypatch.setattr(build, "INCLUDE", tmp_path / "include")
-    monkeypatch.setattr(build, "PREBUILT", tmp_path / "prebuilt")
+    monkeypatch.setattr(compiler, "INCLUDE", tmp_path / "include")
+    monkeypatch.setattr(compiler, "PREBUILT", tmp_path / "prebuilt")
     (tmp_path / "include").mkdir()
     (tmp_path / "include" / "a.h").write_text("// a header\n")
     path = tmp_path / "one.cc"
@@ -61,46 +62,48 @@ def source(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 def built(source: Path, options: list[str] | None = None) -> Path:
     """The library as another process would find it, which remembers no hash."""
-    build.digest.cache_clear()
-    build._identity.cache_clear()
-    return build.libraries([source], options)[0]
+    compiler.digest.cache_clear()
+    compiler._identity.cache_clear()
+    return compiler.libraries([source], options)[0]
 
 
-def runs(compiler: Path) -> int:
-    log = compiler.with_name("compiler.log")
+def runs(fake_compiler: Path) -> int:
+    log = fake_compiler.with_name("compiler.log")
     return len(log.read_text().splitlines()) if log.exists() else 0
 
 
-def test_a_library_is_compiled_once(cache: Path, compiler: Path, source: Path) -> None:
+def test_a_library_is_compiled_once(cache: Path, fake_compiler: Path, source: Path) -> None:
     first = built(source)
     assert first.parent == cache
     assert built(source) == first
-    assert runs(compiler) == 1
+    assert runs(fake_compiler) == 1
 
 
-def test_a_change_of_anything_gives_another_name(cache: Path, compiler: Path, source: Path) -> None:
+def test_a_change_of_anything_gives_another_name(
+    cache: Path, fake_compiler: Path, source: Path
+) -> None:
     names = {built(source)}
     source.write_text("// two\n")
     names.add(built(source))
-    (build.INCLUDE / "a.h").write_text("// a changed header\n")
+    (compiler.INCLUDE / "a.h").write_text("// a changed header\n")
     names.add(built(source))
-    (build.INCLUDE / "b.h").write_text("// another header\n")
+    (compiler.INCLUDE / "b.h").write_text("// another header\n")
     names.add(built(source))
     names.add(built(source, ["-O1"]))
-    compiler.write_text(COMPILER.replace("fake 1", "fake 2"))
+    fake_compiler.write_text(COMPILER.replace("fake 1", "fake 2"))
     names.add(built(source))
     assert len(names) == 6
     assert {path.name for path in names} == {path.name for path in cache.iterdir()}
 
 
 def test_a_prebuilt_library_needs_no_compiler(
-    monkeypatch: pytest.MonkeyPatch, cache: Path, compiler: Path, source: Path
+    monkeypatch: pytest.MonkeyPatch, cache: Path, fake_compiler: Path, source: Path
 ) -> None:
-    ready = build.prebuilt(source, build.instruction_set())
+    ready = compiler.prebuilt(source, compiler.instruction_set())
     ready.parent.mkdir()
     ready.write_text("library\n")
     assert built(source) == ready
-    assert runs(compiler) == 0
+    assert runs(fake_compiler) == 0
     assert built(source, ["-O1"]).parent == cache, "flags of one's own"
     source.write_text("// two\n")
     assert built(source).parent == cache, "a changed source"
@@ -109,15 +112,15 @@ def test_a_prebuilt_library_needs_no_compiler(
 BUILD = """
 import sys
 from pathlib import Path
-from scimind.ops.kernels import build
+from scimind.device import compiler
 print("ready", flush=True)
 sys.stdin.readline()
-print(build.libraries([Path(sys.argv[1])])[0], flush=True)
+print(compiler.libraries([Path(sys.argv[1])])[0], flush=True)
 """
 
 
 def test_two_processes_that_build_at_once_leave_one_library(
-    monkeypatch: pytest.MonkeyPatch, cache: Path, compiler: Path, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, cache: Path, fake_compiler: Path, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("FAKE_SECONDS", "1")
     source = tmp_path / "one.cc"
@@ -139,7 +142,7 @@ def test_two_processes_that_build_at_once_leave_one_library(
         process.stdin.write("\n")
         process.stdin.flush()
     said = [process.communicate()[0].strip() for process in processes]
-    assert runs(compiler) == 2, "they did not meet"
+    assert runs(fake_compiler) == 2, "they did not meet"
     assert said == [str(path) for path in cache.iterdir()] * 2
     assert [process.returncode for process in processes] == [0, 0]
 

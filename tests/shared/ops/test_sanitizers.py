@@ -20,8 +20,8 @@ import scimind.ops
 from kernel_cases import Case, cases_of
 from outcomes import RESULTS, keep
 from sanitized import DiedError, Process, Settings
+from scimind.device import compiler
 from scimind.ops import OPERATORS, Operator
-from scimind.ops.kernels import build
 
 for module in pkgutil.iter_modules(scimind.ops.__path__):
     importlib.import_module(f"scimind.ops.{module.name}")  # all operators, also optional ones
@@ -33,7 +33,7 @@ SANITIZERS = (
     "-fsanitize=address,undefined,float-cast-overflow",
     "-D_GLIBCXX_ASSERTIONS",
 )
-LEVELS = (*build.LEVELS, None)
+LEVELS = (*compiler.LEVELS, None)
 COMPILER = os.environ.get("CXX", "g++")
 COMMAND = "python -m pytest -m nightly tests/shared/ops/test_sanitizers.py"
 # All that may differ between calls with the same arguments; the shift stays when a sanitizer has
@@ -63,7 +63,7 @@ def source_of(entry: Operator) -> Path:
 
 
 def is_ours(entry: Operator) -> bool:
-    return bool(entry.kernels) and source_of(entry).parent == build.INCLUDE.with_name("cpu")
+    return bool(entry.kernels) and source_of(entry).parent == compiler.INCLUDE.with_name("cpu")
 
 
 NAMES = [name for name, entry in OPERATORS.items() if is_ours(entry)]
@@ -71,12 +71,12 @@ NAMES = [name for name, entry in OPERATORS.items() if is_ours(entry)]
 
 def sanitized(source: Path, level: str | None) -> Path:
     """The library of ``source`` with sanitizers."""
-    options = (*build.flags(level), *SANITIZERS)
+    options = (*compiler.flags(level), *SANITIZERS)
     siblings = sorted(source.parent.glob("*.cc"))
     try:
-        return dict(zip(siblings, build.libraries(siblings, options), strict=True))[source]
-    except build.BuildError:  # another one may be the one that fails
-        return build.libraries([source], options)[0]
+        return dict(zip(siblings, compiler.libraries(siblings, options), strict=True))[source]
+    except compiler.BuildError:  # another one may be the one that fails
+        return compiler.libraries([source], options)[0]
 
 
 class Pair:
@@ -151,7 +151,7 @@ def unwatched() -> Iterator[Pair]:
 def test_every_compiled_symbol_is_called() -> None:
     called = set(NAMES)
     called |= {f"{name}_grad" for name in NAMES if OPERATORS[name].kernels[0].backward}
-    sources = build.INCLUDE.with_name("cpu").glob("*.cc")
+    sources = compiler.INCLUDE.with_name("cpu").glob("*.cc")
     text = "".join(path.read_text() for path in sources)
     assert set(re.findall(r"SCIMIND_OPERATOR\((\w+)", text)) == called
 
@@ -209,7 +209,7 @@ def test_kernels_keep_within_their_tensors_and_write_all_of_them(
     name: str, watched: Pair, tmp_path: Path
 ) -> None:
     entry = OPERATORS[name]
-    library = sanitized(source_of(entry), build.instruction_set())
+    library = sanitized(source_of(entry), compiler.instruction_set())
     watched.check(library, cases_of(entry, 1), tmp_path)
 
 
@@ -219,7 +219,7 @@ def test_results_depend_on_nothing_but_the_arguments(
     name: str, unwatched: Pair, tmp_path: Path
 ) -> None:
     entry = OPERATORS[name]
-    library = build.libraries([source_of(entry)])[0]
+    library = compiler.libraries([source_of(entry)])[0]
     unwatched.check(library, cases_of(entry, 1), tmp_path)
 
 
@@ -234,7 +234,7 @@ def passed() -> Iterator[dict[str, dict[str, int]]]:
 
 @needs_sanitizers
 @pytest.mark.nightly
-@pytest.mark.parametrize("level", LEVELS[LEVELS.index(build.instruction_set()) :])
+@pytest.mark.parametrize("level", LEVELS[LEVELS.index(compiler.instruction_set()) :])
 @pytest.mark.parametrize("name", NAMES)
 def test_kernels_of_every_instruction_set_on_many_calls(
     name: str,
@@ -247,7 +247,7 @@ def test_kernels_of_every_instruction_set_on_many_calls(
     entry = OPERATORS[name]
     cases = cases_of(entry, 20)
     watched.check(sanitized(source_of(entry), level), cases, tmp_path)
-    library = build.libraries([source_of(entry)], build.flags(level))[0]
+    library = compiler.libraries([source_of(entry)], compiler.flags(level))[0]
     unwatched.check(library, cases, tmp_path)
     passed.setdefault(level or "x86-64", {})[name] = len(cases)
 
@@ -255,7 +255,7 @@ def test_kernels_of_every_instruction_set_on_many_calls(
 @pytest.mark.skipif(runtime("tsan") is None, reason="the compiler has no thread sanitizer")
 def test_the_pool_has_no_data_race(tmp_path: Path) -> None:
     program = tmp_path / "pool"
-    flags = ("-std=c++17", "-O1", "-g", "-fsanitize=thread", "-pthread", f"-I{build.INCLUDE}")
+    flags = ("-std=c++17", "-O1", "-g", "-fsanitize=thread", "-pthread", f"-I{compiler.INCLUDE}")
     subprocess.run([COMPILER, *flags, str(OWN / "pool.cc"), "-o", str(program)], check=True)
     done = subprocess.run([str(program)], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr[:4000]

@@ -29,7 +29,7 @@ class Starts:
         features: Not yet scaled.
         x: States.
         y: Voltages.
-        parameters: Rows of `dae_solver.differentiable.equations.Equations`.
+        parameters: Rows of `dae_solver.recorded.Equations`.
         network: Number of the network of each.
         admittances: Of all networks.
     """
@@ -64,7 +64,7 @@ def make_starts(
         horizon: Of windows, seconds.
         seed: Of the draws.
     """
-    from dae_solver.differentiable.equations import Equations
+    from dae_solver.recorded import Equations
 
     dae = grid.dae
     parts = [(windows.start, windows.features)]

@@ -9,13 +9,13 @@ import mindspore as ms
 import numpy as np
 from mindspore import ops
 
-from dae_solver.differentiable.equations import Equations
 from dae_solver.differentiable.kernels import DTYPES, Kernels
 from dae_solver.differentiable.schedule import plan
 from dae_solver.differentiable.trajectory import Engine, Trajectory
 from dae_solver.differentiable.voltages import Voltages
 from dae_solver.physics.grid import PowerSystem
 from dae_solver.physics.scenarios import Scenarios
+from dae_solver.recorded import Equations
 from scimind.errors import InputError
 
 

@@ -14,9 +14,9 @@ import mindspore as ms
 import numpy as np
 from mindspore import ops
 
-from dae_solver.differentiable.program import Program
 from dae_solver.differentiable.pullback import pullback
-from dae_solver.differentiable.recording import Recorded, RecordingMath
+from dae_solver.differentiable.written import function
+from dae_solver.recorded import Program, Recorded, RecordingMath
 from scimind.typing import Bool, Int
 
 
@@ -65,7 +65,7 @@ class Jacobian:
         self.sweeps = int(colour.max()) + 1
         seed = result.recording.input("seed", rows)
         swept = RecordingMath.concat(pullback(result, seed, variables))
-        self.sweep = Program(swept, [*inputs, seed]).function(dtype)
+        self.sweep = function(Program(swept, [*inputs, seed]), dtype)
         seeds = np.zeros((rows, self.sweeps, 1))
         seeds[np.arange(rows), colour] = 1.0
         place = np.arange(columns)[None] * self.sweeps + colour[:, None]

@@ -10,11 +10,10 @@ from typing import Any
 import mindspore as ms
 from mindspore import ops
 
-from dae_solver.differentiable.equations import Equations
 from dae_solver.differentiable.jacobian import Dense, Jacobian
-from dae_solver.differentiable.program import Program
 from dae_solver.differentiable.pullback import pullback
-from dae_solver.differentiable.recording import Recorded, RecordingMath
+from dae_solver.differentiable.written import function, staged
+from dae_solver.recorded import Equations, Program, Recorded, RecordingMath
 
 MOST_ITERATIONS = 40
 # Of the last change of the voltages; what is left is a small share of it.
@@ -44,10 +43,10 @@ class Kernels:
         self.unknown = ms.Tensor(float("nan"), kind)
         x, y, p = (equations.input[name] for name in "xyp")
         self.states, self.algebraics = len(x), len(y)
-        self.f = equations.f.function(kind)
-        self.currents = equations.currents.function(kind)
-        self.before, self.after = equations.currents.staged(y, kind)
-        self.limit = equations.limit.function(kind)
+        self.f = function(equations.f, kind)
+        self.currents = function(equations.currents, kind)
+        self.before, self.after = staged(equations.currents, y, kind)
+        self.limit = function(equations.limit, kind)
         currents = equations.currents.recorded
         both = RecordingMath.concat([equations.f.recorded, currents])
         inputs = [x, y, p]
@@ -112,4 +111,4 @@ def _back(result: Recorded, inputs: list[Recorded], variables: list[Recorded], d
     """The pullback of a result as a function of its inputs and a cotangent."""
     seed = result.recording.input("seed", len(result))
     found = RecordingMath.concat(pullback(result, seed, variables))
-    return Program(found, [*inputs, seed]).function(dtype)
+    return function(Program(found, [*inputs, seed]), dtype)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from dae_solver.differentiable.recording import (
+from dae_solver.recorded.recording import (
     Operation,
     Recorded,
     Recording,

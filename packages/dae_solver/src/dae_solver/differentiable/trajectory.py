@@ -10,10 +10,10 @@ import numpy as np
 from mindspore import nn
 
 from dae_solver.differentiable.adjoint import Adjoint
-from dae_solver.differentiable.equations import Equations
 from dae_solver.differentiable.kernels import Kernels
 from dae_solver.differentiable.schedule import Schedule
 from dae_solver.differentiable.steps import METHODS
+from dae_solver.recorded import Equations
 from dae_solver.solver.initial import consistent
 from scimind.errors import InputError
 

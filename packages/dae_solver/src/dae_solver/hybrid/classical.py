@@ -2,18 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
 from dae_solver.physics.dae import PowerDAE
 from dae_solver.physics.separation import angle_spread
-from dae_solver.solver.methods import Point, Tolerances, method_of
-from dae_solver.solver.parameters import take
-from scimind.typing import Bool, Float
+from dae_solver.solver.methods import Point, Tolerances
+from dae_solver.solver.methods.explicit import RK4
+from dae_solver.solver.parameters import Parameters, take
+from dae_solver.solver.stretch import Stretch
+from scimind.typing import Bool, Float, Int
 
-# (scenarios by place, times from the start of the window before and after, both points)
-Passed = Callable[[np.ndarray, np.ndarray, np.ndarray, Point, Point], None]
+
+@dataclass(frozen=True, kw_only=True)
+class Course:
+    """Runge-Kutta steps of equal size per scenario.
+
+    Attributes:
+        steps: Of each scenario.
+        x: States at the start and after each step, ``[scenario, node, state]``; what comes after
+            the last step has no meaning.
+        f: Derivatives there.
+        y: Voltages at the end, ``[algebraic, scenario]``.
+        good: Where all could be solved.
+    """
+
+    steps: Int[np.ndarray, " scenario"]
+    x: Float[np.ndarray, "scenario node state"]
+    f: Float[np.ndarray, "scenario node state"]
+    y: Float[np.ndarray, "algebraic scenario"]
+    good: Bool[np.ndarray, " scenario"]
+
+    @property
+    def end(self) -> Float[np.ndarray, "state scenario"]:
+        """States at the end."""
+        found: np.ndarray = self.x[np.arange(len(self.steps)), self.steps].T
+        return found
+
+    def spread(self, grid: PowerDAE, p: Parameters) -> Float[np.ndarray, " scenario"]:
+        """Largest spread of the angles, radians."""
+        online = p.get("online")
+        delta = self.x[:, :, grid.rows("delta")].transpose(2, 1, 0)  # [machine, node, scenario]
+        spread = angle_spread(delta, None if online is None else online[:, None])
+        within = np.arange(len(spread))[:, None] <= self.steps
+        found: np.ndarray = np.where(within & np.isfinite(spread), spread, 0.0).max(0)
+        return found
 
 
 def integrate(
@@ -24,8 +58,7 @@ def integrate(
     length: Float[np.ndarray, " scenario"],
     step: float,
     tolerance: float,
-    passed: Passed,
-) -> tuple[np.ndarray, np.ndarray, Bool[np.ndarray, " scenario"], Float[np.ndarray, " scenario"]]:
+) -> Course:
     """Runge-Kutta steps of equal size per scenario, at most ``step``.
 
     Args:
@@ -36,40 +69,91 @@ def integrate(
         length: Of each window, seconds.
         step: Longest step, seconds.
         tolerance: Of the voltages, per unit.
-        passed: Told of each step, to keep it.
-
-    Returns:
-        States and voltages at the end, where all could be solved, and the largest spread of the
-        angles.
     """
-    method, tolerances = method_of("rk4"), Tolerances(algebraic=tolerance)
-    number = np.ceil(length / step - 1e-9).astype(int)
-    h = length / number
-    x, y = x.copy(), y.copy()
+    steps = np.ceil(length / step - 1e-9).astype(int)
     f = np.asarray(grid.f(0.0, x, y, p))
+    shape = (x.shape[1], int(steps.max()) + 1, len(x))
+    course = Course(
+        steps=steps,
+        x=np.empty(shape),
+        f=np.empty(shape),
+        y=y.copy(),
+        good=np.ones(len(steps), bool),
+    )
+    course.x[:, 0], course.f[:, 0] = x.T, f.T
+    left = _at_once(grid, course, p, length, tolerance)
+    if len(left):
+        _step_by_step(grid, course, left, take(p, left), length[left], tolerance)
+    return course
+
+
+def _at_once(
+    grid: PowerDAE, course: Course, p: Parameters, length: np.ndarray, tolerance: float
+) -> np.ndarray:
+    """All steps in one call where the grid can; the scenarios of which it could not do all."""
+    scenarios = len(length)
+    a, b, c = RK4.tableau()
+    point = Point(
+        t=np.zeros(scenarios),
+        x=course.x[:, 0].T.copy(),
+        y=course.y.copy(),
+        f=course.f[:, 0].T.copy(),
+        slope=np.zeros_like(course.y),
+        missed=np.zeros((len(b), *course.y.shape)),
+        h=np.ones(scenarios),
+    )
+    stretch = Stretch(
+        a=a,
+        b=b,
+        c=c,
+        first=np.zeros(scenarios),
+        step=length / course.steps,
+        stop=length,
+        pause=np.full(scenarios, np.inf),
+        tolerance=tolerance,
+        point=point,
+        times=None,
+        x_out=course.x,
+        f_out=course.f,
+        place=np.arange(scenarios),
+        next_output=np.ones(scenarios, int),
+        steps=np.zeros(scenarios, int),
+        stuck=np.zeros(scenarios, bool),
+    )
+    if not grid.stretch(stretch, p):
+        return np.arange(scenarios)
+    done = ~stretch.stuck
+    course.y[:, done] = point.y[:, done]
+    return np.flatnonzero(stretch.stuck)
+
+
+def _step_by_step(
+    grid: PowerDAE,
+    course: Course,
+    scenarios: np.ndarray,
+    p: dict[str, np.ndarray],
+    length: np.ndarray,
+    tolerance: float,
+) -> None:
+    """Some scenarios from the start, where voltages may need Newton's method."""
+    h, number = length / course.steps[scenarios], course.steps[scenarios]
+    y = course.y[:, scenarios]
     slope = np.zeros_like(y)
-    good, angles = np.ones(x.shape[1], bool), grid.rows("delta")
-    spread = angle_spread(x[angles], p.get("online"))
     for k in range(int(number.max())):
-        some = np.flatnonzero(good & (number > k))
+        some = np.flatnonzero(course.good[scenarios] & (number > k))
         if not len(some):
             break
-        every = len(some) == len(good)
+        at = scenarios[some]
         start = Point(
             t=np.zeros(len(some)),
-            x=x[:, some],
+            x=course.x[at, k].T,
             y=y[:, some],
-            f=f[:, some],
+            f=course.f[at, k].T,
             slope=slope[:, some],
         )
-        part = p if every else take(p, some)
         with np.errstate(all="ignore"):
-            trial = method.step(grid, start, h[some], part, tolerances)
-        fine = trial.solved & np.isfinite(trial.end.x).all(0)
-        good[some[~fine]] = False
-        passed(some, k * h[some], (k + 1) * h[some], start, trial.end)
-        x[:, some], y[:, some] = trial.end.x, trial.end.y
-        f[:, some], slope[:, some] = trial.end.f, trial.end.slope
-        reached = angle_spread(trial.end.x[angles], part.get("online"))
-        spread[some] = np.maximum(spread[some], reached)
-    return x, y, good, spread
+            trial = RK4.step(grid, start, h[some], take(p, some), Tolerances(algebraic=tolerance))
+        course.good[at[~(trial.solved & np.isfinite(trial.end.x).all(0))]] = False
+        course.x[at, k + 1], course.f[at, k + 1] = trial.end.x.T, trial.end.f.T
+        y[:, some], slope[:, some] = trial.end.y, trial.end.slope
+    course.y[:, scenarios] = y

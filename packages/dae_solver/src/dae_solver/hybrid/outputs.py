@@ -7,9 +7,9 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from dae_solver.hybrid.classical import Course
 from dae_solver.model.collocation import RadauWindow
 from dae_solver.model.modes import Modes
-from dae_solver.solver.methods import Point
 from scimind.typing import Float, Int
 
 # Later than a boundary by no more than rounding belongs to it.
@@ -73,35 +73,39 @@ class OperatorPiece:
 
 @dataclass(frozen=True, kw_only=True)
 class ClassicalPiece:
-    """Steps of the classical engine: cubic Hermite polynomials.
+    """Windows of the classical engine: a cubic Hermite polynomial for each step.
 
     Attributes:
         scenarios: Of which scenario each is.
         begin: Where it begins, seconds.
         end: Where it ends.
-        start: States and slopes there.
-        stop: States and slopes at the end.
+        course: The steps.
     """
 
-    scenarios: Int[np.ndarray, " step"]
-    begin: Float[np.ndarray, " step"]
-    end: Float[np.ndarray, " step"]
-    start: Point
-    stop: Point
+    scenarios: Int[np.ndarray, " window"]
+    begin: Float[np.ndarray, " window"]
+    end: Float[np.ndarray, " window"]
+    course: Course
 
     def at(self, times: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """See :class:`Piece`."""
-        h = (self.end - self.begin)[:, None, None]
-        s = np.clip((times - self.begin[:, None]) / h[:, :, 0], 0.0, 1.0)[:, :, None]
+        steps = self.course.steps[:, None]
+        h = (self.end - self.begin)[:, None] / steps
+        place = (times - self.begin[:, None]) / h
+        # A step ends where it ends, but for rounding.
+        number = np.clip(np.ceil(place - 1e-9).astype(int) - 1, 0, steps - 1)
+        s = np.clip(place - number, 0.0, 1.0)[:, :, None]
         square, cube = s * s, s * s * s
-        x0, x1, f0, f1 = (
-            part[rows].T[:, None, :]
-            for part in (self.start.x, self.stop.x, self.start.f, self.stop.f)
-        )
+        window = np.arange(len(steps))[:, None]
+        x, f = self.course.x[:, :, rows], self.course.f[:, :, rows]
         found: np.ndarray = (
-            (1.0 - 3.0 * square + 2.0 * cube) * x0
-            + (3.0 * square - 2.0 * cube) * x1
-            + h * ((s - 2.0 * square + cube) * f0 + (cube - square) * f1)
+            (1.0 - 3.0 * square + 2.0 * cube) * x[window, number]
+            + (3.0 * square - 2.0 * cube) * x[window, number + 1]
+            + h[:, :, None]
+            * (
+                (s - 2.0 * square + cube) * f[window, number]
+                + (cube - square) * f[window, number + 1]
+            )
         )
         return found
 

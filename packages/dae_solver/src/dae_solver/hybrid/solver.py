@@ -19,7 +19,6 @@ from dae_solver.physics.separation import angle_spread
 from dae_solver.physics.voltages import rotated
 from dae_solver.solver.events import Schedule
 from dae_solver.solver.initial import consistent
-from dae_solver.solver.methods import Point
 from dae_solver.solver.parameters import take
 from scimind.errors import InputError
 from scimind.typing import Bool, Float, Int
@@ -459,19 +458,7 @@ class HybridRun:
         p = take(self.p, scenarios)
         y, _ = grid.solve(0.0, self.x[:, scenarios], self.y[:, scenarios], p, self.tolerance)
 
-        def passed(
-            some: np.ndarray, before: np.ndarray, after: np.ndarray, start: Point, stop: Point
-        ) -> None:
-            piece = ClassicalPiece(
-                scenarios=scenarios[some],
-                begin=first[some] + before,
-                end=first[some] + after,
-                start=start,
-                stop=stop,
-            )
-            self.outputs.pieces.append(piece)
-
-        x, y, good, spread = integrate(
+        course = integrate(
             grid,
             self.x[:, scenarios],
             y,
@@ -479,13 +466,15 @@ class HybridRun:
             length,
             self.certificate.step,
             self.tolerance,
-            passed,
         )
-        self.x[:, scenarios], self.y[:, scenarios] = x, y
+        self.outputs.pieces.append(
+            ClassicalPiece(scenarios=scenarios, begin=first, end=first + length, course=course)
+        )
+        self.x[:, scenarios], self.y[:, scenarios] = course.end, course.y
         self.classical[scenarios] = self.certificate.classical
-        self.spread[scenarios] = np.maximum(self.spread[scenarios], spread)
+        self.spread[scenarios] = np.maximum(self.spread[scenarios], course.spread(grid, p))
         np.add.at(self.solution.windows[CLASSICAL], scenarios, 1)
-        for scenario in scenarios[~good].tolist():
+        for scenario in scenarios[~course.good].tolist():
             self._fail(scenario, "the network equations have no solution")
 
     def _fail(self, scenario: int, reason: str) -> None:

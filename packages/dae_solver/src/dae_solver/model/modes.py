@@ -103,8 +103,12 @@ class Modes:
         self, coefficients: Float[np.ndarray, "mode window"]
     ) -> Float[np.ndarray, "state window"]:
         """Deviations of all states at the last node."""
-        found: np.ndarray = self._absolute[:, :, -1].T @ coefficients
+        found: np.ndarray = self._last @ coefficients
         return found
+
+    @cached_property
+    def _last(self) -> Float[np.ndarray, "state mode"]:
+        return np.ascontiguousarray(self._absolute[:, :, -1].T)
 
     @cached_property
     def _absolute(self) -> Float[np.ndarray, "mode state node"]:

@@ -578,14 +578,17 @@ class PowerDAE(DAESystem):
         shape = (1, x.shape[-1])
         return tuple(self.m.concat([each[k] + np.zeros(shape) for each in parts]) for k in range(6))
 
-    def _currents(self, x: Any, y: Any, p: Any) -> Any:
-        """Currents of all devices into the network, ``[2 device, scenario]``."""
+    def _currents(self, x: Any, y: Any, p: Any, turn: Any = None) -> Any:
+        """Currents of all devices into the network, ``[2 device, scenario]``.
+
+        Both are in a frame at the angle ``turn``.
+        """
         m, half, machines = self.m, len(self.kept), len(self.machine_at)
         v_real, v_imag = m.rows(y[:half], self.device_at), m.rows(y[half:], self.device_at)
         mr, mi = v_real[:machines], v_imag[:machines]
         loads = slice(machines, machines + len(self.load_at))
         lr, li = v_real[loads], v_imag[loads]
-        affine = self._affine(x, p)
+        affine = self._affine(x, p, turn)
         a, b, c, d, e, f = affine
         if "online" in p:
             a, b, c, d, e, f = (each * p["online"] for each in affine)
@@ -594,7 +597,8 @@ class PowerDAE(DAESystem):
         parts = [[a + c * mr + d * mi, real], [b + e * mr + f * mi, imag]]
         if len(self.converters):
             cr, ci = v_real[loads.stop :], v_imag[loads.stop :]
-            more = self.converters.currents(self.converters.held(x, p), cr, ci)
+            held = self.converters.held(x, p, 0.0 if turn is None else turn)
+            more = self.converters.currents(held, cr, ci)
             parts = [[*part, each] for part, each in zip(parts, more, strict=True)]
         return m.concat([*parts[0], *parts[1]])
 
@@ -662,11 +666,7 @@ class PowerDAE(DAESystem):
 
         ``tolerance`` is how far the last round of :class:`VoltageSolver` may move a voltage.
         """
-        turn = self._turn(x, p)
-        source, devices = self._devices(x, p, turn)
-        frame = np.cos(turn), np.sin(turn)
-        network = self._networks(p)
-        found, moved = self.solver.solve(source, devices, y, frame, network, tolerance)
+        found, moved = self._iterate(x, y, p, tolerance)
         good = moved <= tolerance
         bad = np.flatnonzero(~good)
         if len(bad):
@@ -682,14 +682,23 @@ class PowerDAE(DAESystem):
             found[:, bad], good[bad] = root.y, root.converged
         return found, good
 
-    def _turn(self, x: np.ndarray, p: Parameters) -> np.ndarray:
-        """How far the centre of inertia has turned since the operating point, ``[scenario]``."""
+    def _iterate(
+        self, x: np.ndarray, y: np.ndarray, p: Parameters, tolerance: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Voltages, and how far the last round moved them."""
+        turn = self._turn(x, p)[0]
+        source, devices = self._devices(x, p, turn)
+        frame = np.cos(turn), np.sin(turn)
+        return self.solver.solve(source, devices, y, frame, self._networks(p), tolerance)
+
+    def _turn(self, x: Any, p: Any) -> Any:
+        """How far the centre of inertia has turned since the operating point, ``[1, scenario]``."""
+        m, every = self.m, np.ones((1, len(self.inertia)))
         weight = self.inertia[:, None]
         if "online" in p:
             weight = weight * p["online"]
-        turned = x[self._delta] - self._angles
-        found: np.ndarray = (weight * turned).sum(0) / np.maximum(weight.sum(0), 1e-300)
-        return found
+        turned = m.matmul(every, weight * (m.rows(x, self._delta) - self._angles))
+        return turned / m.maximum(m.matmul(every, weight), 1e-300)
 
     def _networks(self, p: Parameters) -> np.ndarray:
         """Numbers of the networks in the solver; those with tripped machines have their own."""

@@ -56,7 +56,9 @@ class PowerSystem:
     ) -> None:
         self.case = case
         model = LoadModel.parse(load) if isinstance(load, str) else load
-        self.dae = PowerDAE(case, model, terms=terms, parameters=parameters)
+        from dae_solver.compiled import CompiledDAE
+
+        self.dae: PowerDAE = CompiledDAE(case, model, terms=terms, parameters=parameters)
 
     @classmethod
     def load(

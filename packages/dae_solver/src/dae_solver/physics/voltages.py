@@ -117,8 +117,11 @@ class VoltageSolver:
         self._blocks = added
         # Of loads and converters, [2, 2, device, 1].
         self.added = np.moveaxis(added[machines:], 0, -1)[..., None]
-        # Voltages of the buses by the currents of the devices, [2 bus, 2 device].
-        self.networks: list[np.ndarray] = []
+        # Of each network: currents by voltages at the buses, voltages by currents with what the
+        # devices add, both [2 bus, 2 bus], and that, [bus, 2, 2].
+        self.admittances: list[np.ndarray] = []
+        self.inverses: list[np.ndarray] = []
+        self.at_buses: list[np.ndarray] = []
         self.rounds = 0
         self._matrices: dict[int, Matrices] = {}
 
@@ -137,9 +140,10 @@ class VoltageSolver:
         matrix, bus = y.copy(), np.arange(half)
         for row, column in np.ndindex(2, 2):
             matrix[row * half + bus, column * half + bus] += at_buses[:, row, column]
-        devices = np.concatenate([self.device_at, half + self.device_at])
-        self.networks.append(np.linalg.inv(matrix)[:, devices])
-        return len(self.networks) - 1
+        self.admittances.append(np.ascontiguousarray(y))
+        self.inverses.append(np.linalg.inv(matrix))
+        self.at_buses.append(at_buses)
+        return len(self.inverses) - 1
 
     def solve(
         self,
@@ -166,7 +170,7 @@ class VoltageSolver:
         """
         varying = devices.beyond.shape[2]
         parts = self._matrices.get(varying)
-        if parts is None or len(parts.from_inner) < len(self.networks):
+        if parts is None or len(parts.from_inner) < len(self.inverses):
             parts = self._parts(varying)
         order = None
         if len(network) > 1 and (network != network[0]).any():
@@ -244,10 +248,9 @@ class VoltageSolver:
 
     def _parts(self, varying: int) -> Matrices:
         """The matrices where so many machines vary (none or all), of all networks up to now."""
-        number = len(self.device_at)
-        moving = np.arange(self.machines - varying, number)
+        moving = np.arange(self.machines - varying, len(self.device_at))
         if varying not in self._matrices:
-            buses = len(self.networks[0]) // 2
+            buses = len(self.at_buses[0])
             inner = np.array(list(dict.fromkeys(self.device_at[moving].tolist())), int)
             outer = np.setdiff1d(np.arange(buses), inner)
             place = {bus: k for k, bus in enumerate(inner.tolist())}
@@ -262,9 +265,12 @@ class VoltageSolver:
                 to_outer=[],
             )
         found = self._matrices[varying]
-        source = np.concatenate([np.arange(self.machines), number + np.arange(self.machines)])
-        moving = np.concatenate([moving, number + moving])
-        for each in self.networks[len(found.from_inner) :]:
+        buses = len(self.at_buses[0])
+        source, moving = (
+            np.concatenate([at, buses + at])
+            for at in (self.device_at[: self.machines], self.device_at[moving])
+        )
+        for each in self.inverses[len(found.from_inner) :]:
             found.from_source.append(each[np.ix_(found.inner, source)])
             found.from_inner.append(each[np.ix_(found.inner, moving)])
             found.to_outer.append(each[np.ix_(found.outer, np.concatenate([source, moving]))])

@@ -108,8 +108,7 @@ def consistent(
         report.residual[:] = 0.0
         report.guess[:] = "previous"
         return found, report
-    previous: Guess = lambda t, x, y, p: y  # noqa: E731
-    for name, guess in (("previous", previous), *guesses, ("flat", flat(system))):
+    for name, guess in (("previous", system.near), *guesses, ("flat", flat(system))):
         open_ = np.flatnonzero(~report.converged)
         if not len(open_):
             return found, report

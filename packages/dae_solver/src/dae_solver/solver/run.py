@@ -12,9 +12,11 @@ from dae_solver.solver.events import Condition, Happened, Schedule, StateEvent, 
 from dae_solver.solver.initial import Consistency, Guess, consistent
 from dae_solver.solver.locate import Watch, crossing, shortly_after, sides, watch
 from dae_solver.solver.methods import Method, Point, Tolerances, Trial
+from dae_solver.solver.methods.explicit import ExplicitRungeKutta
 from dae_solver.solver.parameters import Parameters, take
 from dae_solver.solver.projection import project
 from dae_solver.solver.solution import Solution, Statistics
+from dae_solver.solver.stretch import Stretch
 from dae_solver.solver.system import DAESystem
 from scimind.errors import InputError
 
@@ -139,7 +141,7 @@ class Run:
         if self.conditions is not None:
             self._sides(np.flatnonzero(~self.done))
         while not self.done.all():
-            self._round(np.flatnonzero(~self.done))
+            self._advance(np.flatnonzero(~self.done))
         for scenario in np.flatnonzero(self.next_output < len(self.times)):
             for out in (self.x_out, self.y_out):
                 out[scenario, self.next_output[scenario] :] = np.nan
@@ -160,6 +162,64 @@ class Run:
             ended=self.ended,
             failure=self.failure,
             statistics=self.statistics,
+        )
+
+    def _advance(self, active: np.ndarray) -> None:
+        """Up to the next event at once where the system can, else by one step."""
+        control, method = self.control, self.control.method
+        if (
+            control.step is None
+            or self.conditions is not None
+            or not isinstance(method, ExplicitRungeKutta)
+        ):
+            self._round(active)
+            return
+        # After a step that could not be solved some are on their way back to whole ones.
+        whole = self.shorter[active] == 1.0
+        rest, some = active[~whole], active[whole]
+        if len(some):
+            stretch = self._stretch(some, method)
+            every = len(some) == len(self.done)
+            if not self.system.stretch(stretch, self.p if every else take(self.p, some)):
+                self._round(active)
+                return
+            self.statistics.rounds += 1
+            self.point.put(some, stretch.point)
+            self.next_output[some] = stretch.next_output
+            self.statistics.steps[some] = stretch.steps
+            self._finish(some[~stretch.stuck], None)
+            rest = np.union1d(rest, some[stretch.stuck])
+        if len(rest):
+            self._round(rest)
+
+    def _stretch(self, some: np.ndarray, method: ExplicitRungeKutta) -> Stretch:
+        """The steps of some scenarios up to their next event, or where they may end."""
+        control, stages = self.control, len(method.b)
+        point = self.point.take(some)
+        if point.missed is None or point.h is None:
+            point.missed = np.zeros((stages, *point.y.shape))
+            point.h = np.ones(len(some))
+        pause = np.full(len(some), np.inf)
+        if control.until is not None:
+            pause = self.times[self.next_output[some]]
+        a, b, c = method.tableau()
+        return Stretch(
+            a=a,
+            b=b,
+            c=c,
+            first=np.full(len(some), self.times[0]),
+            step=np.full(len(some), control.step),
+            stop=np.minimum(self.due[some], self.times[-1]),
+            pause=pause,
+            tolerance=control.tolerances.algebraic,
+            point=point,
+            times=self.times,
+            x_out=self.x_out,
+            y_out=self.y_out,
+            place=some,
+            next_output=self.next_output[some],
+            steps=self.statistics.steps[some],
+            stuck=np.zeros(len(some), bool),
         )
 
     def _round(self, active: np.ndarray) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,6 +12,9 @@ from dae_solver.solver.parameters import Parameters, spread
 from dae_solver.solver.quotients import quotients
 from scimind.errors import InputError
 from scimind.typing import Bool, Float
+
+if TYPE_CHECKING:
+    from dae_solver.solver.stretch import Stretch
 
 Function = Callable[[Any, Any, Any, Any], Any]
 
@@ -48,6 +51,18 @@ class DAESystem:
     def g(self, t: Any, x: Any, y: Any, p: Any) -> Any:
         """Residuals ``[algebraic, scenario]``, zero on a solution."""
         raise NotImplementedError
+
+    def near(self, t: Any, x: Any, y: Any, p: Any) -> Any:
+        """A better guess of the algebraic variables than ``y``, if one is cheap."""
+        return y
+
+    def stretch(self, stretch: Stretch, p: Parameters) -> bool:
+        """Do all steps of a stretch without events, where the system knows how to.
+
+        Returns:
+            Whether it did; if not, nothing has changed.
+        """
+        return False
 
     def invariants(self, t: Any, x: Any, p: Any) -> Any:
         """What is zero along every solution, ``[invariant, scenario]``, or None.

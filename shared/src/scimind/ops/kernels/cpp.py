@@ -15,9 +15,9 @@ from mindspore import dtype as mstype
 from mindspore import ops as ms_ops
 from mindspore.ops import constexpr
 
+from scimind.device.compiler import digest
 from scimind.ops.generated import define
 from scimind.ops.kernels import native
-from scimind.ops.kernels.build import digest
 from scimind.ops.rule import Rule, Scalar, Shape, Tensors, shape_of
 
 ABSENT = Tensor(np.zeros(1, np.int8))

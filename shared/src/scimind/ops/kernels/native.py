@@ -8,8 +8,7 @@ import os
 from pathlib import Path
 
 from scimind.device import on_setup, target
-from scimind.errors import EnvironmentProblem
-from scimind.ops.kernels.build import BuildError, libraries
+from scimind.device.compiler import BuildError, enabled, libraries
 
 _log = logging.getLogger("scimind.ops")
 
@@ -38,18 +37,6 @@ def announce(source: Path) -> None:
     """Say that ``source`` may be needed, so that it is compiled together with the others."""
     if source not in STATE.sources:
         STATE.sources.append(source)
-
-
-def enabled() -> bool:
-    """False when ``SCIMIND_KERNELS=plain`` switches the kernels off.
-
-    Raises:
-        EnvironmentProblem: The variable has another value than ``auto`` and ``plain``.
-    """
-    mode = os.environ.get("SCIMIND_KERNELS", "auto")
-    if mode not in ("auto", "plain"):
-        raise EnvironmentProblem(f"SCIMIND_KERNELS={mode!r} is unknown; use auto or plain")
-    return mode == "auto"
 
 
 def load(source: Path) -> Path | None:

@@ -11,10 +11,9 @@ from typing import Any
 import mindspore as ms
 import numpy as np
 
-from scimind.device import target
+from scimind.device import compiler, target
 from scimind.errors import EnvironmentProblem
 from scimind.ops import registry
-from scimind.ops.kernels import build, native
 from scimind.ops.operator import Operator, declared
 from scimind.ops.testing.calls import Call, Values, draw_call
 from scimind.ops.testing.outcomes import Arrays, Way, cotangents, gradients, values
@@ -118,11 +117,11 @@ def _require_kernel(entry: Operator) -> None:
 
 def _reason(source: Path) -> str:
     """Why there is no library of ``source``."""
-    if not native.enabled():
+    if not compiler.enabled():
         return "SCIMIND_KERNELS=plain switches the kernels off"
     try:
-        build.libraries([source])
-    except build.BuildError as error:
+        compiler.libraries([source])
+    except compiler.BuildError as error:
         return str(error)
     return f"the library of {source.name} does not start, the log of scimind.ops says why"
 

@@ -39,6 +39,12 @@ class ExplicitRungeKutta:
             None if lower is None else [u - v for u, v in zip([*b, 0.0], lower, strict=True)]
         )
 
+    def tableau(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """``a [stage, stage]``, ``b`` and ``c``."""
+        stages = len(self.b)
+        rows = [[*row, *[0.0] * (stages - len(row))] for row in self.a]
+        return np.array(rows), np.array(self.b), np.array(self.c, float)
+
     def step(
         self, system: DAESystem, start: Point, h: Any, p: Parameters, tolerances: Tolerances
     ) -> Trial:

@@ -18,7 +18,6 @@ from dae_solver.physics.scenarios import Scenarios
 from dae_solver.physics.trajectories import Trajectories
 from dae_solver.solver.events import Schedule
 from dae_solver.solver.initial import consistent
-from dae_solver.solver.methods import Point
 from dae_solver.solver.parameters import take
 from dae_solver.tasks.sampled import Sampled, trajectories
 from scimind.typing import Float, Int
@@ -149,31 +148,13 @@ class SegmentSolver(ABC):
         return length
 
     def _integrate(self, course: Course, some: np.ndarray, length: np.ndarray) -> np.ndarray:
-        begin = course.t[some].copy()
-
-        def passed(
-            which: np.ndarray, before: np.ndarray, after: np.ndarray, start: Point, stop: Point
-        ) -> None:
-            course.outputs.write(
-                ClassicalPiece(
-                    scenarios=some[which],
-                    begin=begin[which] + before,
-                    end=begin[which] + after,
-                    start=start,
-                    stop=stop,
-                )
-            )
-
-        x, y, good, _ = integrate(
-            self.grid,
-            course.x[:, some],
-            course.y[:, some],
-            take(course.p, some),
-            length,
-            self.step,
-            TOLERANCE,
-            passed,
+        begin, p = course.t[some].copy(), take(course.p, some)
+        passed = integrate(
+            self.grid, course.x[:, some], course.y[:, some], p, length, self.step, TOLERANCE
         )
-        course.x[:, some] = np.where(good, x, np.nan)
-        course.y[:, some] = y
+        course.outputs.write(
+            ClassicalPiece(scenarios=some, begin=begin, end=begin + length, course=passed)
+        )
+        course.x[:, some] = np.where(passed.good, passed.end, np.nan)
+        course.y[:, some] = passed.y
         return length

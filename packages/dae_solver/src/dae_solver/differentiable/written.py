@@ -10,110 +10,52 @@ import importlib.util
 import itertools
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
-from functools import cached_property
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import mindspore as ms
 import numpy as np
 
-from dae_solver.differentiable.recording import Operation, Recorded
-from scimind.typing import Bool
+from dae_solver.recorded import Program, Recorded
+from dae_solver.recorded.recording import Operation
 
 _numbers = itertools.count()
 
 
-class Program:
-    """The operations that lead to a result, in order.
+def function(program: Program, dtype: Any) -> Callable[..., Any]:
+    """The result as a function of the inputs, tensors ``[row, scenario]`` of type ``dtype``.
 
-    Attributes:
-        recorded: The result as it was recorded.
-        inputs: Variables that the function takes, in this order.
-        result: What it returns.
-        operations: Those that the result needs.
+    It may be called in pynative mode, inside ``ms.jit``, and differentiated.
     """
-
-    def __init__(self, result: Recorded, inputs: Sequence[Recorded]) -> None:
-        self.recorded, self.inputs = result, [each.operation for each in inputs]
-        self.result = result.operation
-        needed = _needed(self.result)
-        self.operations = [o for o in result.recording.operations if id(o) in needed]
-
-    @cached_property
-    def pattern(self) -> Bool[np.ndarray, "result variable"]:
-        """Which rows of the result depend on which rows of the inputs, one below the other."""
-        total = sum(each.rows for each in self.inputs)
-        found: dict[int, np.ndarray] = {}
-        begin = 0
-        for each in self.inputs:
-            found[id(each)] = np.eye(total, dtype=bool)[begin : begin + each.rows]
-            begin += each.rows
-        for each in self.operations:
-            if each.kind != "input":
-                found[id(each)] = _depends(each, [found[id(a)] for a in each.arguments], total)
-        return found[id(self.result)]
-
-    def function(self, dtype: Any) -> Callable[..., Any]:
-        """The result as a function of the inputs, tensors ``[row, scenario]`` of type ``dtype``.
-
-        It may be called in pynative mode, inside ``ms.jit``, and differentiated.
-        """
-        names = [each.value for each in self.inputs]
-        writer = _Writer(self.operations, names[0], dtype)
-        lines = [f"def function({', '.join(names)}):", *writer.write([self.result])]
-        made: Callable[..., Any] = _module(lines, writer.constants)["function"]
-        return made
-
-    def staged(self, late: Recorded, dtype: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
-        """The result in two functions, so that a loop over ``late`` repeats only what it changes.
-
-        Returns:
-            ``before(*others)``, a tuple of tensors, and ``after(late, that)``, the result.
-        """
-        moving = {id(late.operation)}
-        for each in self.operations:
-            if any(id(a) in moving for a in each.arguments):
-                moving.add(id(each))
-        used = {id(a) for each in self.operations if id(each) in moving for a in each.arguments}
-        still = [each for each in self.operations if id(each) not in moving]
-        given = [each for each in still if id(each) in used and not each.constant]
-        names = [each.value for each in self.inputs if each is not late.operation]
-        writer = _Writer(still, names[0], dtype)
-        lines = [f"def before({', '.join(names)}):", *writer.write(given, several=True), "", ""]
-        late_ones = [each for each in self.operations if id(each) in moving or each.constant]
-        name = late.operation.value
-        after = _Writer(late_ones, name, dtype, writer)
-        after.names |= {id(each): f"g{k}" for k, each in enumerate(given)}
-        listed = ", ".join(f"g{k}" for k in range(len(given)))
-        lines += [f"def after({name}, given):", f"    {listed}, = given"]
-        lines += after.write([self.result])
-        made = _module(lines, writer.constants)
-        return made["before"], made["after"]
+    names = [each.value for each in program.inputs]
+    writer = _Writer(program.operations, names[0], dtype)
+    lines = [f"def function({', '.join(names)}):", *writer.write([program.result])]
+    made: Callable[..., Any] = _module(lines, writer.constants)["function"]
+    return made
 
 
-def _needed(result: Operation) -> set[int]:
-    found: set[int] = set()
-    open_ = [result]
-    while open_:
-        operation = open_.pop()
-        if id(operation) not in found:
-            found.add(id(operation))
-            open_ += operation.arguments
-    return found
+def staged(
+    program: Program, late: Recorded, dtype: Any
+) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """The result in two functions, so that a loop over ``late`` repeats only what it changes.
 
-
-def _depends(operation: Operation, parts: list[np.ndarray], total: int) -> np.ndarray:
-    kind, rows = operation.kind, operation.rows
-    if not parts:
-        return np.zeros((rows, total), bool)
-    if kind == "rows":
-        return np.asarray(parts[0][operation.value])
-    if kind == "concat":
-        return np.concatenate(parts)
-    if kind == "matmul":
-        return np.asarray((operation.value != 0) @ parts[0])
-    return np.asarray(np.logical_or.reduce([np.broadcast_to(p, (rows, total)) for p in parts]))
+    Returns:
+        ``before(*others)``, a tuple of tensors, and ``after(late, that)``, the result.
+    """
+    stages = program.stages(late)
+    names = [each.value for each in program.inputs if each is not late.operation]
+    writer = _Writer(stages.still, names[0], dtype)
+    lines = [f"def before({', '.join(names)}):"]
+    lines += [*writer.write(stages.given, several=True), "", ""]
+    name = late.operation.value
+    after = _Writer(stages.late, name, dtype, writer)
+    after.names |= {id(each): f"g{k}" for k, each in enumerate(stages.given)}
+    listed = ", ".join(f"g{k}" for k in range(len(stages.given)))
+    lines += [f"def after({name}, given):", f"    {listed}, = given"]
+    lines += after.write([program.result])
+    made = _module(lines, writer.constants)
+    return made["before"], made["after"]
 
 
 class _Writer:

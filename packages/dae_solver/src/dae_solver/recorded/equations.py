@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from dae_solver.differentiable.program import Program
-from dae_solver.differentiable.recording import Recorded, Recording, RecordingMath
 from dae_solver.physics.dae import PowerDAE
 from dae_solver.physics.groups import Group
+from dae_solver.recorded.program import Program
+from dae_solver.recorded.recording import Recorded, Recording, RecordingMath
 from scimind.errors import InputError
 
 OF_MACHINES, OF_LOADS = ("vref", "pref", "field", "tm0"), ("p0", "q0", "v0")
@@ -40,7 +40,7 @@ def _with_model(group: Group[Any], math: Any) -> Group[Any]:
     return group
 
 
-class _RecordedDAE(PowerDAE):
+class RecordedDAE(PowerDAE):
     """A grid whose equations are called with recorded arrays."""
 
     def __init__(self, dae: PowerDAE) -> None:
@@ -53,11 +53,20 @@ class _RecordedDAE(PowerDAE):
         return 0.0
 
     def limit(self, t: Any, x: Any, p: Any) -> Any:
+        """States within their hard limits."""
         rows: list[Any] = []
         for group in self._every_group():
             states = group.view(x)
             rows += [*(states | group.model.limits(states, p)).values()]
         return self.m.concat([*rows, x[sum(map(len, rows)) :]])
+
+    def turned(self, x: Any, y: Any, p: Any) -> tuple[Any, Any]:
+        """How far the machines have turned, and minus the currents at the buses in their frame.
+
+        The voltages ``y`` are in that frame too.
+        """
+        turn = self._turn(x, p)
+        return turn, -(self.joined @ self._currents(x, y, self._seen(x, p), turn))
 
 
 class Equations:
@@ -90,7 +99,7 @@ class Equations:
             for (name, size), end in zip(sizes.items(), ends, strict=True)
         }
         self.number = ends[-1]
-        recording, recorded = Recording(), _RecordedDAE(dae)
+        recording, recorded = Recording(), RecordedDAE(dae)
         x = recording.input("x", len(dae.states))
         y = recording.input("y", len(dae.algebraics))
         p = recording.input("p", self.number)

@@ -3,8 +3,8 @@
 The name of a library contains a hash of its source, our headers, the compiler, its flags and the
 instruction set, so a changed source or another machine never meets a stale one. Several processes
 may build at once: each compiles to a temporary name of its own, and the rename is atomic. A wheel
-may bring libraries along (folder ``prebuilt`` beside this file), under a hash without the compiler;
-the hook that builds it loads this file alone.
+may bring libraries of operators along (folder ``ops/kernels/prebuilt``), under a hash without the
+compiler; the hook that builds it loads this file alone.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ from pathlib import Path
 
 _log = logging.getLogger("scimind.ops")
 
-INCLUDE = Path(__file__).resolve().parent / "include"
-PREBUILT = Path(__file__).resolve().parent / "prebuilt"
+_KERNELS = Path(__file__).resolve().parents[1] / "ops" / "kernels"
+INCLUDE = _KERNELS / "include"
+PREBUILT = _KERNELS / "prebuilt"
 # No -ffast-math: NaN and infinity have to reach the finite check of the training step.
 FLAGS = (
     "-std=c++17",
@@ -46,6 +47,20 @@ LEVELS = {
 
 class BuildError(Exception):
     """The kernels could not be compiled; the message says why."""
+
+
+def enabled() -> bool:
+    """False when ``SCIMIND_KERNELS=plain`` switches compiled kernels off.
+
+    Raises:
+        EnvironmentProblem: The variable has another value than ``auto`` and ``plain``.
+    """
+    mode = os.environ.get("SCIMIND_KERNELS", "auto")
+    if mode in ("auto", "plain"):
+        return mode == "auto"
+    from scimind.errors import EnvironmentProblem
+
+    raise EnvironmentProblem(f"SCIMIND_KERNELS={mode!r} is unknown; use auto or plain")
 
 
 @functools.cache

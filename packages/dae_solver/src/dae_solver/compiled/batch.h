@@ -1,0 +1,280 @@
+// The functions that Python calls, on top of what was written from a recording:
+//
+// constants STATES, BUSES, PARAMETERS, GIVEN, MASKS (at least one each), and
+// slopes(x, y, p, c, out)      derivatives of the states
+// limits(x, p, c, out)         states within their hard limits
+// prepare(x, p, c, t, g, h)    how far the machines have turned, and of the currents what does not
+//                              depend on voltages in a frame that turns with them
+// currents(y, g, h, c, out)    minus the currents of the devices at each bus in that frame
+//
+// Arrays are [row, scenario]; complex vectors are their real parts, then their imaginary parts.
+
+constexpr int ROWS = 2 * BUSES;
+constexpr int MOST_ROUNDS = 40;
+// So many rounds are plain, which is cheap and enough for most scenarios.
+constexpr int PLAIN_ROUNDS = 2;
+
+inline void product(const double* matrix, const double* right, double* out) {
+  for (int i = 0; i < ROWS; ++i) {
+    const double* row = matrix + i * ROWS;
+    Lanes sum = splat<Lanes>(0.0);
+    int j = 0;
+    for (; j + LANES <= ROWS; j += LANES) {
+      Lanes a, b;
+      __builtin_memcpy(&a, row + j, sizeof a);
+      __builtin_memcpy(&b, right + j, sizeof b);
+      sum += a * b;
+    }
+    double total = 0.0;
+    for (int lane = 0; lane < LANES; ++lane) total += sum[lane];
+    for (; j < ROWS; ++j) total += row[j] * right[j];
+    out[i] = total;
+  }
+}
+
+inline void product(const double* matrix, const Lanes* right, Lanes* out) {
+  int i = 0;
+  for (; i + 4 <= ROWS; i += 4) {
+    const double* row = matrix + i * ROWS;
+    Lanes s0 = splat<Lanes>(0.0), s1 = s0, s2 = s0, s3 = s0;
+    for (int j = 0; j < ROWS; ++j) {
+      s0 += row[j] * right[j];
+      s1 += row[ROWS + j] * right[j];
+      s2 += row[2 * ROWS + j] * right[j];
+      s3 += row[3 * ROWS + j] * right[j];
+    }
+    out[i] = s0, out[i + 1] = s1, out[i + 2] = s2, out[i + 3] = s3;
+  }
+  for (; i < ROWS; ++i) {
+    Lanes sum = splat<Lanes>(0.0);
+    for (int j = 0; j < ROWS; ++j) sum += matrix[i * ROWS + j] * right[j];
+    out[i] = sum;
+  }
+}
+
+template <class V>
+inline V dot(const V* a, const V* b) {
+  V sum = splat<V>(0.0);
+  for (int r = 0; r < ROWS; ++r) sum += a[r] * b[r];
+  return sum;
+}
+
+template <class V>
+inline void turned(const V* from, V cosine, V sine, V* to) {
+  for (int b = 0; b < BUSES; ++b) {
+    const V real = from[b], imag = from[BUSES + b];
+    to[b] = real * cosine - imag * sine;
+    to[BUSES + b] = imag * cosine + real * sine;
+  }
+}
+
+// Anderson's method of depth 2, see dae_solver/solver/anderson.py.
+template <class V>
+struct Anderson {
+  int rounds = 0;
+  V change[ROWS], result[ROWS];    // of the round before
+  V d[2][ROWS], e[2][ROWS];        // differences of changes and of results, the newest first at `at`
+  int at = 0;
+
+  void next(const V* fresh, const V* moved, bool plain, V* to) {
+    const int two = at;
+    if (rounds > 0) {
+      at = 1 - at;
+      for (int r = 0; r < ROWS; ++r) {
+        d[at][r] = moved[r] - change[r];
+        e[at][r] = fresh[r] - result[r];
+      }
+    }
+    for (int r = 0; r < ROWS; ++r) change[r] = moved[r], result[r] = fresh[r], to[r] = fresh[r];
+    const int had = rounds++;
+    if (had == 0 || plain) return;
+    const V least = splat<V>(1e-300), along = dot(moved, d[at]), one = dot(d[at], d[at]);
+    if (had == 1) {
+      const V share = along / where(one > least, one, least);
+      for (int r = 0; r < ROWS; ++r) to[r] -= share * e[at][r];
+      return;
+    }
+    const V both = dot(d[at], d[two]), other = dot(d[two], d[two]), across = dot(moved, d[two]);
+    // The last term keeps parallel differences apart, of which one would do.
+    const V size = one * other * (1.0 + 1e-12) - both * both + least;
+    const V first = (other * along - both * across) / size;
+    const V second = (one * across - both * along) / size;
+    for (int r = 0; r < ROWS; ++r) to[r] -= first * e[at][r] + second * e[two][r];
+  }
+};
+
+// Voltages from a guess, and how far the last round moved them; returns the number of rounds.
+template <class V>
+int solved(const V* x, const V* p, const double* c, const double* inverse, const double* added,
+           const V* guess, double tolerance, V* y, V* last) {
+  V t[1], g[GIVEN], s[ROWS], u[ROWS], fresh[ROWS], moved[ROWS], found[ROWS];
+  Mask<V> h[MASKS];
+  prepare<V>(x, p, c, t, g, h);
+  const V cosine = cos(t[0]), sine = sin(t[0]);
+  turned<V>(guess, cosine, -sine, u);
+  Anderson<V> anderson;
+  Mask<V> open = truth<V>(1.0);
+  *last = splat<V>(0.0);
+  int number = 0;
+  while (number < MOST_ROUNDS) {
+    currents<V>(u, g, h, c, s);
+    for (int b = 0; b < BUSES; ++b) {
+      const double* a = added + 4 * b;
+      const V real = u[b], imag = u[BUSES + b];
+      s[b] = a[0] * real + a[1] * imag - s[b];
+      s[BUSES + b] = a[2] * real + a[3] * imag - s[BUSES + b];
+    }
+    product(inverse, s, fresh);
+    V size = splat<V>(0.0);
+    for (int r = 0; r < ROWS; ++r) {
+      moved[r] = fresh[r] - u[r];
+      const V by = abs(moved[r]);
+      size = where(by <= size, size, by);  // not a number stays
+    }
+    // Scenarios that are done keep what they have, whatever the others beside them need.
+    for (int r = 0; r < ROWS; ++r) found[r] = where(open, fresh[r], found[r]);
+    *last = where(open, size, *last);
+    open = open & !(size <= tolerance);
+    const bool plain = number++ < PLAIN_ROUNDS;
+    if (!any(open)) break;
+    anderson.next(fresh, moved, plain, u);
+  }
+  turned<V>(found, cosine, sine, y);
+  return number;
+}
+
+struct Batch {
+  Parameters parameters;
+  const double* c;
+  const double* const* admittances;
+  const double* const* inverses;
+  const double* const* added;
+  const int64_t* network;
+};
+
+// The equations of the scenarios in some lanes, which share one network.
+template <class V>
+struct Equations {
+  V p[PARAMETERS];
+  const double *c, *admittance, *inverse, *added;
+
+  Equations(const Columns& columns, const Batch& batch) : c(batch.c) {
+    batch.parameters.read(columns, p);
+    const int64_t network = batch.network[columns.at[0]];
+    admittance = batch.admittances[network];
+    inverse = batch.inverses[network];
+    added = batch.added[network];
+  }
+  int voltages(const V* x, const V* guess, double tolerance, V* y, V* last) const {
+    return solved<V>(x, p, c, inverse, added, guess, tolerance, y, last);
+  }
+};
+
+template <class V>
+void residuals_of(const Columns& columns, const Batch& batch, const double* x, const double* y,
+                  double* out) {
+  const Equations<V> equations(columns, batch);
+  V states[STATES], voltages[ROWS], t[1], g[GIVEN], u[ROWS], s[ROWS], found[ROWS];
+  Mask<V> h[MASKS];
+  columns.read(x, STATES, states);
+  columns.read(y, ROWS, voltages);
+  prepare<V>(states, equations.p, equations.c, t, g, h);
+  const V cosine = cos(t[0]), sine = sin(t[0]);
+  turned<V>(voltages, cosine, -sine, u);
+  currents<V>(u, g, h, equations.c, s);
+  product(equations.admittance, u, found);
+  for (int r = 0; r < ROWS; ++r) found[r] += s[r];
+  turned<V>(found, cosine, sine, s);
+  columns.write(s, ROWS, out);
+}
+
+template <class V>
+void slopes_of(const Columns& columns, const Batch& batch, const double* x, const double* y,
+               double* out) {
+  V states[STATES], voltages[ROWS], p[PARAMETERS], found[STATES];
+  columns.read(x, STATES, states);
+  columns.read(y, ROWS, voltages);
+  batch.parameters.read(columns, p);
+  slopes<V>(states, voltages, p, batch.c, found);
+  columns.write(found, STATES, out);
+}
+
+template <class V>
+void limits_of(const Columns& columns, const Batch& batch, const double* x, double* out) {
+  V states[STATES], p[PARAMETERS], found[STATES];
+  columns.read(x, STATES, states);
+  batch.parameters.read(columns, p);
+  limits<V>(states, p, batch.c, found);
+  columns.write(found, STATES, out);
+}
+
+template <class V>
+void voltages_of(const Columns& columns, const Batch& batch, const double* x, const double* guess,
+                 double tolerance, double* y, double* moved, int64_t* rounds) {
+  const Equations<V> equations(columns, batch);
+  V states[STATES], voltages[ROWS], start[ROWS];
+  columns.read(x, STATES, states);
+  columns.read(guess, ROWS, start);
+  V last;
+  const int64_t number = equations.voltages(states, start, tolerance, voltages, &last);
+  if (number > *rounds) *rounds = number;
+  columns.write(voltages, ROWS, y);
+  columns.write(&last, 1, moved);
+}
+
+#include "stretch.h"
+
+}  // namespace
+
+extern "C" {
+
+void dae_slopes(int64_t scenarios, const Batch* batch, const double* x, const double* y,
+                double* out) {
+  each_block(scenarios, nullptr, nullptr, [&](const Columns& columns) {
+    if (columns.count == 1)
+      slopes_of<double>(columns, *batch, x, y, out);
+    else
+      slopes_of<Lanes>(columns, *batch, x, y, out);
+  });
+}
+
+void dae_residuals(int64_t scenarios, const Batch* batch, const int64_t* order, const double* x,
+                   const double* y, double* out) {
+  each_block(scenarios, order, batch->network, [&](const Columns& columns) {
+    if (columns.count == 1)
+      residuals_of<double>(columns, *batch, x, y, out);
+    else
+      residuals_of<Lanes>(columns, *batch, x, y, out);
+  });
+}
+
+void dae_limits(int64_t scenarios, const Batch* batch, const double* x, double* out) {
+  each_block(scenarios, nullptr, nullptr, [&](const Columns& columns) {
+    if (columns.count == 1)
+      limits_of<double>(columns, *batch, x, out);
+    else
+      limits_of<Lanes>(columns, *batch, x, out);
+  });
+}
+
+void dae_voltages(int64_t scenarios, const Batch* batch, const int64_t* order, const double* x,
+                  const double* guess, double tolerance, double* y, double* moved,
+                  int64_t* rounds) {
+  each_block(scenarios, order, batch->network, [&](const Columns& columns) {
+    if (columns.count == 1)
+      voltages_of<double>(columns, *batch, x, guess, tolerance, y, moved, rounds);
+    else
+      voltages_of<Lanes>(columns, *batch, x, guess, tolerance, y, moved, rounds);
+  });
+}
+
+void dae_stretch(int64_t scenarios, const Batch* batch, const int64_t* order,
+                 const Stretch* stretch) {
+  each_block(scenarios, order, batch->network, [&](const Columns& columns) {
+    if (columns.count == 1)
+      stretch_of<double>(columns, *batch, *stretch);
+    else
+      stretch_of<Lanes>(columns, *batch, *stretch);
+  });
+}
+}

@@ -1,0 +1,320 @@
+"""A grid whose equations are compiled."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from dae_solver.compiled.library import compiled, source
+from dae_solver.physics.case import Case
+from dae_solver.physics.dae import PowerDAE
+from dae_solver.physics.models.loads import LoadModel
+from dae_solver.physics.terms import Term
+from dae_solver.solver.parameters import Parameters
+from dae_solver.solver.stretch import Stretch
+from scimind.device.compiler import BuildError, enabled
+
+log = logging.getLogger(__name__)
+
+# Of guesses for Newton's method, which then has nothing left to do but to look.
+NEAR = 1e-14
+# Of a method whose steps are compiled too; as in stretch.h.
+MOST_STAGES = 8
+
+_said: set[str] = set()
+
+
+class CompiledDAE(PowerDAE):
+    """The same equations as :class:`PowerDAE`, evaluated by a library that is compiled for them.
+
+    It is compiled when the equations are first evaluated, which takes seconds once for each kind of
+    grid. Where that is impossible (no compiler, terms with other operations than those of
+    :mod:`dae_solver.recorded`) or switched off by ``SCIMIND_KERNELS=plain``, NumPy does it, and the
+    log says so.
+    """
+
+    def __init__(
+        self,
+        case: Case,
+        load_model: LoadModel | None = None,
+        *,
+        terms: Sequence[Term] = (),
+        parameters: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(case, load_model, terms=terms, parameters=parameters)
+        self._libraries: dict[tuple[str, ...], Library | None] = {}
+
+    def f(self, t: Any, x: Any, y: Any, p: Any) -> Any:
+        """Derivatives of all states."""
+        library = self._library(p)
+        return super().f(t, x, y, p) if library is None else library.slopes(x, y, p)
+
+    def g(self, t: Any, x: Any, y: Any, p: Any) -> Any:
+        """Currents into the network less those of the devices, per unit."""
+        library = self._library(p)
+        if library is None:
+            return super().g(t, x, y, p)
+        return library.residuals(x, y, p, self._networks(p))
+
+    def limit(self, t: Any, x: Any, p: Any) -> Any:
+        """States with hard limits, within them."""
+        library = self._library(p)
+        return super().limit(t, x, p) if library is None else library.limits(x, p)
+
+    def near(self, t: Any, x: Any, y: Any, p: Any) -> Any:
+        """Voltages for the states of ``x``, where the iteration leads there."""
+        if self._library(p) is None:
+            return y
+        found, moved = self._iterate(x, y, p, NEAR)
+        return np.where(moved < 1.0, found, y)
+
+    def _iterate(
+        self, x: np.ndarray, y: np.ndarray, p: Parameters, tolerance: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        library = self._library(p)
+        if library is None:
+            return super()._iterate(x, y, p, tolerance)
+        return library.voltages(x, y, p, self._networks(p), tolerance)
+
+    def stretch(self, stretch: Stretch, p: Parameters) -> bool:
+        """Do all steps of a stretch without events, see :class:`DAESystem`."""
+        library = self._library(p)
+        if library is None or len(stretch.b) > MOST_STAGES:
+            return False
+        library.stretch(stretch, p, self._networks(p))
+        return True
+
+    def _library(self, p: Parameters) -> Library | None:
+        """That of the parameters that are given; None where there is none."""
+        key = tuple(p)
+        if key not in self._libraries:
+            self._libraries[key] = self._made(p)
+        return self._libraries[key]
+
+    def _made(self, p: Parameters) -> Library | None:
+        reason = "SCIMIND_KERNELS=plain"
+        if enabled():
+            names = [name for name in p if name != "network"]
+            try:
+                text, table = source(self, {name: len(p[name]) for name in names})
+                return Library(compiled(text, "grid"), table, names, self)
+            except BuildError as error:
+                reason = str(error)
+            except Exception as error:
+                reason = f"{type(error).__name__}: {error}"
+        if reason not in _said:
+            _said.add(reason)
+            log.warning(
+                "dae_solver: the equations of %s are not compiled (%s); NumPy evaluates them, "
+                "which takes several times as long",
+                self.case.name,
+                reason,
+            )
+        return None
+
+
+class _Stretch(ctypes.Structure):
+    """What stretch.h calls Stretch."""
+
+    _fields_ = (
+        ("stages", ctypes.c_int64),
+        *((name, ctypes.c_void_p) for name in ("a", "b", "c", "first", "step", "stop", "pause")),
+        ("tolerance", ctypes.c_double),
+        *((name, ctypes.c_void_p) for name in ("t", "x", "y", "f", "slope", "missed", "h")),
+        ("times", ctypes.c_void_p),
+        ("outputs", ctypes.c_int64),
+        *((name, ctypes.c_void_p) for name in ("x_out", "y_out", "f_out", "place")),
+        *((name, ctypes.c_void_p) for name in ("next", "steps", "stuck")),
+    )
+
+
+class _Batch(ctypes.Structure):
+    """What batch.h calls Batch."""
+
+    _fields_ = (
+        ("address", ctypes.c_void_p),
+        ("rows", ctypes.c_void_p),
+        ("arrays", ctypes.c_int64),
+        ("table", ctypes.c_void_p),
+        ("admittances", ctypes.c_void_p),
+        ("inverses", ctypes.c_void_p),
+        ("added", ctypes.c_void_p),
+        ("network", ctypes.c_void_p),
+    )
+
+
+class Library:
+    """The compiled functions of one grid, for parameters of some names.
+
+    Args:
+        library: From :func:`dae_solver.compiled.library.compiled`.
+        table: The numbers of the grid.
+        names: Of the parameters, in their order.
+        dae: The grid, for its networks.
+    """
+
+    def __init__(
+        self, library: ctypes.CDLL, table: np.ndarray, names: Sequence[str], dae: PowerDAE
+    ) -> None:
+        pointer, number = ctypes.c_void_p, ctypes.c_int64
+        self._slopes, self._limits = library.dae_slopes, library.dae_limits
+        self._residuals, self._voltages = library.dae_residuals, library.dae_voltages
+        self._stretch = library.dae_stretch
+        signatures: list[tuple[Any, list[Any]]] = [
+            (self._slopes, [number, pointer, pointer, pointer, pointer]),
+            (self._limits, [number, pointer, pointer, pointer]),
+            (self._residuals, [number, *[pointer] * 5]),
+            (self._stretch, [number, *[pointer] * 3]),
+            (self._voltages, [number, *[pointer] * 4, ctypes.c_double, *[pointer] * 3]),
+        ]
+        for function, types in signatures:
+            function.argtypes, function.restype = types, None
+        self.names, self.table, self.solver = tuple(names), table, dae.solver
+        self.batch = _Batch(table=_at(table), arrays=len(names))
+        self._there = ctypes.addressof(self.batch)
+        # What the batch points at.
+        self._arrays: list[np.ndarray] = []
+        self._key: tuple[int, ...] = ()
+        self._matrices: list[np.ndarray] = []
+
+    def slopes(self, x: np.ndarray, y: np.ndarray, p: Parameters) -> np.ndarray:
+        """``f [state, scenario]``."""
+        self._bind(p)
+        x, y = _plain(x), _plain(y)
+        out = np.empty_like(x)
+        self._slopes(x.shape[1], self._there, _at(x), _at(y), _at(out))
+        return out
+
+    def limits(self, x: np.ndarray, p: Parameters) -> np.ndarray:
+        """States within their hard limits, ``[state, scenario]``."""
+        self._bind(p)
+        x = _plain(x)
+        out = np.empty_like(x)
+        self._limits(x.shape[1], self._there, _at(x), _at(out))
+        return out
+
+    def residuals(
+        self, x: np.ndarray, y: np.ndarray, p: Parameters, network: np.ndarray
+    ) -> np.ndarray:
+        """``g [algebraic, scenario]``; ``network`` as for :meth:`voltages`."""
+        self._bind(p)
+        order = self._bind_networks(network)
+        x, y = _plain(x), _plain(y)
+        out = np.empty_like(y)
+        self._residuals(x.shape[1], self._there, _or_none(order), _at(x), _at(y), _at(out))
+        return out
+
+    def voltages(
+        self, x: np.ndarray, y: np.ndarray, p: Parameters, network: np.ndarray, tolerance: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Voltages ``[algebraic, scenario]`` from a guess, and how far the last round moved them.
+
+        Args:
+            x: States.
+            y: The guess.
+            p: Parameters.
+            network: Of each scenario, by its number in the solver.
+            tolerance: A scenario is done when a round moves its voltages by no more.
+        """
+        self._bind(p)
+        order = self._bind_networks(network)
+        x, y = _plain(x), _plain(y)
+        out, moved, rounds = np.empty_like(y), np.empty(x.shape[1]), np.zeros(1, np.int64)
+        self._voltages(
+            x.shape[1],
+            self._there,
+            _or_none(order),
+            _at(x),
+            _at(y),
+            tolerance,
+            _at(out),
+            _at(moved),
+            _at(rounds),
+        )
+        self.solver.rounds = int(rounds[0])
+        return out, moved
+
+    def stretch(self, stretch: Stretch, p: Parameters, network: np.ndarray) -> None:
+        """All steps of a stretch; ``network`` as for :meth:`voltages`."""
+        self._bind(p)
+        order = self._bind_networks(network)
+        s, point = stretch, stretch.point
+        place = np.ascontiguousarray(s.place, np.int64)
+        point.x, point.y, point.f, point.slope = map(
+            _plain, (point.x, point.y, point.f, point.slope)
+        )
+        point.missed = _plain(point.missed)
+        arrays: dict[str, np.ndarray | None] = {
+            **{name: getattr(s, name) for name in ("a", "b", "c")},
+            **{name: getattr(s, name) for name in ("first", "step", "stop", "pause")},
+            **{name: getattr(point, name) for name in ("t", "x", "y", "f", "slope", "missed", "h")},
+            **{name: getattr(s, name) for name in ("times", "x_out", "y_out", "f_out")},
+            "place": place,
+            "next": s.next_output,
+            "steps": s.steps,
+            "stuck": s.stuck,
+        }
+        asked = _Stretch(
+            stages=len(s.b),
+            tolerance=s.tolerance,
+            outputs=s.x_out.shape[1],
+            **{name: None if each is None else _at(each) for name, each in arrays.items()},
+        )
+        if order is not None or (s.stop != s.stop[0]).any():
+            # Neighbours have one network and about as many steps.
+            order = np.lexsort((s.stop - point.t, self._network))
+        self._stretch(
+            len(self._network),
+            self._there,
+            _or_none(order),
+            ctypes.addressof(asked),
+        )
+
+    def _bind(self, p: Parameters) -> None:
+        """Let the batch point at the parameters."""
+        arrays = [p[name] for name in self.names]
+        key = tuple(map(id, arrays))
+        if key == self._key:
+            return
+        plain = [_plain(each) for each in arrays]
+        address = np.array([_at(each) for each in plain], np.uint64)
+        rows = np.array([len(each) for each in plain], np.int64)
+        self._arrays = [*arrays, *plain, address, rows]
+        self.batch.address, self.batch.rows = _at(address), _at(rows)
+        # Copies do not follow what an event changes.
+        same = all(one is other for one, other in zip(arrays, plain, strict=True))
+        self._key = key if same else ()
+
+    def _bind_networks(self, network: np.ndarray) -> np.ndarray | None:
+        """Let the batch point at the networks; what sorts the scenarios by them, if they differ."""
+        self._network = np.ascontiguousarray(network, np.int64)
+        self.batch.network = _at(self._network)
+        solver, number = self.solver, len(self.solver.inverses)
+        if not self._matrices or len(self._matrices[0]) != number:
+            self._matrices = [
+                np.array([_at(each) for each in matrices], np.uint64)
+                for matrices in (solver.admittances, solver.inverses, solver.at_buses)
+            ]
+            self.batch.admittances, self.batch.inverses, self.batch.added = map(_at, self._matrices)
+        if len(network) < 2 or (self._network == self._network[0]).all():
+            return None
+        return np.argsort(self._network, kind="stable")
+
+
+def _or_none(array: np.ndarray | None) -> int | None:
+    return None if array is None else _at(array)
+
+
+def _plain(array: Any) -> np.ndarray:
+    """Double precision, row after row; itself where it is so already."""
+    return np.ascontiguousarray(array, np.float64)
+
+
+def _at(array: np.ndarray) -> int:
+    """The address of its first number."""
+    found: int = array.__array_interface__["data"][0]
+    return found

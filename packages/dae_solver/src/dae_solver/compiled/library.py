@@ -1,0 +1,122 @@
+"""The library of a grid's equations: written, compiled once, kept, and called."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import tempfile
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+
+from dae_solver.compiled.source import Array, Function, Table, truths
+from dae_solver.physics.dae import PowerDAE
+from dae_solver.recorded import Program, Recording
+from dae_solver.recorded.equations import RecordedDAE
+from dae_solver.recorded.recording import Operation
+from scimind.device.compile_cache import cache_root
+from scimind.device.compiler import flags, instruction_set, libraries
+
+X, Y, P, OUT = Array("x"), Array("y"), Array("p"), Array("out")
+
+
+def source(dae: PowerDAE, rows: dict[str, int]) -> tuple[str, np.ndarray]:
+    """The C++ source of the equations, and the table of its numbers.
+
+    Args:
+        dae: The grid.
+        rows: How many each parameter has, in the order in which they are given.
+    """
+    recording, recorded = Recording(), RecordedDAE(dae)
+    x = recording.input("x", len(dae.states))
+    y = recording.input("y", len(dae.algebraics))
+    p = recording.input("p", sum(rows.values()))
+    ends = np.cumsum([0, *rows.values()]).tolist()
+    named = {name: p[begin:end] for name, begin, end in zip(rows, ends[:-1], ends[1:], strict=True)}
+    slopes = Program(recorded.f(0.0, x, y, named), (x, y, p))
+    limits = Program(recorded.limit(0.0, x, named), (x, p))
+    turn, currents = recorded.turned(x, y, named)
+    angle, stages = Program(turn, (x, p)), Program(currents, (x, y, p)).stages(y)
+    early = {*stages.still, *angle.operations}
+    masks = truths(recording.operations)
+    held = {mask: [each for each in stages.given if (each in masks) == mask] for mask in (0, 1)}
+    given = _places("g", held[False]) | _places("h", held[True])
+    table, there = Table(), {x.operation: X, y.operation: Y, p.operation: P}
+    parts = [
+        _text("lanes.h"),
+        f"constexpr int STATES = {len(x)}, BUSES = {len(y) // 2}, PARAMETERS = {max(len(p), 1)};",
+        f"constexpr int GIVEN = {_rows(held[False])}, MASKS = {_rows(held[True])};",
+        *_function(
+            "slopes(const V* x, const V* y, const V* p, const double* c, V* out)",
+            Function(table, there, masks),
+            slopes.operations,
+            [(slopes.result, OUT)],
+        ),
+        *_function(
+            "limits(const V* x, const V* p, const double* c, V* out)",
+            Function(table, there, masks),
+            limits.operations,
+            [(limits.result, OUT)],
+        ),
+        *_function(
+            "prepare(const V* x, const V* p, const double* c, V* t, V* g, Mask<V>* h)",
+            Function(table, there, masks),
+            [each for each in recording.operations if each in early],
+            [(angle.result, Array("t")), *given.items()],
+        ),
+        *_function(
+            "currents(const V* y, const V* g, const Mask<V>* h, const double* c, V* out)",
+            Function(table, {y.operation: Y, **given}, masks),
+            stages.late,
+            [(currents.operation, OUT)],
+        ),
+        _text("batch.h").replace('#include "stretch.h"', _text("stretch.h")),
+    ]
+    return "\n".join(parts), np.array([*table.values, 0.0])
+
+
+def _function(
+    head: str,
+    function: Function,
+    operations: Sequence[Operation],
+    results: Sequence[tuple[Operation, Array]],
+) -> list[str]:
+    lines = [f"  {line}" for line in function.body(operations, results)]
+    return ["template <class V>", f"void {head} {{", *lines, "}"]
+
+
+def _places(name: str, operations: Sequence[Operation]) -> dict[Operation, Array]:
+    """Where each is among the rows of one array."""
+    begins = np.cumsum([0, *(each.rows for each in operations)]).tolist()
+    return {each: Array(name, begin) for each, begin in zip(operations, begins, strict=False)}
+
+
+def _rows(operations: Sequence[Operation]) -> int:
+    return max(sum(each.rows for each in operations), 1)
+
+
+def _text(name: str) -> str:
+    return resources.files("dae_solver.compiled").joinpath(name).read_text()
+
+
+def compiled(text: str, name: str) -> ctypes.CDLL:
+    """The library of a source, compiled on first use.
+
+    Raises:
+        BuildError: There is no compiler, or it refuses the source.
+    """
+    folder = cache_root() / "equations"
+    path = folder / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.cc"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(suffix=".cc", prefix=".writing-", dir=folder)
+        os.close(handle)
+        Path(temporary).write_text(text)
+        os.replace(temporary, path)  # noqa: PTH105 - the atomic rename is the point
+    # Sums of products may be fused, as in the libraries that NumPy calls. -O3 takes five times as
+    # long as -O2 for a library that is a twentieth faster.
+    (found,) = libraries([path], [*flags(instruction_set()), "-O2", "-ffp-contract=fast"])
+    return ctypes.CDLL(str(found))

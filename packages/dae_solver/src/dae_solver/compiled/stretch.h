@@ -1,0 +1,210 @@
+// Equal steps of an explicit Runge-Kutta method from event to event, see
+// dae_solver/solver/methods/explicit.py and dae_solver/solver/run.py, whose rules these are.
+
+constexpr int MOST_STAGES = 8;
+
+struct Stretch {
+  // The method.
+  int64_t stages;
+  const double *a, *b, *c;
+  // Steps end at multiples of `step` after `first`, and at `stop`; the first to end at `pause` or
+  // later is the last. Of each scenario.
+  const double *first, *step, *stop, *pause;
+  double tolerance;
+  // Where the scenarios are; changed in place.
+  double *t, *x, *y, *f, *slope, *missed, *h;
+  // Outputs: [scenario, time, row] with the place of each scenario, and the number of its next.
+  // Without times the end of each step is one, and has derivatives instead of voltages.
+  const double* times;
+  int64_t outputs;
+  double *x_out, *y_out, *f_out;
+  const int64_t* place;
+  int64_t *next, *steps;
+  // Where the next step could not be done.
+  uint8_t* stuck;
+};
+
+template <class V>
+inline Mask<V> finite(const V* values, int rows) {
+  Mask<V> found = truth<V>(1.0);
+  for (int r = 0; r < rows; ++r) found = found & (values[r] - values[r] == 0.0);
+  return found;
+}
+
+template <class V>
+struct Place {
+  V x[STATES], y[ROWS], f[STATES], slope[ROWS], missed[MOST_STAGES * ROWS], t, h;
+};
+
+// One step from `start`; true where all equations were solved.
+template <class V>
+Mask<V> one_step(const Equations<V>& equations, const Stretch& s, const Place<V>& start, V h,
+             Place<V>& end) {
+  const int stages = static_cast<int>(s.stages);
+  V k[MOST_STAGES][STATES], stage[STATES], guess[ROWS], better[ROWS], y[ROWS];
+  for (int r = 0; r < STATES; ++r) k[0][r] = start.f[r];
+  Mask<V> good = truth<V>(1.0), moving = truth<V>(0.0);
+  for (int r = 0; r < ROWS; ++r) moving = moving | (start.slope[r] != 0.0);
+  const V ratio = h / start.h, square = ratio * ratio;
+  double node = 0.0;
+  for (int number = 1; number <= stages; ++number) {
+    const bool end_of_step = number == stages;
+    const double* weights = end_of_step ? s.b : s.a + number * stages;
+    const double at = end_of_step ? 1.0 : s.c[number];
+    for (int r = 0; r < STATES; ++r) {
+      V sum = splat<V>(0.0);
+      for (int j = 0; j < number; ++j)
+        if (weights[j] != 0.0) sum += weights[j] * k[j][r];
+      stage[r] = start.x[r] + h * sum;
+    }
+    if (end_of_step) {
+      limits<V>(stage, equations.p, equations.c, end.x);
+      for (int r = 0; r < STATES; ++r) stage[r] = end.x[r];
+    }
+    // Guesses follow the slope of the step before, then the stages before, and are corrected by
+    // what such a guess missed in the step before.
+    const V* missed = start.missed + (number - 1) * ROWS;
+    for (int r = 0; r < ROWS; ++r) {
+      if (node == 0.0)
+        guess[r] = start.y[r] + at * h * start.slope[r];
+      else if (at == node)
+        guess[r] = y[r];
+      else
+        guess[r] = start.y[r] + (at / node) * (y[r] - start.y[r]);
+      better[r] = guess[r] + missed[r] * square;
+    }
+    node = at;
+    V last;
+    equations.voltages(stage, better, s.tolerance, y, &last);
+    good = good & (last <= s.tolerance);
+    for (int r = 0; r < ROWS; ++r) {
+      const V miss = y[r] - guess[r];
+      end.missed[(number - 1) * ROWS + r] =
+          number == 1 ? where(moving, miss, splat<V>(0.0)) : miss;
+    }
+    slopes<V>(stage, y, equations.p, equations.c, end_of_step ? end.f : k[number]);
+  }
+  for (int r = 0; r < ROWS; ++r) {
+    end.y[r] = y[r];
+    end.slope[r] = (y[r] - start.y[r]) / h;
+  }
+  end.h = h;
+  return good & finite(end.x, STATES) & finite(end.y, ROWS);
+}
+
+template <class V>
+inline void write_lane(const V* values, int rows, int lane, int64_t at, double* to) {
+  for (int r = 0; r < rows; ++r) to[at * rows + r] = at_lane(values[r], lane);
+}
+
+// Outputs that the steps of the lanes in `done` pass.
+template <class V>
+void outputs(const Columns& columns, const Equations<V>& equations, const Stretch& s,
+             const Place<V>& start, const Place<V>& end, Mask<V> done) {
+  const auto next = [&](int lane) {
+    const int64_t scenario = columns.at[lane];
+    return s.place[scenario] * s.outputs + s.next[scenario]++;
+  };
+  if (!s.times) {
+    for (int lane = 0; lane < columns.count; ++lane)
+      if (at_lane(done, lane)) {
+        const int64_t at = next(lane);
+        write_lane<V>(end.x, STATES, lane, at, s.x_out);
+        write_lane<V>(end.f, STATES, lane, at, s.f_out);
+      }
+    return;
+  }
+  for (;;) {
+    Mask<V> inside = truth<V>(0.0);
+    V share = splat<V>(1.0);
+    bool more = false;
+    for (int lane = 0; lane < columns.count; ++lane) {
+      if (!at_lane(done, lane)) continue;
+      const int64_t scenario = columns.at[lane], number = s.next[scenario];
+      if (number >= s.outputs) continue;
+      const double goal = s.times[number], t = at_lane(end.t, lane), h = at_lane(end.h, lane);
+      if (goal > t + 1e-12 * std::fmax(1.0, std::fabs(t))) continue;
+      more = true;
+      if (std::fabs(goal - t) <= 1e-9 * h) {
+        const int64_t at = next(lane);
+        write_lane<V>(end.x, STATES, lane, at, s.x_out);
+        write_lane<V>(end.y, ROWS, lane, at, s.y_out);
+      } else {
+        set_lane(inside, lane, true);
+        const double by = (goal - at_lane(start.t, lane)) / h;
+        set_lane(share, lane, std::fmin(std::fmax(by, 0.0), 1.0));
+      }
+    }
+    if (!more) return;
+    if (!any(inside)) continue;
+    V x[STATES], guess[ROWS], y[ROWS];
+    const V square = share * share, cube = square * share;
+    for (int r = 0; r < STATES; ++r)
+      x[r] = (1.0 - 3.0 * square + 2.0 * cube) * start.x[r] +
+             (3.0 * square - 2.0 * cube) * end.x[r] +
+             end.h * ((share - 2.0 * square + cube) * start.f[r] + (cube - square) * end.f[r]);
+    for (int r = 0; r < ROWS; ++r) guess[r] = start.y[r] + share * (end.y[r] - start.y[r]);
+    V last;
+    equations.voltages(x, guess, s.tolerance, y, &last);
+    for (int lane = 0; lane < columns.count; ++lane)
+      if (at_lane(inside, lane)) {
+        const int64_t at = next(lane);
+        write_lane<V>(x, STATES, lane, at, s.x_out);
+        write_lane<V>(y, ROWS, lane, at, s.y_out);
+      }
+  }
+}
+
+template <class V>
+inline void blend(Mask<V> mask, const V* from, int rows, V* to) {
+  for (int r = 0; r < rows; ++r) to[r] = where(mask, from[r], to[r]);
+}
+
+template <class V>
+void stretch_of(const Columns& columns, const Batch& batch, const Stretch& s) {
+  const Equations<V> equations(columns, batch);
+  const int guesses = static_cast<int>(s.stages) * ROWS;
+  Place<V> here, there;
+  V first, step, stop, pause;
+  columns.read(s.x, STATES, here.x);
+  columns.read(s.y, ROWS, here.y);
+  columns.read(s.f, STATES, here.f);
+  columns.read(s.slope, ROWS, here.slope);
+  columns.read(s.missed, guesses, here.missed);
+  columns.read(s.t, 1, &here.t);
+  columns.read(s.h, 1, &here.h);
+  columns.read(s.first, 1, &first);
+  columns.read(s.step, 1, &step);
+  columns.read(s.stop, 1, &stop);
+  columns.read(s.pause, 1, &pause);
+  Mask<V> going = here.t < stop, stuck = truth<V>(0.0);
+  while (any(going)) {
+    const V node = first + (floor((here.t - first) / step + 1e-9) + 1.0) * step;
+    const V goal = where(node >= stop - 1e-9 * (node - here.t), stop, node);
+    const V h = where(going, goal - here.t, step);
+    const Mask<V> good = one_step(equations, s, here, h, there);
+    stuck = stuck | (going & !good);
+    going = going & good;
+    there.t = where(going, goal, here.t);
+    outputs(columns, equations, s, here, there, going);
+    blend(going, there.x, STATES, here.x);
+    blend(going, there.y, ROWS, here.y);
+    blend(going, there.f, STATES, here.f);
+    blend(going, there.slope, ROWS, here.slope);
+    blend(going, there.missed, guesses, here.missed);
+    blend(going, &there.h, 1, &here.h);
+    here.t = there.t;
+    for (int lane = 0; lane < columns.count; ++lane)
+      if (at_lane(going, lane)) ++s.steps[columns.at[lane]];
+    going = going & (here.t < stop) & (here.t < pause - 1e-12 * (1.0 + abs(here.t)));
+  }
+  columns.write(here.x, STATES, s.x);
+  columns.write(here.y, ROWS, s.y);
+  columns.write(here.f, STATES, s.f);
+  columns.write(here.slope, ROWS, s.slope);
+  columns.write(here.missed, guesses, s.missed);
+  columns.write(&here.t, 1, s.t);
+  columns.write(&here.h, 1, s.h);
+  for (int lane = 0; lane < columns.count; ++lane)
+    if (at_lane(stuck, lane)) s.stuck[columns.at[lane]] = 1;
+}

@@ -1,0 +1,107 @@
+"""Compiled equations are those of NumPy, for grids of every kind and batches of every size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dae_solver.compiled import CompiledDAE
+from dae_solver.physics import PowerSystem
+from dae_solver.physics.dae import PowerDAE
+from dae_solver.solver.parameters import take
+from grid_cases import system_of
+from network_states import by_newton, random_states
+
+NAMES = ["wscc9", "wscc9 exponential", "first zip", "second", "ieee39 zip"]
+NAMES += ["converter zip", "converter-PLL1 zip", "converter-PLL2", "terms zip", "kundur"]
+# Eight scenarios are evaluated at once: one, fewer, as many, more.
+BATCHES = (1, 5, 8, 21)
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def grid(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> PowerSystem:
+    data = request.getfixturevalue("real_data") if "ieee39" in request.param else None
+    return system_of(request.param, tmp_path_factory.mktemp("case"), data)
+
+
+def close(found: np.ndarray, expected: np.ndarray, tolerance: float = 1e-12) -> None:
+    size = max(1.0, float(np.abs(expected).max()))
+    np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance * size)
+
+
+def compiled(grid: PowerSystem) -> CompiledDAE:
+    dae = grid.dae
+    assert isinstance(dae, CompiledDAE)
+    return dae
+
+
+@pytest.mark.parametrize("online", [False, True])
+def test_values_are_those_of_numpy(grid: PowerSystem, online: bool) -> None:
+    dae = compiled(grid)
+    for scenarios in BATCHES:
+        x, y, p = random_states(dae, grid, scenarios=scenarios, seed=scenarios, online=online)
+        y = y * np.random.default_rng(1).uniform(0.6, 1.1, y.shape)
+        close(dae.f(0.0, x, y, p), PowerDAE.f(dae, 0.0, x, y, p))
+        close(dae.g(0.0, x, y, p), PowerDAE.g(dae, 0.0, x, y, p))
+        far = x + 50.0 * np.random.default_rng(2).standard_normal(x.shape)
+        np.testing.assert_array_equal(dae.limit(0.0, far, p), PowerDAE.limit(dae, 0.0, far, p))
+    assert all(dae._libraries.values())
+
+
+def test_voltages_are_those_of_newtons_method(grid: PowerSystem) -> None:
+    dae = compiled(grid)
+    x, y0, p = random_states(dae, grid, scenarios=21, seed=3, online=True)
+    expected, some = by_newton(dae, x, y0, p)
+    x, expected, p = x[:, some], expected[:, some], take(p, some)
+    guess = expected + np.random.default_rng(9).uniform(-0.02, 0.02, expected.shape)
+    found, good = dae.solve(np.zeros(len(guess[0])), x, guess, p, 1e-11)
+    assert good.all()
+    assert np.abs(found - expected).max() < 1e-10
+
+
+def test_a_scenario_does_not_depend_on_those_beside_it(grid: PowerSystem) -> None:
+    dae = compiled(grid)
+    x, y0, p = random_states(dae, grid, scenarios=24, seed=4, online=False)
+    y, some = by_newton(dae, x, y0, p)
+    x, y, p = x[:, some], y[:, some], take(p, some)
+    whole, _ = dae.solve(0.0, x, y + 0.01, p, 1e-11)
+    back = np.arange(len(some) if some.dtype != bool else some.sum())[::-1]
+    other, _ = dae.solve(0.0, x[:, back], y[:, back] + 0.01, take(p, back), 1e-11)
+    np.testing.assert_allclose(other[:, back], whole, rtol=0, atol=1e-14)
+    slopes, others = dae.f(0.0, x, y, p), dae.f(0.0, x[:, back], y[:, back], take(p, back))
+    np.testing.assert_array_equal(others[:, back], slopes)
+
+
+def test_arrays_may_lie_in_memory_as_they_like(wscc: PowerSystem) -> None:
+    dae = compiled(wscc)
+    x, y, p = random_states(dae, wscc, scenarios=6, seed=5, online=False)
+    expected = dae.f(0.0, x, y, p)
+    turned = {name: np.asfortranarray(value) for name, value in p.items()}
+    for _ in range(2):
+        found = dae.f(0.0, np.asfortranarray(x), y.astype(np.float32).astype(float), turned)
+        close(found, dae.f(0.0, x, y.astype(np.float32).astype(float), p))
+        # An event changes parameters in place.
+        turned["pref"][0, 2] += 0.1
+        p["pref"][0, 2] += 0.1
+    assert not np.array_equal(dae.f(0.0, x, y, p), expected)
+
+
+def test_grids_that_differ_in_numbers_only_share_a_library(
+    wscc: PowerSystem, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SCIMIND_CACHE", str(tmp_path))
+    for inertia, alpha in ((6.0, 1.2), (7.0, 1.3)):
+        grid = PowerSystem(wscc.case, parameters={"TWOAXIS.M": [47.28, 12.8, inertia]})
+        other = PowerSystem(wscc.case, f"exponential {alpha} 2.0")
+        for each in (grid, other):
+            start = each.scenarios([])
+            x = start.x0 + 0.01
+            found = each.dae.f(0.0, x, start.y0, start.parameters)
+            close(found, PowerDAE.f(each.dae, 0.0, x, start.y0, start.parameters))
+            close(
+                each.dae.g(0.0, x, start.y0, start.parameters),
+                PowerDAE.g(each.dae, 0.0, x, start.y0, start.parameters),
+            )
+    assert len(list(tmp_path.glob("kernels/*.so"))) == 2

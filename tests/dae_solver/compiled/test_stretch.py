@@ -1,0 +1,126 @@
+"""Steps from event to event at once are the steps that are done one by one."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+import pytest
+
+import dae_solver.compiled.dae as compiled_dae
+from dae_solver.hybrid.classical import integrate
+from dae_solver.physics import PowerSystem, fault, generator_trip, line_trip, load_step
+from dae_solver.solver.stretch import Stretch
+from dae_solver.solver.system import DAESystem
+
+
+def scenarios_of(grid: PowerSystem) -> Any:
+    return grid.scenarios(
+        fault(7, t=0.1, clear=0.083, trip="5-7"),
+        load_step(5, t=0.05, p=1.3),
+        [],
+        [fault(8, t=0.2, clear=0.07), line_trip("4-5", t=0.6)],
+        fault(5, t=0.5, clear=0.4),  # separates
+        generator_trip("G3", t=0.3),
+        load_level=[1.0, 0.9, 1.0, 0.95, 1.0, 1.0],
+    )
+
+
+@pytest.fixture
+def scenarios(wscc: PowerSystem) -> Any:
+    return scenarios_of(wscc)
+
+
+def one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled_dae.CompiledDAE, "stretch", DAESystem.stretch)
+
+
+@pytest.mark.parametrize("method", ["euler", "heun", "rk4", "bs32", "dopri5"])
+def test_trajectories_are_the_same(
+    wscc: PowerSystem, scenarios: Any, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run() -> Any:
+        return wscc.simulate(scenarios, t_end=1.5, every=0.013, step=1 / 60, method=method)
+
+    found = run().solution
+    one_by_one(monkeypatch)
+    expected = run().solution
+    assert found.statistics.rounds < expected.statistics.rounds / 5
+    np.testing.assert_array_equal(found.statistics.steps, expected.statistics.steps)
+    np.testing.assert_allclose(found.x, expected.x, rtol=0, atol=2e-8)
+    np.testing.assert_allclose(found.y, expected.y, rtol=0, atol=2e-8)
+    assert [(e.time, e.name) for e in found.events] == [(e.time, e.name) for e in expected.events]
+
+
+def test_a_step_that_cannot_be_solved_is_left_to_the_others_ways(
+    wscc: PowerSystem, scenarios: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[int] = []
+    own = compiled_dae.CompiledDAE.stretch
+
+    def stuck(self: Any, stretch: Stretch, p: Any) -> bool:
+        before = stretch.point.take(slice(None))
+        assert own(self, stretch, p)
+        done.append(1)
+        if len(done) % 2:  # as if the first step of each scenario had failed
+            stretch.point.put(np.arange(len(stretch.stuck)), before)
+            return False
+        return True
+
+    whole = wscc.simulate(scenarios, t_end=1.0, every=1 / 60, step=1 / 60)
+    monkeypatch.setattr(compiled_dae.CompiledDAE, "stretch", stuck)
+    found = wscc.simulate(scenarios, t_end=1.0, every=1 / 60, step=1 / 60)
+    np.testing.assert_allclose(found.solution.x, whole.solution.x, rtol=0, atol=1e-9)
+
+
+def test_windows_of_the_hybrid_solver_are_the_same(
+    wscc: PowerSystem, scenarios: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    length = np.array([1.0, 0.31, 0.02, 0.7, 0.5, 1.0])
+    x = scenarios.x0 + 0.01 * np.random.default_rng(0).standard_normal(scenarios.x0.shape)
+    y, _ = wscc.dae.solve(0.0, x, scenarios.y0, scenarios.parameters, 1e-11)
+
+    def run() -> Any:
+        return integrate(wscc.dae, x, y, scenarios.parameters, length, 1 / 30, 1e-11)
+
+    found = run()
+    one_by_one(monkeypatch)
+    expected = run()
+    assert found.steps.tolist() == [30, 10, 1, 21, 15, 30]
+    np.testing.assert_array_equal(found.steps, expected.steps)
+    np.testing.assert_allclose(found.end, expected.end, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(found.y, expected.y, rtol=0, atol=1e-9)
+    p = scenarios.parameters
+    np.testing.assert_allclose(
+        found.spread(wscc.dae, p), expected.spread(wscc.dae, p), rtol=0, atol=1e-9
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("CXX", "no-such-compiler", "no C++ compiler"),
+        ("SCIMIND_KERNELS", "plain", "SCIMIND_KERNELS=plain"),
+    ],
+)
+def test_without_a_library_numpy_answers_and_the_log_says_so(
+    wscc: PowerSystem,
+    scenarios: Any,
+    name: str,
+    value: str,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Any,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    expected = wscc.simulate(scenarios, t_end=0.5, step=1 / 60)
+    monkeypatch.setattr(compiled_dae, "_said", set())
+    monkeypatch.setenv("SCIMIND_CACHE", str(tmp_path))
+    monkeypatch.setenv(name, value)
+    plain = PowerSystem.load("wscc9")
+    with caplog.at_level(logging.WARNING, logger="dae_solver"):
+        for _ in range(2):
+            found = plain.simulate(scenarios_of(plain), t_end=0.5, step=1 / 60)
+    assert caplog.text.count(said) == 1
+    np.testing.assert_allclose(found.solution.x, expected.solution.x, rtol=0, atol=1e-9)
