@@ -59,6 +59,7 @@ def test_the_command_writes_table_sizes_and_report(trained_run: Path, tmp_path: 
     names = [
         "RK4, 1/30 s",
         "RK4, 1/15 s",
+        "RK4, 1/30 s, NumPy",
         "operator, within 3 deg",
         "networks, no certificate",
         "nearest of 20 training trajectories",
@@ -66,7 +67,9 @@ def test_the_command_writes_table_sizes_and_report(trained_run: Path, tmp_path: 
         "state at rest",
     ]
     assert list(rows) == [(name, batch) for batch in (6, 1) for name in names]
-    fine, coarse, ours, alone, nearest, step_map, _ = (rows[name, 6] for name in names)
+    fine, coarse, plain, ours, alone, nearest, step_map, _ = (rows[name, 6] for name in names)
+    assert plain["max_deg"] == pytest.approx(fine["max_deg"], rel=1e-3)
+    assert plain["times_numpy_30"] == 1.0
     assert fine["max_deg"] < coarse["max_deg"] < 1.0
     assert fine["times_rk4_30"] == 1.0
     assert fine["excluded"] == 0
@@ -80,7 +83,7 @@ def test_the_command_writes_table_sizes_and_report(trained_run: Path, tmp_path: 
     assert step_map["training_cpu_s"] > nearest["training_cpu_s"] > 0.0
     for row in rows.values():
         assert row["cpu_ms_low"] <= row["cpu_ms"] <= row["cpu_ms_high"]
-    assert [(each["buses"], each["states"]) for each in found["sizes"]] == [(9, 30)] * 2
+    assert [(each["buses"], each["states"]) for each in found["sizes"]] == [(9, 30)] * 3
     assert found["notes"] == ["ANDES: not run; andes= names the Python of an installation."]
     with (tmp_path / "bench.csv").open() as file:
         assert [row["name"] for row in csv.DictReader(file)] == names * 2
@@ -93,12 +96,18 @@ def test_scenarios_that_earn_a_training_back() -> None:
     slower = replace(ours, name="slower", cpu_ms=2.5)
     findings = Findings(
         case="", states=1, lines=[], t_end=5.0,
-        rows=[ROW, replace(ROW, name="RK4, 1/15 s", cpu_ms=1.0), ours, slower],
+        rows=[
+            ROW, replace(ROW, name="RK4, 1/15 s", cpu_ms=1.0),
+            replace(ROW, name="RK4, 1/30 s, NumPy", cpu_ms=10.0), ours, slower,
+        ],
     )  # fmt: skip
     assert findings.break_even(ours) == 2000
     assert findings.break_even(slower) is None
-    ratios = [(row["times_rk4_30"], row["times_rk4_15"]) for row in findings.table()]
-    assert ratios == [(1.0, 0.5), (2.0, 1.0), (4.0, 2.0), (0.8, 0.4)]
+    names = ("times_rk4_30", "times_rk4_15", "times_numpy_30")
+    ratios = [tuple(row[name] for name in names) for row in findings.table()]
+    assert ratios == [
+        (1.0, 0.5, 5.0), (2.0, 1.0, 10.0), (0.2, 0.1, 1.0), (4.0, 2.0, 20.0), (0.8, 0.4, 4.0),
+    ]  # fmt: skip
 
 
 def test_errors_are_of_the_scenarios_that_were_answered() -> None:

@@ -22,6 +22,7 @@ from dae_solver.physics import PowerSystem, Scenarios, Trajectories
 from dae_solver.trained import Trained as TrainedRun
 from scimind.config import save_resolved
 from scimind.config.training import OptimizerConfig, ScheduleConfig
+from scimind.device import setup
 from scimind.seeding import numpy_generator
 from scimind.train import RunFolder
 
@@ -74,6 +75,7 @@ def small_config(steps: int) -> TrainConfig:
 
 def train_small(folder: Path, config: TrainConfig) -> None:
     """Simulate, train and calibrate; the folder is one of ``python -m dae_solver.train``."""
+    setup(threads=1)
     prepared = prepare(config)
     with RunFolder(folder) as run:
         _, operator = fit_operator(config, prepared, run)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from dae_solver.compiled import CompiledDAE
-from dae_solver.physics import PowerSystem
+from dae_solver.physics import PowerSystem, fault
 from dae_solver.physics.dae import PowerDAE
 from dae_solver.solver.parameters import take
 from grid_cases import system_of
@@ -105,3 +106,16 @@ def test_grids_that_differ_in_numbers_only_share_a_library(
                 PowerDAE.g(each.dae, 0.0, x, start.y0, start.parameters),
             )
     assert len(list(tmp_path.glob("kernels/*.so"))) == 2
+
+
+def test_a_grid_in_numpy_and_copies_are_the_same_grid(wscc: PowerSystem) -> None:
+    scenarios = wscc.scenarios(fault(7, t=0.1, clear=0.05, trip="5-7"))
+    whole = wscc.simulate(scenarios, t_end=0.5, step=1 / 60)
+    plain = wscc.in_numpy()
+    assert not isinstance(plain.dae, CompiledDAE)
+    for other in (plain, copy.deepcopy(wscc)):
+        found = other.simulate(scenarios, t_end=0.5, step=1 / 60)
+        np.testing.assert_allclose(found.solution.x, whole.solution.x, rtol=0, atol=1e-10)
+    # Both know the topologies of one another.
+    more = plain.scenarios(fault(5, t=0.1, clear=0.05, trip="4-5"))
+    assert np.isfinite(wscc.simulate(more, t_end=0.5, step=1 / 60).solution.x).all()

@@ -214,7 +214,9 @@ def training_report(
             "scenarios flagged",
             "CPU time, ms",
             "of RK4 1/30 s, ms",
+            "in NumPy, ms",
             "times faster",
+            "than NumPy",
         ],
         [
             [
@@ -229,7 +231,9 @@ def training_report(
                 f"{100 * s.classical:.1f} %",
                 f"{100 * s.flagged:.1f} %",
                 s.cpu_ms,
+                s.compiled_cpu_ms,
                 s.baseline_cpu_ms,
+                s.faster_than_compiled,
                 s.faster,
             ]
             for s, _ in outcomes

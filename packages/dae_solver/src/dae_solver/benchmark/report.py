@@ -95,7 +95,7 @@ def _report(findings: Findings, head: Mapping[str, Any]) -> Report:
                 "solver", "CPU ms", "lowest", "highest", "wall ms", "p50, deg", "p90, deg",
                 "largest, deg", "scenarios", "excluded", "net", "corrected", "classical",
                 "above bound", "certificates held", "times RK4 1/30", "times RK4 1/15",
-                "training, CPU s", "scenarios that earn it back",
+                "times RK4 1/30 in NumPy", "training, CPU s", "scenarios that earn it back",
             ],
             [_cells(each) for each in findings.table() if each["batch"] == batch],
             caption="Process CPU time of a scenario: median, lowest and highest over the rounds, "
@@ -157,6 +157,7 @@ def _cells(row: Mapping[str, Any]) -> list[Any]:
         *(None if share is None else f"{100 * share:.1f} %" for share in shares),
         known("times_rk4_30"),
         known("times_rk4_15"),
+        known("times_numpy_30"),
         known("training_cpu_s"),
         "never" if row["break_even"] is None and row["training_cpu_s"] else row["break_even"],
     ]

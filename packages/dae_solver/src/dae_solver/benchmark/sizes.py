@@ -6,21 +6,20 @@ import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dae_solver.benchmark.timing import Contender, Row, in_turn
+from dae_solver.benchmark.timing import Contender, Row, classical, in_turn
 from dae_solver.config.bench import SizesConfig
 from dae_solver.config.data import DataConfig
 from dae_solver.config.train import TrainConfig
 from dae_solver.data.draws import draw_scenarios, split_lines
 from dae_solver.hybrid.calibration import reference
 from dae_solver.physics.grid import PowerSystem
-from dae_solver.tasks.solvers import Hybrid, RungeKutta
+from dae_solver.tasks.solvers import Hybrid
 from dae_solver.trained import Trained
 from scimind.seeding import numpy_generator
 
 log = logging.getLogger(__name__)
 
 T_END, EVERY = 5.0, 1 / 30
-STEPS = (1 / 30, 1 / 15)
 # Narrow enough for the power flow of a large grid, and for governors that are near their limits.
 LOADS = DataConfig(load_level=(0.93, 0.99), load_apart=0.01, clearing=(0.03, 0.2), held_out=0.0)
 
@@ -77,13 +76,7 @@ def _system(case: str, config: SizesConfig, seed: int, rounds: int) -> list[Size
         grid = PowerSystem.load(case, load=config.load)
         settings = TrainConfig(data=replace(LOADS), seed=seed)
         lines = split_lines(grid.dae, LOADS, seed).trained
-    contenders = [
-        *(
-            Contender(name=solver.name, solver=solver)
-            for solver in (RungeKutta(grid=grid, step=step) for step in STEPS)
-        ),
-        *contenders,
-    ]
+    contenders = [*classical(grid), *contenders]
     rng = numpy_generator(settings.seed, "scenarios", f"sizes {seed}")
     scenarios = draw_scenarios(grid, lines, settings.data, rng, config.scenarios)
     truth = reference(grid, scenarios, T_END, EVERY)

@@ -13,20 +13,17 @@ import numpy as np
 from dae_solver.benchmark import ida
 from dae_solver.benchmark.andes import AndesCost, measure_andes
 from dae_solver.benchmark.sizes import SizeRow, measure_sizes
-from dae_solver.benchmark.timing import Contender, Row, first, in_turn
+from dae_solver.benchmark.timing import STEPS, Contender, Row, classical, first, in_turn
 from dae_solver.config.bench import BenchConfig
 from dae_solver.data.draws import draw_scenarios
 from dae_solver.hybrid.calibration import reference
 from dae_solver.tasks.baselines.nearest import NearestTrajectory, make_library
 from dae_solver.tasks.baselines.rest import AtRest
-from dae_solver.tasks.solvers import Hybrid, Networks, RungeKutta, clocked
+from dae_solver.tasks.solvers import Hybrid, Networks, clocked
 from dae_solver.trained import Trained
 from scimind.seeding import numpy_generator
 
 log = logging.getLogger(__name__)
-
-# Runge-Kutta with 1/30 s is what others are compared with.
-STEPS = (1 / 30, 1 / 15)
 
 
 @dataclass(kw_only=True)
@@ -55,13 +52,13 @@ class Findings:
     andes_case: str = ""
     notes: list[str] = field(default_factory=list)
 
-    def baseline(self, row: Row, step: float = STEPS[0]) -> Row:
+    def baseline(self, row: Row, step: float = STEPS[0], *, numpy: bool = False) -> Row:
         """The row of Runge-Kutta with this step and the same batch."""
-        name = f"RK4, 1/{round(1 / step)} s"
+        name = f"RK4, 1/{round(1 / step)} s{', NumPy' if numpy else ''}"
         return next(each for each in self.rows if each.name == name and each.batch == row.batch)
 
     def break_even(self, row: Row) -> int | None:
-        """Scenarios after which training is paid back against Runge-Kutta with 1/30 s.
+        """Scenarios after which training is paid back against compiled Runge-Kutta with 1/30 s.
 
         None where it never is.
         """
@@ -77,6 +74,7 @@ class Findings:
                     f"times_rk4_{round(1 / step)}": self.baseline(row, step).cpu_ms / row.cpu_ms
                     for step in STEPS
                 },
+                "times_numpy_30": self.baseline(row, numpy=True).cpu_ms / row.cpu_ms,
                 "break_even": self.break_even(row),
             }
             for row in self.rows
@@ -130,10 +128,7 @@ def _contenders(config: BenchConfig, trained: Trained, findings: Findings) -> li
     if spent is None:
         findings.notes.append("The cost of the training is unknown: results.json is missing.")
     cost = float("nan") if spent is None else spent
-    found = [
-        Contender(name=solver.name, solver=solver)
-        for solver in (RungeKutta(grid=grid, step=step) for step in STEPS)
-    ]
+    found = classical(grid)
     for bound in sorted((each["bound"] for each in operator.facts["certificates"]), reverse=True):
         solver = Hybrid(grid=grid, operator=operator, certify=bound)
         found.append(Contender(name=solver.name, solver=solver, training=cost, bound=bound))

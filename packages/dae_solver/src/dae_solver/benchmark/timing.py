@@ -11,13 +11,17 @@ import numpy as np
 from dae_solver.hybrid.calibration import angle_errors
 from dae_solver.hybrid.solution import HybridSolution
 from dae_solver.metrics import Errors, coverage, share_above
+from dae_solver.physics.grid import PowerSystem
 from dae_solver.physics.scenarios import Scenarios
 from dae_solver.physics.trajectories import Trajectories
 from dae_solver.tasks.sampled import Sampled, trajectories
-from dae_solver.tasks.solvers import Clock, Solver
+from dae_solver.tasks.solvers import Clock, RungeKutta, Solver
 from scimind.typing import Float
 
 log = logging.getLogger(__name__)
+
+# Runge-Kutta with 1/30 s is what others are compared with.
+STEPS = (1 / 30, 1 / 15)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +41,15 @@ class Contender:
     training: float = 0.0
     bound: float = float("nan")
     most: int | None = None
+
+
+def classical(grid: PowerSystem) -> list[Contender]:
+    """The classical engine with both steps, and with the shorter one in NumPy."""
+    solvers = [
+        *(RungeKutta(grid=grid, step=step) for step in STEPS),
+        RungeKutta(grid=grid, step=STEPS[0], numpy=True),
+    ]
+    return [Contender(name=solver.name, solver=solver) for solver in solvers]
 
 
 @dataclass(frozen=True, kw_only=True)

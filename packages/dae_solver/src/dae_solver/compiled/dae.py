@@ -48,6 +48,16 @@ class CompiledDAE(PowerDAE):
         super().__init__(case, load_model, terms=terms, parameters=parameters)
         self._libraries: dict[tuple[str, ...], Library | None] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without libraries, which a copy loads again."""
+        return {**self.__dict__, "_libraries": {}}
+
+    def in_numpy(self) -> PowerDAE:
+        """The same grid, with the same topologies, evaluated by NumPy."""
+        found = object.__new__(PowerDAE)
+        found.__dict__ = self.__dict__
+        return found
+
     def f(self, t: Any, x: Any, y: Any, p: Any) -> Any:
         """Derivatives of all states."""
         library = self._library(p)

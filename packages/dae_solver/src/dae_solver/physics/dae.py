@@ -86,6 +86,10 @@ class PowerDAE(DAESystem):
         # Why the case has no operating point of its own.
         self._no_point = ""
 
+    def in_numpy(self) -> PowerDAE:
+        """The same grid, evaluated by NumPy."""
+        return self
+
     # Structure
 
     def _build_models(self) -> None:

@@ -75,20 +75,24 @@ class RungeKutta:
         grid: The system.
         step: Fixed, seconds.
         tolerance: Of the voltages, pu.
+        numpy: Whether NumPy evaluates the equations, for all scenarios at once, instead of the
+            library that is compiled for them.
     """
 
     grid: PowerSystem
     step: float
     tolerance: float = 1e-6
+    numpy: bool = False
 
     @property
     def name(self) -> str:
         """For tables."""
-        return f"RK4, 1/{round(1 / self.step)} s"
+        return f"RK4, 1/{round(1 / self.step)} s{', NumPy' if self.numpy else ''}"
 
     def simulate(self, scenarios: Scenarios, *, t_end: float, every: float) -> Trajectories:
         """See `Solver`."""
-        return self.grid.simulate(
+        grid = self.grid.in_numpy() if self.numpy else self.grid
+        return grid.simulate(
             scenarios, t_end=t_end, every=every, step=self.step, tolerance=self.tolerance
         )
 
