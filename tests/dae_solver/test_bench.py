@@ -84,6 +84,7 @@ def test_the_command_writes_table_sizes_and_report(trained_run: Path, tmp_path: 
     for row in rows.values():
         assert row["cpu_ms_low"] <= row["cpu_ms"] <= row["cpu_ms_high"]
     assert [(each["buses"], each["states"]) for each in found["sizes"]] == [(9, 30)] * 3
+    assert found["equations"] in ("compiled", "NumPy")
     assert found["notes"] == ["ANDES: not run; andes= names the Python of an installation."]
     with (tmp_path / "bench.csv").open() as file:
         assert [row["name"] for row in csv.DictReader(file)] == names * 2

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from dae_solver.compiled import CompiledDAE
+from dae_solver.compiled import CompiledDAE, library
 from dae_solver.physics import PowerSystem, fault
 from dae_solver.physics.dae import PowerDAE
+from dae_solver.physics.terms import Term
 from dae_solver.solver.parameters import take
 from grid_cases import system_of
 from network_states import by_newton, random_states
@@ -119,3 +122,34 @@ def test_a_grid_in_numpy_and_copies_are_the_same_grid(wscc: PowerSystem) -> None
     # Both know the topologies of one another.
     more = plain.scenarios(fault(5, t=0.1, clear=0.05, trip="4-5"))
     assert np.isfinite(wscc.simulate(more, t_end=0.5, step=1 / 60).solution.x).all()
+
+
+def test_a_grid_that_does_not_fit_on_the_stack_is_left_to_numpy(
+    wscc: PowerSystem, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(library, "MOST_STACK", 50_000)
+    large = PowerSystem(wscc.case)
+    start = large.scenarios([])
+    large.dae.f(0.0, start.x0, start.y0, start.parameters)
+    assert "30 states and 12 algebraic variables need" in caplog.text
+    assert large.dae.evaluated_by == "NumPy"
+
+
+class _Anybodys(Term):
+    """A term in functions that cannot be recorded."""
+
+    name, where = "own", "torque"
+    values = np.array([-0.1])
+
+    def add(self, seen: Mapping[str, Any], values: Any) -> Any:
+        return values[0] * np.cbrt(np.asarray(seen["speed"]))
+
+
+def test_terms_that_cannot_be_compiled_are_evaluated_all_the_same(
+    wscc: PowerSystem, caplog: pytest.LogCaptureFixture
+) -> None:
+    grid = PowerSystem(wscc.case, terms=[_Anybodys()])
+    runs = grid.simulate(grid.scenarios(fault(7, t=0.1, clear=0.05)), t_end=0.3, step=1 / 60)
+    assert runs.solution.success.all()
+    assert "are not compiled" in caplog.text
+    assert grid.dae.evaluated_by == "NumPy"

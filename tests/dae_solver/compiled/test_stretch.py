@@ -123,4 +123,5 @@ def test_without_a_library_numpy_answers_and_the_log_says_so(
         for _ in range(2):
             found = plain.simulate(scenarios_of(plain), t_end=0.5, step=1 / 60)
     assert caplog.text.count(said) == 1
+    assert (wscc.dae.evaluated_by, plain.dae.evaluated_by) == ("compiled", "NumPy")
     np.testing.assert_allclose(found.solution.x, expected.solution.x, rtol=0, atol=1e-9)

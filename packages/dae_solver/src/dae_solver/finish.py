@@ -113,6 +113,7 @@ def finish(
         "case": grid.case.name,
         "load": config.load,
         "states": len(grid.dae.states),
+        "equations": grid.dae.evaluated_by,
         "test_lines": [grid.case.branches[k].id for k in unseen],
         "scores": [asdict(score) for score in scores],
         "validation": fitted.evaluation,

@@ -111,6 +111,7 @@ def _write(fit: Identified, test: Measurements | None, folder: Path) -> None:
         "reduced_chi2": fit.reduced_chi2,
         "explained": fit.explained,
         "converged": fit.fit.converged,
+        "equations": fit.grid.dae.evaluated_by,
         "samples": fit.problem.number,
         "cpu_seconds": fit.seconds,
     }

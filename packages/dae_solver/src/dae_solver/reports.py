@@ -96,6 +96,7 @@ def simulation_report(
         "Solution",
         {
             "method": method,
+            "equations": grid.dae.evaluated_by,
             **_work(solution),
             "CPU time, s": f"{seconds:.3g}",
             "algebraic equations at the start": solution.start.text(),

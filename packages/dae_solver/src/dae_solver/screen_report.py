@@ -37,6 +37,7 @@ def screening_report(found: Screening) -> Report:
         "Screening",
         {
             "first look": found.calibration.look,
+            "equations": found.grid.dae.evaluated_by,
             "called stable above a margin of": f"{above:.4f}",
             "called unstable below a margin of": f"{below:.4f}",
             "share of unstable ones called stable, at most": f"{found.alpha:g}",

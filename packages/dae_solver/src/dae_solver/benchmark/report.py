@@ -37,6 +37,7 @@ def plain(findings: Findings) -> dict[str, Any]:
         {
             "case": findings.case,
             "states": findings.states,
+            "equations": findings.equations,
             "lines": findings.lines,
             "t_end": findings.t_end,
             "rows": findings.table(),

@@ -33,6 +33,7 @@ class Findings:
     Attributes:
         case: Name of the grid.
         states: Number of its states.
+        equations: What evaluated them.
         lines: Where the scenarios are.
         t_end: Their length, seconds.
         rows: The large batch, and one scenario at a time.
@@ -46,6 +47,7 @@ class Findings:
     states: int
     lines: list[str]
     t_end: float
+    equations: str = ""
     rows: list[Row] = field(default_factory=list)
     sizes: list[SizeRow] = field(default_factory=list)
     andes: AndesCost | None = None
@@ -111,6 +113,7 @@ def bench(config: BenchConfig) -> Findings:
         batch=1,
         rounds=config.rounds,
     )
+    findings.equations = grid.dae.evaluated_by
     findings.sizes = measure_sizes(config.sizes, seed=config.seed, rounds=config.rounds)
     if config.andes:
         findings.andes_case = config.andes_case

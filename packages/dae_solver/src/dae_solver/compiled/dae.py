@@ -58,6 +58,12 @@ class CompiledDAE(PowerDAE):
         found.__dict__ = self.__dict__
         return found
 
+    @property
+    def evaluated_by(self) -> str:
+        """What evaluated the equations so far: ``compiled``, ``NumPy`` or both."""
+        kinds = {"NumPy" if each is None else "compiled" for each in self._libraries.values()}
+        return " and ".join(sorted(kinds, reverse=True)) or "nothing yet"
+
     def f(self, t: Any, x: Any, y: Any, p: Any) -> Any:
         """Derivatives of all states."""
         library = self._library(p)

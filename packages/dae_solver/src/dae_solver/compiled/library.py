@@ -18,7 +18,11 @@ from dae_solver.recorded import Program, Recording
 from dae_solver.recorded.equations import RecordedDAE
 from dae_solver.recorded.recording import Operation
 from scimind.device.compile_cache import cache_root
-from scimind.device.compiler import flags, instruction_set, libraries
+from scimind.device.compiler import BuildError, flags, instruction_set, libraries
+
+# What its functions may need on the stack, which has 8 MB.
+MOST_STACK = 6 << 20
+LANES, STAGES = 8, 8
 
 X, Y, P, OUT = Array("x"), Array("y"), Array("p"), Array("out")
 
@@ -29,6 +33,9 @@ def source(dae: PowerDAE, rows: dict[str, int]) -> tuple[str, np.ndarray]:
     Args:
         dae: The grid.
         rows: How many each parameter has, in the order in which they are given.
+
+    Raises:
+        BuildError: The grid is too large.
     """
     recording, recorded = Recording(), RecordedDAE(dae)
     x = recording.input("x", len(dae.states))
@@ -44,6 +51,7 @@ def source(dae: PowerDAE, rows: dict[str, int]) -> tuple[str, np.ndarray]:
     masks = truths(recording.operations)
     held = {mask: [each for each in stages.given if (each in masks) == mask] for mask in (0, 1)}
     given = _places("g", held[False]) | _places("h", held[True])
+    _check_size(len(x), len(y), sum(each.rows for each in recording.operations))
     table, there = Table(), {x.operation: X, y.operation: Y, p.operation: P}
     parts = [
         _text("lanes.h"),
@@ -76,6 +84,23 @@ def source(dae: PowerDAE, rows: dict[str, int]) -> tuple[str, np.ndarray]:
         _text("batch.h").replace('#include "stretch.h"', _text("stretch.h")),
     ]
     return "\n".join(parts), np.array([*table.values, 0.0])
+
+
+def _check_size(states: int, algebraics: int, rows: int) -> None:
+    """The functions keep what they work out on the stack; a grid must not need more than there is.
+
+    Args:
+        states: Their number.
+        algebraics: Their number.
+        rows: Of all operations together.
+    """
+    step = 2 * (2 * states + (2 + STAGES) * algebraics) + STAGES * states
+    needed = LANES * np.dtype(float).itemsize * (step + 16 * algebraics + rows)
+    if needed > MOST_STACK:
+        raise BuildError(
+            f"its {states} states and {algebraics} algebraic variables need {needed >> 20} MB of "
+            f"the stack, more than {MOST_STACK >> 20}"
+        )
 
 
 def _function(

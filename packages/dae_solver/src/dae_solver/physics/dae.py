@@ -90,6 +90,11 @@ class PowerDAE(DAESystem):
         """The same grid, evaluated by NumPy."""
         return self
 
+    @property
+    def evaluated_by(self) -> str:
+        """What evaluates the equations, for result files."""
+        return "NumPy"
+
     # Structure
 
     def _build_models(self) -> None:
