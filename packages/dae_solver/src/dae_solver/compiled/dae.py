@@ -96,13 +96,15 @@ class CompiledDAE(PowerDAE):
             return super()._iterate(x, y, p, tolerance)
         return library.voltages(x, y, p, self._networks(p), tolerance)
 
-    def stretch(self, stretch: Stretch, p: Parameters) -> bool:
-        """Do all steps of a stretch without events, see :class:`DAESystem`."""
+    def stretches(self, stages: int, p: Parameters) -> bool:
+        """Whether there is a library, and the method has no more stages than it takes."""
+        return stages <= MOST_STAGES and self._library(p) is not None
+
+    def stretch(self, stretch: Stretch, p: Parameters) -> None:
+        """Do all steps of a stretch without events."""
         library = self._library(p)
-        if library is None or len(stretch.b) > MOST_STAGES:
-            return False
+        assert library is not None
         library.stretch(stretch, p, self._networks(p))
-        return True
 
     def _library(self, p: Parameters) -> Library | None:
         """That of the parameters that are given; None where there is none."""

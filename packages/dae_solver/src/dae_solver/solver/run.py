@@ -171,6 +171,7 @@ class Run:
             control.step is None
             or self.conditions is not None
             or not isinstance(method, ExplicitRungeKutta)
+            or not self.system.stretches(len(method.b), self.p)
         ):
             self._round(active)
             return
@@ -180,9 +181,7 @@ class Run:
         if len(some):
             stretch = self._stretch(some, method)
             every = len(some) == len(self.done)
-            if not self.system.stretch(stretch, self.p if every else take(self.p, some)):
-                self._round(active)
-                return
+            self.system.stretch(stretch, self.p if every else take(self.p, some))
             self.statistics.rounds += 1
             self.point.put(some, stretch.point)
             self.next_output[some] = stretch.next_output
@@ -201,7 +200,7 @@ class Run:
             point.h = np.ones(len(some))
         pause = np.full(len(some), np.inf)
         if control.until is not None:
-            pause = self.times[self.next_output[some]]
+            pause = self.times[np.minimum(self.next_output[some], len(self.times) - 1)]
         a, b, c = method.tableau()
         return Stretch(
             a=a,

@@ -56,13 +56,13 @@ class DAESystem:
         """A better guess of the algebraic variables than ``y``, if one is cheap."""
         return y
 
-    def stretch(self, stretch: Stretch, p: Parameters) -> bool:
-        """Do all steps of a stretch without events, where the system knows how to.
-
-        Returns:
-            Whether it did; if not, nothing has changed.
-        """
+    def stretches(self, stages: int, p: Parameters) -> bool:
+        """Whether :meth:`stretch` can be asked, for a method of so many stages."""
         return False
+
+    def stretch(self, stretch: Stretch, p: Parameters) -> None:
+        """Do all steps of a stretch without events."""
+        raise NotImplementedError
 
     def invariants(self, t: Any, x: Any, p: Any) -> Any:
         """What is zero along every solution, ``[invariant, scenario]``, or None.
