@@ -69,9 +69,10 @@ def test_the_jacobian_of_the_network_is_its_difference_quotient(case, load: str)
     y = y * np.linspace(0.5, 1.1, 6)  # below and above the switch of the loads
     t = np.zeros(6)
     found = grid.dae.jacobian_y(t, x, y, p)
-    expected = DAESystem.jacobian_y(grid.dae, t, x, y, p)
+    states = len(x)
+    expected = DAESystem.jacobian(grid.dae, t, x, y, p, central=True)[:, states:, states:]
     # A fault is an admittance of 45 pu.
-    assert np.abs(found - expected).max() < 1e-5
+    assert np.abs(found - expected).max() < 1e-6
 
 
 def test_voltages_turn_with_the_rotors(case) -> None:

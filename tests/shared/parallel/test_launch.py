@@ -145,9 +145,14 @@ def test_a_killed_worker_ends_the_job_and_is_named(tmp_path):
 @pytest.mark.slow
 def test_the_first_failure_decides_the_exit_code_and_its_log_is_shown(tmp_path):
     program = script(tmp_path, """
-print("rank", os.environ["RANK_ID"], "argument", sys.argv[1], os.environ["OMP_NUM_THREADS"])
-if os.environ["RANK_ID"] == "1":
-    sys.exit("the reason, told by rank 1")
+from pathlib import Path
+rank = os.environ["RANK_ID"]
+print(f"rank {rank} argument {sys.argv[1]} {os.environ['OMP_NUM_THREADS']}", flush=True)
+other = Path(__file__).parent / "logs" / "worker_0.log"
+while rank == "1":  # fails once the other has said something
+    if "argument" in other.read_text():
+        sys.exit("the reason, told by rank 1")
+    time.sleep(0.05)
 time.sleep(300)
 """)  # fmt: skip
     started = time.monotonic()
