@@ -6,6 +6,7 @@ import numpy as np
 
 from dae_solver.physics import PowerSystem
 from dae_solver.physics.dae import PowerDAE
+from dae_solver.solver.parameters import take
 from dae_solver.solver.system import DAESystem
 
 
@@ -44,6 +45,17 @@ def random_states(
         p["online"][rng.integers(1, len(delta), scenarios), np.arange(scenarios)] = 0.0
         p["online"][:, ::3] *= 0.97  # as derivatives by it need
     return x, start.y0, p
+
+
+def near_solutions(
+    dae: PowerDAE, grid: PowerSystem, *, scenarios: int, seed: int, online: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+    """Random states, guesses 0.02 pu away from the voltages there, these, and parameters."""
+    x, y, p = random_states(dae, grid, scenarios=scenarios, seed=seed, online=online)
+    expected, some = by_newton(dae, x, y, p)
+    x, expected, p = x[:, some], expected[:, some], take(p, some)
+    guess = expected + np.random.default_rng(9).uniform(-0.02, 0.02, expected.shape)
+    return x, guess, expected, p
 
 
 def by_newton(dae: PowerDAE, x: np.ndarray, y: np.ndarray, p: dict[str, np.ndarray]) -> np.ndarray:

@@ -11,9 +11,8 @@ import pytest
 from converter_cases import replace_by_converter
 from dae_solver.physics import PowerSystem, fault
 from dae_solver.physics.case import Load
-from dae_solver.solver.parameters import take
 from dae_solver.solver.system import DAESystem
-from network_states import angles_of, by_newton, random_states
+from network_states import angles_of, by_newton, near_solutions, random_states
 from power_cases import reference_case
 from scimind.errors import InputError
 
@@ -46,15 +45,16 @@ def case(request: pytest.FixtureRequest, real_data: Path):
     return made
 
 
+@pytest.mark.parametrize("numpy", [False, True])
 @pytest.mark.parametrize("online", [False, True])
 @pytest.mark.parametrize("load", LOADS)
-def test_voltages_are_those_of_newtons_method_in_few_rounds(case, load: str, online: bool) -> None:
+def test_voltages_are_those_of_newtons_method_in_few_rounds(
+    case, load: str, online: bool, numpy: bool
+) -> None:
     grid = PowerSystem(case, load)
-    dae = grid.dae
-    x, y0, p = random_states(dae, grid, scenarios=24, seed=LOADS.index(load), online=online)
-    expected, some = by_newton(dae, x, y0, p)
-    x, expected, p = x[:, some], expected[:, some], take(p, some)
-    guess = expected + np.random.default_rng(9).uniform(-0.02, 0.02, expected.shape)
+    dae = grid.dae.in_numpy() if numpy else grid.dae
+    seed = LOADS.index(load)
+    x, guess, expected, p = near_solutions(dae, grid, scenarios=24, seed=seed, online=online)
     found, good = dae.solve(np.zeros(len(guess[0])), x, guess, p, 1e-11)
     assert good.all()
     assert np.abs(found - expected).max() < 1e-10

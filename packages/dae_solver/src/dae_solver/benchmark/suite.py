@@ -19,7 +19,7 @@ from dae_solver.data.draws import draw_scenarios
 from dae_solver.hybrid.calibration import reference
 from dae_solver.tasks.baselines.nearest import NearestTrajectory, make_library
 from dae_solver.tasks.baselines.rest import AtRest
-from dae_solver.tasks.solvers import Hybrid, Networks, clocked
+from dae_solver.tasks.solvers import Hybrid, Networks, clocked, runge_kutta_name
 from dae_solver.trained import Trained
 from scimind.seeding import numpy_generator
 
@@ -56,7 +56,7 @@ class Findings:
 
     def baseline(self, row: Row, step: float = STEPS[0], *, numpy: bool = False) -> Row:
         """The row of Runge-Kutta with this step and the same batch."""
-        name = f"RK4, 1/{round(1 / step)} s{', NumPy' if numpy else ''}"
+        name = runge_kutta_name(step, numpy=numpy)
         return next(each for each in self.rows if each.name == name and each.batch == row.batch)
 
     def break_even(self, row: Row) -> int | None:

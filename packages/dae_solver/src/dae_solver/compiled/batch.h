@@ -1,6 +1,7 @@
 // The functions that Python calls, on top of what was written from a recording:
 //
-// constants STATES, BUSES, PARAMETERS, GIVEN, MASKS (at least one each), and
+// constants STATES, BUSES, PARAMETERS, GIVEN, MASKS (at least one each), MOST_ROUNDS and
+// PLAIN_ROUNDS of dae_solver/physics/voltages.py, MOST_STAGES, and
 // slopes(x, y, p, c, out)      derivatives of the states
 // limits(x, p, c, out)         states within their hard limits
 // prepare(x, p, c, t, g, h)    how far the machines have turned, and of the currents what does not
@@ -10,9 +11,6 @@
 // Arrays are [row, scenario]; complex vectors are their real parts, then their imaginary parts.
 
 constexpr int ROWS = 2 * BUSES;
-constexpr int MOST_ROUNDS = 40;
-// So many rounds are plain, which is cheap and enough for most scenarios.
-constexpr int PLAIN_ROUNDS = 2;
 
 inline void product(const double* matrix, const double* right, double* out) {
   for (int i = 0; i < ROWS; ++i) {
@@ -129,7 +127,7 @@ int solved(const V* x, const V* p, const double* c, const double* inverse, const
     for (int r = 0; r < ROWS; ++r) {
       moved[r] = fresh[r] - u[r];
       const V by = abs(moved[r]);
-      size = where(by <= size, size, by);  // not a number stays
+      size = where((by <= size) | (size != size), size, by);  // not a number stays
     }
     // Scenarios that are done keep what they have, whatever the others beside them need.
     for (int r = 0; r < ROWS; ++r) found[r] = where(open, fresh[r], found[r]);
@@ -230,51 +228,36 @@ extern "C" {
 
 void dae_slopes(int64_t scenarios, const Batch* batch, const double* x, const double* y,
                 double* out) {
-  each_block(scenarios, nullptr, nullptr, [&](const Columns& columns) {
-    if (columns.count == 1)
-      slopes_of<double>(columns, *batch, x, y, out);
-    else
-      slopes_of<Lanes>(columns, *batch, x, y, out);
+  each_block(scenarios, nullptr, nullptr, [&](const Columns& columns, auto kind) {
+    slopes_of<decltype(kind)>(columns, *batch, x, y, out);
   });
 }
 
 void dae_residuals(int64_t scenarios, const Batch* batch, const int64_t* order, const double* x,
                    const double* y, double* out) {
-  each_block(scenarios, order, batch->network, [&](const Columns& columns) {
-    if (columns.count == 1)
-      residuals_of<double>(columns, *batch, x, y, out);
-    else
-      residuals_of<Lanes>(columns, *batch, x, y, out);
+  each_block(scenarios, order, batch->network, [&](const Columns& columns, auto kind) {
+    residuals_of<decltype(kind)>(columns, *batch, x, y, out);
   });
 }
 
 void dae_limits(int64_t scenarios, const Batch* batch, const double* x, double* out) {
-  each_block(scenarios, nullptr, nullptr, [&](const Columns& columns) {
-    if (columns.count == 1)
-      limits_of<double>(columns, *batch, x, out);
-    else
-      limits_of<Lanes>(columns, *batch, x, out);
+  each_block(scenarios, nullptr, nullptr, [&](const Columns& columns, auto kind) {
+    limits_of<decltype(kind)>(columns, *batch, x, out);
   });
 }
 
 void dae_voltages(int64_t scenarios, const Batch* batch, const int64_t* order, const double* x,
                   const double* guess, double tolerance, double* y, double* moved,
                   int64_t* rounds) {
-  each_block(scenarios, order, batch->network, [&](const Columns& columns) {
-    if (columns.count == 1)
-      voltages_of<double>(columns, *batch, x, guess, tolerance, y, moved, rounds);
-    else
-      voltages_of<Lanes>(columns, *batch, x, guess, tolerance, y, moved, rounds);
+  each_block(scenarios, order, batch->network, [&](const Columns& columns, auto kind) {
+    voltages_of<decltype(kind)>(columns, *batch, x, guess, tolerance, y, moved, rounds);
   });
 }
 
 void dae_stretch(int64_t scenarios, const Batch* batch, const int64_t* order,
                  const Stretch* stretch) {
-  each_block(scenarios, order, batch->network, [&](const Columns& columns) {
-    if (columns.count == 1)
-      stretch_of<double>(columns, *batch, *stretch);
-    else
-      stretch_of<Lanes>(columns, *batch, *stretch);
+  each_block(scenarios, order, batch->network, [&](const Columns& columns, auto kind) {
+    stretch_of<decltype(kind)>(columns, *batch, *stretch);
   });
 }
 }

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from dae_solver.compiled.library import compiled, source
-from dae_solver.physics.case import Case
+from dae_solver.compiled.library import MOST_STAGES, compiled, source
 from dae_solver.physics.dae import PowerDAE
-from dae_solver.physics.models.loads import LoadModel
-from dae_solver.physics.terms import Term
 from dae_solver.solver.parameters import Parameters
 from dae_solver.solver.stretch import Stretch
 from scimind.device.compiler import BuildError, enabled
@@ -22,8 +20,6 @@ log = logging.getLogger(__name__)
 
 # Of guesses for Newton's method, which then has nothing left to do but to look.
 NEAR = 1e-14
-# Of a method whose steps are compiled too; as in stretch.h.
-MOST_STAGES = 8
 
 _said: set[str] = set()
 
@@ -37,16 +33,10 @@ class CompiledDAE(PowerDAE):
     log says so.
     """
 
-    def __init__(
-        self,
-        case: Case,
-        load_model: LoadModel | None = None,
-        *,
-        terms: Sequence[Term] = (),
-        parameters: Mapping[str, Any] | None = None,
-    ) -> None:
-        super().__init__(case, load_model, terms=terms, parameters=parameters)
-        self._libraries: dict[tuple[str, ...], Library | None] = {}
+    @cached_property
+    def _libraries(self) -> dict[tuple[str, ...], Library | None]:
+        """By the names of the parameters; None where there is none."""
+        return {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Without libraries, which a copy loads again."""
@@ -119,7 +109,7 @@ class CompiledDAE(PowerDAE):
             names = [name for name in p if name != "network"]
             try:
                 text, table = source(self, {name: len(p[name]) for name in names})
-                return Library(compiled(text, "grid"), table, names, self)
+                return Library(compiled(text), table, names, self)
             except BuildError as error:
                 reason = str(error)
             except Exception as error:

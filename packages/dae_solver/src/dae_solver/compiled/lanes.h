@@ -4,9 +4,10 @@
 #include <cmath>
 #include <cstdint>
 
+// LANES comes before this file.
+
 namespace {
 
-constexpr int LANES = 8;
 typedef double Lanes __attribute__((vector_size(LANES * sizeof(double))));
 
 template <class V>
@@ -117,7 +118,8 @@ struct Parameters {
 };
 
 // Calls `block` for some scenarios at a time, all of one network, in the order of `order`, by which
-// `network` is sorted; without one in their own order, all of the same network.
+// `network` is sorted; without one in their own order, all of the same network. Its second argument
+// has the type to compute with.
 template <class Block>
 void each_block(int64_t scenarios, const int64_t* order, const int64_t* network, Block block) {
   Columns columns;
@@ -130,6 +132,9 @@ void each_block(int64_t scenarios, const int64_t* order, const int64_t* network,
     for (int lane = 0; lane < LANES; ++lane)
       columns.at[lane] = place(begin + (lane < columns.count ? lane : columns.count - 1));
     columns.side_by_side = !order && columns.count == LANES;
-    block(columns);
+    if (columns.count == 1)
+      block(columns, double());
+    else
+      block(columns, Lanes());
   }
 }

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
-import os
-import tempfile
 from collections.abc import Sequence
 from importlib import resources
-from pathlib import Path
 
 import numpy as np
 
 from dae_solver.compiled.source import Array, Function, Table, truths
 from dae_solver.physics.dae import PowerDAE
+from dae_solver.physics.voltages import MOST_ROUNDS, PLAIN_ROUNDS
 from dae_solver.recorded import Program, Recording
 from dae_solver.recorded.equations import RecordedDAE
 from dae_solver.recorded.recording import Operation
@@ -22,7 +20,8 @@ from scimind.device.compiler import BuildError, flags, instruction_set, librarie
 
 # What its functions may need on the stack, which has 8 MB.
 MOST_STACK = 6 << 20
-LANES, STAGES = 8, 8
+# Scenarios that are evaluated at once, and stages of a method whose steps are compiled.
+LANES, MOST_STAGES = 8, 8
 
 X, Y, P, OUT = Array("x"), Array("y"), Array("p"), Array("out")
 
@@ -54,6 +53,8 @@ def source(dae: PowerDAE, rows: dict[str, int]) -> tuple[str, np.ndarray]:
     _check_size(len(x), len(y), sum(each.rows for each in recording.operations))
     table, there = Table(), {x.operation: X, y.operation: Y, p.operation: P}
     parts = [
+        f"constexpr int LANES = {LANES}, MOST_STAGES = {MOST_STAGES};",
+        f"constexpr int MOST_ROUNDS = {MOST_ROUNDS}, PLAIN_ROUNDS = {PLAIN_ROUNDS};",
         _text("lanes.h"),
         f"constexpr int STATES = {len(x)}, BUSES = {len(y) // 2}, PARAMETERS = {max(len(p), 1)};",
         f"constexpr int GIVEN = {_rows(held[False])}, MASKS = {_rows(held[True])};",
@@ -94,7 +95,7 @@ def _check_size(states: int, algebraics: int, rows: int) -> None:
         algebraics: Their number.
         rows: Of all operations together.
     """
-    step = 2 * (2 * states + (2 + STAGES) * algebraics) + STAGES * states
+    step = 2 * (2 * states + (2 + MOST_STAGES) * algebraics) + MOST_STAGES * states
     needed = LANES * np.dtype(float).itemsize * (step + 16 * algebraics + rows)
     if needed > MOST_STACK:
         raise BuildError(
@@ -127,20 +128,17 @@ def _text(name: str) -> str:
     return resources.files("dae_solver.compiled").joinpath(name).read_text()
 
 
-def compiled(text: str, name: str) -> ctypes.CDLL:
+def compiled(text: str) -> ctypes.CDLL:
     """The library of a source, compiled on first use.
 
     Raises:
         BuildError: There is no compiler, or it refuses the source.
     """
-    folder = cache_root() / "equations"
-    path = folder / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.cc"
+    path = cache_root() / "equations" / f"grid-{hashlib.sha256(text.encode()).hexdigest()[:16]}.cc"
     if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(suffix=".cc", prefix=".writing-", dir=folder)
-        os.close(handle)
-        Path(temporary).write_text(text)
-        os.replace(temporary, path)  # noqa: PTH105 - the atomic rename is the point
+        from scimind.eval.writing import write_whole
+
+        write_whole(path, text)
     # Sums of products may be fused, as in the libraries that NumPy calls. -O3 takes five times as
     # long as -O2 for a library that is a twentieth faster.
     (found,) = libraries([path], [*flags(instruction_set()), "-O2", "-ffp-contract=fast"])

@@ -1,8 +1,6 @@
 // Equal steps of an explicit Runge-Kutta method from event to event, see
 // dae_solver/solver/methods/explicit.py and dae_solver/solver/run.py, whose rules these are.
 
-constexpr int MOST_STAGES = 8;
-
 struct Stretch {
   // The method.
   int64_t stages;

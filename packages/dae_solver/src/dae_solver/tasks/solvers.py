@@ -67,6 +67,11 @@ def clocked(act: Callable[[], object]) -> tuple[float, float]:
     return time.process_time() - cpu, time.perf_counter() - wall
 
 
+def runge_kutta_name(step: float, *, numpy: bool) -> str:
+    """Of :class:`RungeKutta` with a step, in tables."""
+    return f"RK4, 1/{round(1 / step)} s{', NumPy' if numpy else ''}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class RungeKutta:
     """The classical engine with Runge-Kutta steps of order 4.
@@ -87,7 +92,7 @@ class RungeKutta:
     @property
     def name(self) -> str:
         """For tables."""
-        return f"RK4, 1/{round(1 / self.step)} s{', NumPy' if self.numpy else ''}"
+        return runge_kutta_name(self.step, numpy=self.numpy)
 
     def simulate(self, scenarios: Scenarios, *, t_end: float, every: float) -> Trajectories:
         """See `Solver`."""
