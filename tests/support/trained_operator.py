@@ -80,8 +80,7 @@ def train_small(folder: Path, config: TrainConfig) -> None:
     with RunFolder(folder) as run:
         _, operator = fit_operator(config, prepared, run)
     grid, lines = prepared.grid, prepared.lines
-    seen = [*lines.trained, lines.held_out[0]]
-    drawn = drawn_for(grid, seen, config, "calibration", config.data.calibration)
+    drawn = drawn_for(grid, lines.calibration, config, "calibration", config.data.calibration)
     truth = reference(grid, drawn, 5.0, 1 / 30)
     operator.facts["certificates"] = [
         # It is to be asked although it is too small to pay.
@@ -99,7 +98,7 @@ def load_small(folder: Path) -> Trained:
     run = TrainedRun.load(folder)
     config, grid, lines = run.known_settings(), run.grid, run.lines
     grid.scenarios([])
-    tested = drawn_for(grid, lines.held_out[1:], config, "test", config.data.test)
+    tested = drawn_for(grid, lines.untouched, config, "test", config.data.test)
     return Trained(config, grid, lines, run.operator, tested)
 
 

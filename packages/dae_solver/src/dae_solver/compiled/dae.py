@@ -34,8 +34,8 @@ class CompiledDAE(PowerDAE):
     """
 
     @cached_property
-    def _libraries(self) -> dict[tuple[str, ...], Library | None]:
-        """By the names of the parameters; None where there is none."""
+    def _libraries(self) -> dict[tuple[Any, ...], Library | None]:
+        """By the names of the parameters, with windows or without; None where there is none."""
         return {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -56,24 +56,24 @@ class CompiledDAE(PowerDAE):
 
     def f(self, t: Any, x: Any, y: Any, p: Any) -> Any:
         """Derivatives of all states."""
-        library = self._library(p)
+        library = self.library(p)
         return super().f(t, x, y, p) if library is None else library.slopes(x, y, p)
 
     def g(self, t: Any, x: Any, y: Any, p: Any) -> Any:
         """Currents into the network less those of the devices, per unit."""
-        library = self._library(p)
+        library = self.library(p)
         if library is None:
             return super().g(t, x, y, p)
-        return library.residuals(x, y, p, self._networks(p))
+        return library.residuals(x, y, p, self.networks(p))
 
     def limit(self, t: Any, x: Any, p: Any) -> Any:
         """States with hard limits, within them."""
-        library = self._library(p)
+        library = self.library(p)
         return super().limit(t, x, p) if library is None else library.limits(x, p)
 
     def near(self, t: Any, x: Any, y: Any, p: Any) -> Any:
         """Voltages for the states of ``x``, where the iteration leads there."""
-        if self._library(p) is None:
+        if self.library(p) is None:
             return y
         found, moved = self._iterate(x, y, p, NEAR)
         return np.where(moved < 1.0, found, y)
@@ -81,34 +81,40 @@ class CompiledDAE(PowerDAE):
     def _iterate(
         self, x: np.ndarray, y: np.ndarray, p: Parameters, tolerance: float
     ) -> tuple[np.ndarray, np.ndarray]:
-        library = self._library(p)
+        library = self.library(p)
         if library is None:
             return super()._iterate(x, y, p, tolerance)
-        return library.voltages(x, y, p, self._networks(p), tolerance)
+        return library.voltages(x, y, p, self.networks(p), tolerance)
 
     def stretches(self, stages: int, p: Parameters) -> bool:
         """Whether there is a library, and the method has no more stages than it takes."""
-        return stages <= MOST_STAGES and self._library(p) is not None
+        return stages <= MOST_STAGES and self.library(p) is not None
 
     def stretch(self, stretch: Stretch, p: Parameters) -> None:
         """Do all steps of a stretch without events."""
-        library = self._library(p)
+        library = self.library(p)
         assert library is not None
-        library.stretch(stretch, p, self._networks(p))
+        library.stretch(stretch, p, self.networks(p))
 
-    def _library(self, p: Parameters) -> Library | None:
-        """That of the parameters that are given; None where there is none."""
-        key = tuple(p)
+    def library(self, p: Parameters, *, windows: bool = False) -> Library | None:
+        """That of the parameters that are given; None where there is none.
+
+        Args:
+            p: Parameters.
+            windows: Whether it has :meth:`Library.windows` too.
+        """
+        key = (windows, *p)
         if key not in self._libraries:
-            self._libraries[key] = self._made(p)
+            self._libraries[key] = self._made(p, windows)
         return self._libraries[key]
 
-    def _made(self, p: Parameters) -> Library | None:
+    def _made(self, p: Parameters, windows: bool) -> Library | None:
         reason = "SCIMIND_KERNELS=plain"
         if enabled():
             names = [name for name in p if name != "network"]
             try:
-                text, table = source(self, {name: len(p[name]) for name in names})
+                rows = {name: len(p[name]) for name in names}
+                text, table = source(self, rows, windows=windows)
                 return Library(compiled(text), table, names, self)
             except BuildError as error:
                 reason = str(error)
@@ -179,10 +185,13 @@ class Library:
             (self._stretch, [number, *[pointer] * 3]),
             (self._voltages, [number, *[pointer] * 4, ctypes.c_double, *[pointer] * 3]),
         ]
+        if hasattr(library, "dae_windows"):
+            self._windows, self._views = library.dae_windows, library.dae_views
+            signatures += [(self._windows, [pointer] * 4), (self._views, [pointer])]
         for function, types in signatures:
             function.argtypes, function.restype = types, None
         self.names, self.table, self.solver = tuple(names), table, dae.solver
-        self.batch = _Batch(table=_at(table), arrays=len(names))
+        self.batch = _Batch(table=address_of(table), arrays=len(names))
         self._there = ctypes.addressof(self.batch)
         # What the batch points at.
         self._arrays: list[np.ndarray] = []
@@ -194,7 +203,7 @@ class Library:
         self._bind(p)
         x, y = _plain(x), _plain(y)
         out = np.empty_like(x)
-        self._slopes(x.shape[1], self._there, _at(x), _at(y), _at(out))
+        self._slopes(x.shape[1], self._there, address_of(x), address_of(y), address_of(out))
         return out
 
     def limits(self, x: np.ndarray, p: Parameters) -> np.ndarray:
@@ -202,7 +211,7 @@ class Library:
         self._bind(p)
         x = _plain(x)
         out = np.empty_like(x)
-        self._limits(x.shape[1], self._there, _at(x), _at(out))
+        self._limits(x.shape[1], self._there, address_of(x), address_of(out))
         return out
 
     def residuals(
@@ -213,7 +222,7 @@ class Library:
         order = self._bind_networks(network)
         x, y = _plain(x), _plain(y)
         out = np.empty_like(y)
-        self._residuals(x.shape[1], self._there, _or_none(order), _at(x), _at(y), _at(out))
+        self._residuals(x.shape[1], self._there, _or_none(order), address_of(x), address_of(y), address_of(out))
         return out
 
     def voltages(
@@ -236,12 +245,12 @@ class Library:
             x.shape[1],
             self._there,
             _or_none(order),
-            _at(x),
-            _at(y),
+            address_of(x),
+            address_of(y),
             tolerance,
-            _at(out),
-            _at(moved),
-            _at(rounds),
+            address_of(out),
+            address_of(moved),
+            address_of(rounds),
         )
         self.solver.rounds = int(rounds[0])
         return out, moved
@@ -270,7 +279,7 @@ class Library:
             stages=len(s.b),
             tolerance=s.tolerance,
             outputs=s.x_out.shape[1],
-            **{name: None if each is None else _at(each) for name, each in arrays.items()},
+            **{name: None if each is None else address_of(each) for name, each in arrays.items()},
         )
         if order is not None or (s.stop != s.stop[0]).any():
             # Neighbours have one network and about as many steps.
@@ -282,6 +291,35 @@ class Library:
             ctypes.addressof(asked),
         )
 
+    def windows(
+        self,
+        p: Parameters,
+        network: np.ndarray,
+        learned: int,
+        demand: ctypes.Structure,
+        course: ctypes.Structure,
+    ) -> None:
+        """Windows of a learned operator, see windows.h.
+
+        Args:
+            p: Parameters.
+            network: As for :meth:`voltages`, of all scenarios.
+            learned: Address of a ``Learned``.
+            demand: A ``Demand``.
+            course: A ``Course``, which is changed.
+        """
+        self._bind(p)
+        self._bind_networks(network)
+        self._windows(self._there, learned, ctypes.addressof(demand), ctypes.addressof(course))
+
+    def views(self, views: ctypes.Structure) -> None:
+        """States within windows, see windows.h.
+
+        Args:
+            views: A ``Views``.
+        """
+        self._views(ctypes.addressof(views))
+
     def _bind(self, p: Parameters) -> None:
         """Let the batch point at the parameters."""
         arrays = [p[name] for name in self.names]
@@ -289,10 +327,10 @@ class Library:
         if key == self._key:
             return
         plain = [_plain(each) for each in arrays]
-        address = np.array([_at(each) for each in plain], np.uint64)
+        address = np.array([address_of(each) for each in plain], np.uint64)
         rows = np.array([len(each) for each in plain], np.int64)
         self._arrays = [*arrays, *plain, address, rows]
-        self.batch.address, self.batch.rows = _at(address), _at(rows)
+        self.batch.address, self.batch.rows = address_of(address), address_of(rows)
         # Copies do not follow what an event changes.
         same = all(one is other for one, other in zip(arrays, plain, strict=True))
         self._key = key if same else ()
@@ -300,21 +338,21 @@ class Library:
     def _bind_networks(self, network: np.ndarray) -> np.ndarray | None:
         """Let the batch point at the networks; what sorts the scenarios by them, if they differ."""
         self._network = np.ascontiguousarray(network, np.int64)
-        self.batch.network = _at(self._network)
+        self.batch.network = address_of(self._network)
         solver, number = self.solver, len(self.solver.inverses)
         if not self._matrices or len(self._matrices[0]) != number:
             self._matrices = [
-                np.array([_at(each) for each in matrices], np.uint64)
+                np.array([address_of(each) for each in matrices], np.uint64)
                 for matrices in (solver.admittances, solver.inverses, solver.at_buses)
             ]
-            self.batch.admittances, self.batch.inverses, self.batch.added = map(_at, self._matrices)
+            self.batch.admittances, self.batch.inverses, self.batch.added = map(address_of, self._matrices)
         if len(network) < 2 or (self._network == self._network[0]).all():
             return None
         return np.argsort(self._network, kind="stable")
 
 
 def _or_none(array: np.ndarray | None) -> int | None:
-    return None if array is None else _at(array)
+    return None if array is None else address_of(array)
 
 
 def _plain(array: Any) -> np.ndarray:
@@ -322,7 +360,7 @@ def _plain(array: Any) -> np.ndarray:
     return np.ascontiguousarray(array, np.float64)
 
 
-def _at(array: np.ndarray) -> int:
+def address_of(array: np.ndarray) -> int:
     """The address of its first number."""
     found: int = array.__array_interface__["data"][0]
     return found

@@ -1,8 +1,10 @@
 // Scenarios of a batch: eight at a time in the lanes of vectors, a single one in plain numbers.
 // What is written from the recording of a grid follows after this file, then batch.h.
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <vector>
 
 // LANES comes before this file.
 

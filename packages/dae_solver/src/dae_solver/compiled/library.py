@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import re
 from collections.abc import Sequence
 from importlib import resources
 
@@ -26,12 +27,16 @@ LANES, MOST_STAGES = 8, 8
 X, Y, P, OUT = Array("x"), Array("y"), Array("p"), Array("out")
 
 
-def source(dae: PowerDAE, rows: dict[str, int]) -> tuple[str, np.ndarray]:
+def source(
+    dae: PowerDAE, rows: dict[str, int], *, windows: bool = False
+) -> tuple[str, np.ndarray]:
     """The C++ source of the equations, and the table of its numbers.
 
     Args:
         dae: The grid.
         rows: How many each parameter has, in the order in which they are given.
+        windows: Whether it is to have those of a learned operator too, which take as long again to
+            compile.
 
     Raises:
         BuildError: The grid is too large.
@@ -82,7 +87,8 @@ def source(dae: PowerDAE, rows: dict[str, int]) -> tuple[str, np.ndarray]:
             stages.late,
             [(currents.operation, OUT)],
         ),
-        _text("batch.h").replace('#include "stretch.h"', _text("stretch.h")),
+        _text("batch.h"),
+        *([_text("windows.h")] if windows else []),
     ]
     return "\n".join(parts), np.array([*table.values, 0.0])
 
@@ -125,7 +131,9 @@ def _rows(operations: Sequence[Operation]) -> int:
 
 
 def _text(name: str) -> str:
-    return resources.files("dae_solver.compiled").joinpath(name).read_text()
+    """A header, with those that it includes from this folder."""
+    text = resources.files("dae_solver.compiled").joinpath(name).read_text()
+    return re.sub(r'^#include "(.*)"$', lambda found: _text(found[1]), text, flags=re.MULTILINE)
 
 
 def compiled(text: str) -> ctypes.CDLL:

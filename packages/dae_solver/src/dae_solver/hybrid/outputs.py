@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -16,47 +16,53 @@ from scimind.typing import Float, Int
 ROUNDING = 1e-12
 
 
-@runtime_checkable
-class Piece(Protocol):
-    """The course of some scenarios over some time, ``(begin, end]`` of each."""
-
-    @property
-    def scenarios(self) -> np.ndarray:
-        """Of which scenario each is."""
-        ...
-
-    @property
-    def begin(self) -> np.ndarray:
-        """Where it begins, seconds."""
-        ...
-
-    @property
-    def end(self) -> np.ndarray:
-        """Where it ends, seconds."""
-        ...
-
-    def at(self, times: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """Some states at times ``[scenario, time]``, as ``[scenario, time, row]``."""
-        ...
-
-
 @dataclass(frozen=True, kw_only=True)
-class OperatorPiece:
-    """Windows of the operator.
+class Piece(ABC):
+    """The course of some scenarios over some time, ``(begin, end]`` of each.
 
     Attributes:
         scenarios: Of which scenario each is.
         begin: Where it begins, seconds.
         end: Where it ends.
+    """
+
+    scenarios: Int[np.ndarray, " window"]
+    begin: Float[np.ndarray, " window"]
+    end: Float[np.ndarray, " window"]
+
+    @abstractmethod
+    def at(self, times: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Some states at times ``[window, time]``, as ``[window, time, row]``."""
+
+    def fill(
+        self,
+        times: Float[np.ndarray, " time"],
+        rows: Int[np.ndarray, " row"],
+        found: Float[np.ndarray, "scenario time row"],
+    ) -> None:
+        """Write some states to their places among those at all output times."""
+        slack = ROUNDING * np.maximum(1.0, np.abs(self.end))
+        first = np.searchsorted(times, self.begin + slack, side="right")
+        last = np.searchsorted(times, self.end + slack, side="right")
+        number = first[:, None] + np.arange(max(int((last - first).max(initial=0)), 0))
+        valid = number < last[:, None]
+        if valid.any():
+            number = np.minimum(number, len(times) - 1)
+            of = np.broadcast_to(self.scenarios[:, None], number.shape)
+            found[of[valid], number[valid]] = self.at(times[number], rows)[valid]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OperatorPiece(Piece):
+    """Windows of the operator.
+
+    Attributes:
         window: Its nodes.
         modes: In which it is given.
         x: States at the start.
         coefficients: Of the deviation from there.
     """
 
-    scenarios: Int[np.ndarray, " window"]
-    begin: Float[np.ndarray, " window"]
-    end: Float[np.ndarray, " window"]
     window: RadauWindow
     modes: Modes
     x: Float[np.ndarray, "state window"]
@@ -72,19 +78,13 @@ class OperatorPiece:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassicalPiece:
+class ClassicalPiece(Piece):
     """Windows of the classical engine: a cubic Hermite polynomial for each step.
 
     Attributes:
-        scenarios: Of which scenario each is.
-        begin: Where it begins, seconds.
-        end: Where it ends.
         course: The steps.
     """
 
-    scenarios: Int[np.ndarray, " window"]
-    begin: Float[np.ndarray, " window"]
-    end: Float[np.ndarray, " window"]
     course: Course
 
     def at(self, times: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -132,18 +132,6 @@ class Outputs:
         found = np.full((scenarios, len(self.times), len(rows)), np.nan)
         found[:, 0] = self.x0[rows].T
         for piece in self.pieces:
-            number, valid = self._between(piece.begin, piece.end)
-            if valid.any():
-                values = piece.at(self.times[number], rows)
-                of = np.broadcast_to(piece.scenarios[:, None], number.shape)
-                found[of[valid], number[valid]] = values[valid]
+            piece.fill(self.times, rows, found)
         found[self.times > self.ended[:, None] + ROUNDING] = np.nan
         return found
-
-    def _between(self, begin: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Numbers of the output times in ``(begin, end]``, and which entries count."""
-        slack = ROUNDING * np.maximum(1.0, np.abs(end))
-        first = np.searchsorted(self.times, begin + slack, side="right")
-        last = np.searchsorted(self.times, end + slack, side="right")
-        number = first[:, None] + np.arange(max(int((last - first).max(initial=0)), 0))
-        return np.minimum(number, len(self.times) - 1), number < last[:, None]

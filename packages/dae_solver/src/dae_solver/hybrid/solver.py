@@ -11,6 +11,7 @@ from dae_solver.hybrid.classical import integrate
 from dae_solver.hybrid.outputs import ClassicalPiece, OperatorPiece, Outputs
 from dae_solver.hybrid.residual import Start, residual
 from dae_solver.hybrid.solution import HybridSolution, Restart
+from dae_solver.hybrid.windows import CompiledWindows
 from dae_solver.model.features import Features, turned
 from dae_solver.model.operator import TrajectoryOperator
 from dae_solver.physics.dae import PowerDAE
@@ -117,7 +118,7 @@ class HybridRun:
             raise InputError(
                 f"no scenario has voltages at the start: {start.text()}", rule="dae.inconsistent"
             )
-        self.x, self.y, self.y_start = scenarios.x0.copy(), y, y.copy()
+        self.x, self.y, self.y_start = scenarios.x0.copy(), np.ascontiguousarray(y), y.copy()
         self.only_classical, self.waiting = np.zeros((2, number), bool)
         self.end = float(times[-1])
         ended = np.where(start.converged, times[-1], -np.inf)
@@ -133,6 +134,7 @@ class HybridRun:
             windows=np.zeros((3, number), int),
             refused=np.full(number, int(self.certificate.alone)),
         )
+        self.compiled = self._compiled()
         self.done = ~start.converged
         self.schedule = Schedule.of(scenarios.events, number)
         self.due = self.schedule.next_time()
@@ -150,6 +152,27 @@ class HybridRun:
             self._operate_all()
             self._integrate_all()
         return self.solution, np.where(self.solution.success, self._bound(), np.inf)
+
+    def _compiled(self) -> CompiledWindows | None:
+        """What does whole windows, where the equations are compiled."""
+        state = {name: getattr(self, name) for name in ("t", "x", "y", "score", "spread")}
+        state["classical"] = self.classical
+        state["at_once"], state["corrected"] = self.solution.windows[:CLASSICAL]
+        return CompiledWindows.of(
+            self.grid,
+            self.operator,
+            self.certificate,
+            self.features,
+            tolerance=self.tolerance,
+            refuse=self.refuse,
+            at_once=AT_ONCE,
+            shortest=SHORT * self.certificate.step,
+            parts=PARTS,
+            doubt=DOUBT[:, 0],
+            end=self.end,
+            state=state,
+            p=self.p,
+        )
 
     def _remember(self, scenarios: Int[np.ndarray, " scenario"]) -> None:
         """Where scenarios may begin again: at the start, and after their last event."""
@@ -231,15 +254,27 @@ class HybridRun:
             active, end = active[ours], end[ours]
             if not len(active):
                 return
-            length, refused = self._operate(active, end - self.t[active])
+            if self.compiled:
+                refused = self._advance(active, self.compiled)
+            else:
+                length, refused = self._operate(active, end - self.t[active])
+                moved, length, end = active[~refused], length[~refused], end[~refused]
+                shorter = length < end - self.t[moved]
+                self.t[moved] = np.where(shorter, self.t[moved] + length, end)
             now = active[refused]
             self.solution.refused[now] += 1
             self.waiting[now] = True
             self.only_classical[now[self.solution.refused[now] >= OFTEN]] = True
-            moved, length, end = active[~refused], length[~refused], end[~refused]
-            shorter = length < end - self.t[moved]
-            self.t[moved] = np.where(shorter, self.t[moved] + length, end)
-            self._reached(moved)
+            self._reached(active[~refused])
+
+    def _advance(
+        self, scenarios: Int[np.ndarray, " scenario"], compiled: CompiledWindows
+    ) -> Bool[np.ndarray, " scenario"]:
+        """Windows by the library, until somebody has to look; which were refused one."""
+        piece, refused = compiled.advance(scenarios, np.minimum(self.due, self.end))
+        if len(piece.scenarios):
+            self.outputs.pieces.append(piece)
+        return refused
 
     def _integrate_all(self) -> None:
         """One window of each scenario that waits, by the engine: all of them together.

@@ -25,7 +25,7 @@ class Features:
     def __init__(self, grid: PowerDAE) -> None:
         self.grid = grid
         self._upper = np.triu_indices(len(grid.machine_at))
-        self._impedances = np.zeros((2 * len(self._upper[0]), 0))
+        self._impedances = np.zeros((0, 2 * len(self._upper[0])), np.float32)
         self._made = np.zeros(0, bool)
 
     def __call__(
@@ -52,17 +52,22 @@ class Features:
 
     def impedances(self, network: Int[np.ndarray, " batch"]) -> Float[np.ndarray, "feature batch"]:
         """Between the machines' buses; devices are their admittances at the operating point."""
+        found: np.ndarray = self.table(network)[network].T
+        return found
+
+    def table(self, network: Int[np.ndarray, " batch"]) -> Float[np.ndarray, "network feature"]:
+        """Those of all networks; without meaning but for the given ones, and ones given before."""
         more = len(self.grid.topologies) - len(self._made)
         if more:
             self._made = np.concatenate([self._made, np.zeros(more, bool)])
-            self._impedances = np.pad(self._impedances, ((0, 0), (0, more)))
-        at = np.ix_(self.grid.machine_at, self.grid.machine_at)
-        for number in np.unique(network[~self._made[network]]).tolist():
-            z = self.grid.impedances(number)[at]
-            self._impedances[:, number] = [*z.real[self._upper], *z.imag[self._upper]]
-            self._made[number] = True
-        found: np.ndarray = self._impedances[:, network]
-        return found
+            self._impedances = np.pad(self._impedances, ((0, more), (0, 0)))
+        if not self._made[network].all():
+            at = np.ix_(self.grid.machine_at, self.grid.machine_at)
+            for number in np.unique(network[~self._made[network]]).tolist():
+                z = self.grid.impedances(number)[at]
+                self._impedances[number] = [*z.real[self._upper], *z.imag[self._upper]]
+                self._made[number] = True
+        return self._impedances
 
 
 def turned(

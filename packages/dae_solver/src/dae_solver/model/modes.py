@@ -95,19 +95,24 @@ class Modes:
         self, coefficients: Float[np.ndarray, "mode window"], states: Any = slice(None)
     ) -> Float[np.ndarray, "state node window"]:
         """Deviations of all states, or of some."""
+        values: np.ndarray = self.of_states(states).T @ coefficients
+        return values.reshape(-1, self._absolute.shape[2], values.shape[1])
+
+    def of_states(self, states: Any = slice(None)) -> Float[np.ndarray, "mode value"]:
+        """Modes of all states, or of some, ``[mode, state node]``."""
         found: np.ndarray = self._absolute[:, states]
-        values: np.ndarray = found.reshape(len(found), -1).T @ coefficients
-        return values.reshape(*found.shape[1:], -1)
+        return found.reshape(len(found), -1)
 
     def at_end(
         self, coefficients: Float[np.ndarray, "mode window"]
     ) -> Float[np.ndarray, "state window"]:
         """Deviations of all states at the last node."""
-        found: np.ndarray = self._last @ coefficients
+        found: np.ndarray = self.last @ coefficients
         return found
 
     @cached_property
-    def _last(self) -> Float[np.ndarray, "state mode"]:
+    def last(self) -> Float[np.ndarray, "state mode"]:
+        """Modes of the states themselves at the last node."""
         return np.ascontiguousarray(self._absolute[:, :, -1].T)
 
     @cached_property

@@ -53,7 +53,7 @@ class Scaling:
         return scaled / size, size
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class TrajectoryOperator:
     """Predicts windows of a grid and corrects them from their residual.
 

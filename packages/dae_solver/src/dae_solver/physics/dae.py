@@ -698,7 +698,7 @@ class PowerDAE(DAESystem):
         turn = self._turn(x, p)[0]
         source, devices = self._devices(x, p, turn)
         frame = np.cos(turn), np.sin(turn)
-        return self.solver.solve(source, devices, y, frame, self._networks(p), tolerance)
+        return self.solver.solve(source, devices, y, frame, self.networks(p), tolerance)
 
     def _turn(self, x: Any, p: Any) -> Any:
         """How far the centre of inertia has turned since the operating point, ``[1, scenario]``."""
@@ -709,7 +709,7 @@ class PowerDAE(DAESystem):
         turned = m.matmul(every, weight * (m.rows(x, self._delta) - self._angles))
         return turned / m.maximum(m.matmul(every, weight), 1e-300)
 
-    def _networks(self, p: Parameters) -> np.ndarray:
+    def networks(self, p: Parameters) -> np.ndarray:
         """Numbers of the networks in the solver; those with tripped machines have their own."""
         off = p["online"] == 0 if "online" in p else None
         if off is None or not off.any():
