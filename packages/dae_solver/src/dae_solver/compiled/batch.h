@@ -30,31 +30,22 @@ inline void product(const double* matrix, const double* right, double* out) {
   }
 }
 
-inline void product(const double* matrix, const Lanes* right, Lanes* out) {
-  int i = 0;
-  for (; i + 4 <= ROWS; i += 4) {
-    const double* row = matrix + i * ROWS;
-    Lanes s0 = splat<Lanes>(0.0), s1 = s0, s2 = s0, s3 = s0;
-    for (int j = 0; j < ROWS; ++j) {
-      s0 += row[j] * right[j];
-      s1 += row[ROWS + j] * right[j];
-      s2 += row[2 * ROWS + j] * right[j];
-      s3 += row[3 * ROWS + j] * right[j];
-    }
-    out[i] = s0, out[i + 1] = s1, out[i + 2] = s2, out[i + 3] = s3;
+// Some rows at a time, so that sums need not wait for each other.
+template <int TILE>
+inline void rows_of_product(const double* row, const Lanes* right, Lanes* out) {
+  Lanes s[TILE] = {};
+  for (int j = 0; j < ROWS; ++j) {
+    const Lanes x = right[j];
+#pragma GCC unroll 8
+    for (int r = 0; r < TILE; ++r) s[r] += row[r * ROWS + j] * x;
   }
-  for (; i < ROWS; ++i) {
-    Lanes sum = splat<Lanes>(0.0);
-    for (int j = 0; j < ROWS; ++j) sum += matrix[i * ROWS + j] * right[j];
-    out[i] = sum;
-  }
+  for (int r = 0; r < TILE; ++r) out[r] = s[r];
 }
 
-template <class V>
-inline V dot(const V* a, const V* b) {
-  V sum = splat<V>(0.0);
-  for (int r = 0; r < ROWS; ++r) sum += a[r] * b[r];
-  return sum;
+inline void product(const double* matrix, const Lanes* right, Lanes* out) {
+  int i = 0;
+  for (; i + 8 <= ROWS; i += 8) rows_of_product<8>(matrix + i * ROWS, right, out + i);
+  if constexpr (ROWS % 8 != 0) rows_of_product<ROWS % 8>(matrix + i * ROWS, right, out + i);
 }
 
 template <class V>
@@ -75,24 +66,27 @@ struct Anderson {
   int at = 0;
 
   void next(const V* fresh, const V* moved, bool plain, V* to) {
-    const int two = at;
-    if (rounds > 0) {
-      at = 1 - at;
-      for (int r = 0; r < ROWS; ++r) {
-        d[at][r] = moved[r] - change[r];
+    const int two = at, had = rounds++;
+    if (had > 0) at = 1 - at;
+    V along = splat<V>(0.0), one = along, both = along, other = along, across = along;
+    for (int r = 0; r < ROWS; ++r) {
+      to[r] = fresh[r];
+      if (had > 0) {
+        const V newest = moved[r] - change[r], older = d[two][r];
+        d[at][r] = newest;
         e[at][r] = fresh[r] - result[r];
+        along += moved[r] * newest, one += newest * newest;
+        if (had > 1) both += newest * older, other += older * older, across += moved[r] * older;
       }
+      change[r] = moved[r], result[r] = fresh[r];
     }
-    for (int r = 0; r < ROWS; ++r) change[r] = moved[r], result[r] = fresh[r], to[r] = fresh[r];
-    const int had = rounds++;
     if (had == 0 || plain) return;
-    const V least = splat<V>(1e-300), along = dot(moved, d[at]), one = dot(d[at], d[at]);
+    const V least = splat<V>(1e-300);
     if (had == 1) {
       const V share = along / where(one > least, one, least);
       for (int r = 0; r < ROWS; ++r) to[r] -= share * e[at][r];
       return;
     }
-    const V both = dot(d[at], d[two]), other = dot(d[two], d[two]), across = dot(moved, d[two]);
     // The last term keeps parallel differences apart, of which one would do.
     const V size = one * other * (1.0 + 1e-12) - both * both + least;
     const V first = (other * along - both * across) / size;
@@ -101,10 +95,11 @@ struct Anderson {
   }
 };
 
-// Voltages from a guess, and how far the last round moved them; returns the number of rounds.
+// Voltages from a guess, and how far the last round moved them; returns the number of rounds. None
+// is worked out beyond the first round where they are not `wanted`.
 template <class V>
 int solved(const V* x, const V* p, const double* c, const double* inverse, const double* added,
-           const V* guess, double tolerance, V* y, V* last) {
+           const V* guess, double tolerance, Mask<V> wanted, V* y, V* last) {
   V t[1], g[GIVEN], s[ROWS], u[ROWS], fresh[ROWS], moved[ROWS], found[ROWS];
   Mask<V> h[MASKS];
   prepare<V>(x, p, c, t, g, h);
@@ -126,13 +121,12 @@ int solved(const V* x, const V* p, const double* c, const double* inverse, const
     V size = splat<V>(0.0);
     for (int r = 0; r < ROWS; ++r) {
       moved[r] = fresh[r] - u[r];
-      const V by = abs(moved[r]);
-      size = where((by <= size) | (size != size), size, by);  // not a number stays
+      size = larger(size, abs(moved[r]));
     }
     // Scenarios that are done keep what they have, whatever the others beside them need.
     for (int r = 0; r < ROWS; ++r) found[r] = where(open, fresh[r], found[r]);
     *last = where(open, size, *last);
-    open = open & !(size <= tolerance);
+    open = open & wanted & !(size <= tolerance);
     const bool plain = number++ < PLAIN_ROUNDS;
     if (!any(open)) break;
     anderson.next(fresh, moved, plain, u);
@@ -156,15 +150,19 @@ struct Equations {
   V p[PARAMETERS];
   const double *c, *admittance, *inverse, *added;
 
-  Equations(const Columns& columns, const Batch& batch) : c(batch.c) {
+  Equations(const Columns& columns, const Batch& batch) : Equations(batch, columns.at[0]) {
     batch.parameters.read(columns, p);
-    const int64_t network = batch.network[columns.at[0]];
+  }
+  // Without parameters.
+  Equations(const Batch& batch, int64_t scenario) : c(batch.c) {
+    const int64_t network = batch.network[scenario];
     admittance = batch.admittances[network];
     inverse = batch.inverses[network];
     added = batch.added[network];
   }
-  int voltages(const V* x, const V* guess, double tolerance, V* y, V* last) const {
-    return solved<V>(x, p, c, inverse, added, guess, tolerance, y, last);
+  int voltages(const V* x, const V* guess, double tolerance, V* y, V* last,
+               Mask<V> wanted = truth<V>(1.0)) const {
+    return solved<V>(x, p, c, inverse, added, guess, tolerance, wanted, y, last);
   }
 };
 

@@ -37,24 +37,18 @@ inline bool any(Mask<Lanes> mask) {
   return found;
 }
 
-#define EACH_LANE(name)                                                     \
-  inline double name(double a) { return std::name(a); }                     \
-  inline Lanes name(Lanes a) {                                              \
-    Lanes out;                                                              \
-    for (int lane = 0; lane < LANES; ++lane) out[lane] = std::name(a[lane]); \
-    return out;                                                             \
-  }
-EACH_LANE(sin)
-EACH_LANE(cos)
-EACH_LANE(exp)
-EACH_LANE(log)
-EACH_LANE(tanh)
-EACH_LANE(sqrt)
-EACH_LANE(floor)
-#undef EACH_LANE
+#include "mathematics.h"
 
 inline double abs(double a) { return std::fabs(a); }
-inline Lanes abs(Lanes a) { return a < 0.0 ? -a : a; }
+inline Lanes abs(Lanes a) { return number(bits(a) & INT64_MAX); }
+
+// The larger of two numbers that are not negative; what is not a number stays, as the bits of both
+// kinds are ordered like that.
+inline double larger(double a, double b) { return b <= a || a != a ? a : b; }
+inline Lanes larger(Lanes a, Lanes b) {
+  const LanesInt one = bits(a), other = bits(b);
+  return number(one > other ? one : other);
+}
 inline bool at_lane(bool mask, int) { return mask; }
 inline bool at_lane(Mask<Lanes> mask, int lane) { return mask[lane] != 0; }
 inline double at_lane(double value, int) { return value; }

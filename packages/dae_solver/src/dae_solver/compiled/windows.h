@@ -5,12 +5,12 @@ namespace {
 
 #include "networks.h"
 
-// What was learned. Values of a window are [row, node]: the states, angles less that of their
+// What was learned. Values of a window are [node, row]: the states, angles less that of their
 // centre, which is the last row.
 struct Learned {
   int64_t nodes, modes, width, features, hidden, experts, machines, degrees;
   double horizon;
-  const double *times, *spectrum;         // [node], [degree, node]
+  const double *times[2], *spectrum;      // of the points of both quadratures; [degree, node]
   const float *gauss, *integrate[2];      // [node, node]
   const float *weight, *center, *spread;  // of the rows; of the features
   const float *mode_spread, *residual, *change;
@@ -72,7 +72,7 @@ struct Many {
 // Where windows are while they are corrected.
 struct Slots {
   std::vector<int64_t> scenario;
-  std::vector<double> x, y, y_end, angle, goal, moved;
+  std::vector<double> x, y, y_end, p, angle, goal, moved;
   std::vector<float> start, coefficients;
   std::vector<uint8_t> open;
 };
@@ -182,6 +182,12 @@ class Windows {
     }
   }
 
+  Equations<E> equations_of(const Group& group, int share, const Slots& slots) const {
+    Equations<E> found(batch, group.columns[share].at[0]);
+    fetch(group, share, slots.p.data(), PARAMETERS, found.p);
+    return found;
+  }
+
   void through(const Matrix* layers) {
     N* more_ = h.data() + o.width + o.features + o.modes;
     for (int64_t k = 0; k < o.hidden; ++k) {
@@ -205,6 +211,7 @@ class Windows {
     keep(group, share, x, STATES, slots.x.data());
     keep(group, share, v, ROWS, slots.y.data());
     keep(group, share, &angle, 1, slots.angle.data());
+    keep(group, share, equations.p, PARAMETERS, slots.p.data());
     const Mask<E> solved = last <= demand.tolerance;
     N* to = seen.data();
     for (int r = 0; r < STATES; ++r) put(*to++, share, x[r]);
@@ -229,37 +236,27 @@ class Windows {
     product(o.decode, c.data(), there.data());
     const N* points = there.data();
     if (other) {
-      for (int64_t r = 0; r < rows; ++r)
-        for (int64_t n = 0; n < nodes; ++n) {
-          N sum = N{};
-          for (int64_t k = 0; k < nodes; ++k) sum += o.gauss[n * nodes + k] * there[r * nodes + k];
-          at[r * nodes + n] = sum;
-        }
+      mixed_nodes(o.gauss, rows, there.data(), at.data());
       points = at.data();
     }
     N good = N{};
     for (int share = 0; share < group.shares; ++share)
-      put(good, share, slopes_at(group, share, slots, points));
-    const float* integrate = o.integrate[other];
+      put(good, share, slopes_at(group, share, slots, points, o.times[other]));
+    mixed_nodes(o.integrate[other], STATES, left.data(), at.data());
+    N size = N{};
     for (int64_t n = 0; n < nodes; ++n) {
-      for (int r = 0; r < STATES; ++r) {
-        N sum = N{};
-        for (int64_t k = 0; k < nodes; ++k) sum += integrate[n * nodes + k] * left[r * nodes + k];
-        at[r * nodes + n] = sum;
-      }
+      N* value = &at[n * rows];
       N center = N{};
       for (int64_t k = 0; k < o.machines; ++k)
-        center += static_cast<float>(o.inertia[k]) * at[o.angles[k] * nodes + n];
-      for (int64_t k = 0; k < o.machines; ++k) at[o.angles[k] * nodes + n] -= center;
-      at[STATES * nodes + n] = center;
-    }
-    N size = N{};
-    for (int64_t r = 0; r < rows; ++r)
-      for (int64_t n = 0; n < nodes; ++n) {
-        const int64_t k = r * nodes + n;
-        left[k] = (at[k] - there[k]) * o.weight[r];
-        size += left[k] * left[k];
+        center += static_cast<float>(o.inertia[k]) * value[o.angles[k]];
+      for (int64_t k = 0; k < o.machines; ++k) value[o.angles[k]] -= center;
+      value[STATES] = center;
+      for (int64_t r = 0; r < rows; ++r) {
+        const N by = (value[r] - there[n * rows + r]) * o.weight[r];
+        left[n * rows + r] = by;
+        size += by * by;
       }
+    }
     size = root(size / static_cast<float>(rows * nodes));
     const auto known = (good > 0.0f) & (size - size == 0.0f);
     for (int64_t k = 0; k < rows * nodes; ++k) left[k] = known ? left[k] : N{};
@@ -267,23 +264,43 @@ class Windows {
     return known ? size : N{} + INFINITY;
   }
 
+  // At each point a sum over nodes, of the first rows.
+  void mixed_nodes(const float* weights, int64_t count, const N* from, N* to) const {
+    for (int64_t n = 0; n < o.nodes; ++n)
+      for (int64_t r = 0; r < count; ++r) {
+        N sum = N{};
+        for (int64_t k = 0; k < o.nodes; ++k) sum += weights[n * o.nodes + k] * from[k * rows + r];
+        to[n * rows + r] = sum;
+      }
+  }
+
   // Slopes at some points of windows, in `left`; 1 where all voltages there exist.
-  E slopes_at(const Group& group, int share, Slots& slots, const N* points) {
-    const Equations<E> equations(group.columns[share], batch);
+  E slopes_at(const Group& group, int share, Slots& slots, const N* points, const double* times) {
+    const Equations<E> equations = equations_of(group, share, slots);
     E first[STATES], start[ROWS], x[STATES], inside[STATES], guess[ROWS], v[ROWS], f[STATES], last;
     fetch(group, share, slots.x.data(), STATES, first);
     fetch(group, share, slots.y.data(), ROWS, start);
+    // In the frame of the centre of inertia, voltages go on as they did between the points before.
+    E before[ROWS], after[ROWS];
+    for (int r = 0; r < ROWS; ++r) before[r] = after[r] = start[r];
     Mask<E> solved = truth<E>(1.0);
     for (int64_t n = 0; n < o.nodes; ++n) {
-      const E center = get(points[STATES * o.nodes + n], share);
-      for (int r = 0; r < STATES; ++r) x[r] = first[r] + get(points[r * o.nodes + n], share);
+      const N* point = points + n * rows;
+      const E center = get(point[STATES], share);
+      for (int r = 0; r < STATES; ++r) x[r] = first[r] + get(point[r], share);
       for (int64_t k = 0; k < o.machines; ++k) x[o.angles[k]] += center;
       limits<E>(x, equations.p, equations.c, inside);
-      turned<E>(start, cos(center), sin(center), guess);
-      equations.voltages(inside, guess, demand.tolerance, v, &last);
+      const double two = n > 1 ? times[n - 2] : 0.0, one = n ? times[n - 1] : 0.0;
+      const double ahead = n ? (times[n] - one) / (one - two) : 0.0;
+      for (int r = 0; r < ROWS; ++r) guess[r] = after[r] + ahead * (after[r] - before[r]);
+      const E cosine = cos(center), sine = sin(center);
+      turned<E>(guess, cosine, sine, v);
+      equations.voltages(inside, v, demand.tolerance, guess, &last, solved);
+      for (int r = 0; r < ROWS; ++r) v[r] = guess[r], before[r] = after[r];
+      turned<E>(v, cosine, -sine, after);
       solved = solved & (last <= demand.tolerance);
       slopes<E>(inside, v, equations.p, equations.c, f);
-      for (int r = 0; r < STATES; ++r) put(left[r * o.nodes + n], share, f[r]);
+      for (int r = 0; r < STATES; ++r) put(left[n * rows + r], share, f[r]);
     }
     keep(group, share, v, ROWS, slots.y_end.data());
     return where(solved, splat<E>(1.0), splat<E>(0.0));
@@ -327,20 +344,18 @@ class Windows {
     for (int64_t k = 0; k < o.machines; ++k) {
       N first = N{}, online = N{} + 1.0f;
       for (int share = 0; share < group.shares; ++share) {
-        E x[1];
         for (int lane = 0; lane < group.columns[share].count; ++lane) {
           const int place = share * LANES + lane;
-          set_lane(first, place, slots.x[group.slots[place] * STATES + o.angles[k]]);
+          const int64_t slot = group.slots[place];
+          set_lane(first, place, slots.x[slot * STATES + o.angles[k]]);
+          if (course.online >= 0)
+            set_lane(online, place, slots.p[slot * PARAMETERS + course.online + k]);
         }
-        if (course.online < 0) continue;
-        const Columns& columns = group.columns[share];
-        parameter(columns, course.online + k, x);
-        put(online, share, x[0]);
       }
       for (int64_t n = 0; n < o.nodes; ++n) {
-        const N by = moved[k * o.nodes + n], far = by < 0.0f ? -by : by;
+        const N by = moved[n * o.machines + k], far = by < 0.0f ? -by : by;
         furthest[n] = (far <= furthest[n]) | (furthest[n] != furthest[n]) ? furthest[n] : far;
-        const N there_ = first + there[o.angles[k] * o.nodes + n] + by;
+        const N there_ = first + there[n * rows + o.angles[k]] + by;
         const auto on = online > 0.0f;
         lowest[n] = on & !(there_ >= lowest[n]) ? there_ : lowest[n];
         highest[n] = on & !(there_ <= highest[n]) ? there_ : highest[n];
@@ -355,25 +370,15 @@ class Windows {
     }
   }
 
-  // One row of the parameters.
-  void parameter(const Columns& columns, int64_t row, E* to) const {
-    for (int64_t k = 0; k < batch.parameters.arrays; ++k) {
-      const int64_t count = batch.parameters.rows[k];
-      if (row < count)
-        return columns.read(batch.parameters.address[k] + row * columns.scenarios, 1, to);
-      row -= count;
-    }
-  }
-
   Verdict judge(Slots& slots, int64_t slot, int place, const N* furthest, const N* apart,
                 double size, bool first, bool last) const {
     const int64_t scenario = slots.scenario[slot];
     const double t = course.t[scenario], whole = slots.goal[slot] - t;
-    bool stuck = last;
+    bool stuck = last || !std::isfinite(size);
     for (int part = 0; part < PARTS; ++part) {
       const double length = demand.parts[part] * whole;
-      const double* found = std::lower_bound(o.times, o.times + o.nodes, length - 1e-12);
-      const int64_t node = std::min<int64_t>(found - o.times, o.nodes - 1);
+      const double* found = std::lower_bound(o.times[0], o.times[0] + o.nodes, length - 1e-12);
+      const int64_t node = std::min<int64_t>(found - o.times[0], o.nodes - 1);
       const double moved_ = at_lane(furthest[node], place), spread = at_lane(apart[node], place);
       const double left = std::hypot(first ? demand.first * moved_ : moved_, demand.residual * size);
       const double score = demand.doubt[part] * left;
@@ -408,7 +413,7 @@ class Windows {
     else
       within(group, verdicts);
     for (int share = 0; share < group.shares; ++share) {
-      const Equations<E> equations(group.columns[share], batch);
+      const Equations<E> equations = equations_of(group, share, slots);
       E x[STATES], angle[1], inside[STATES];
       fetch(group, share, slots.x.data(), STATES, x);
       fetch(group, share, slots.angle.data(), 1, angle);
@@ -440,7 +445,7 @@ class Windows {
     N center = N{};
     for (int64_t r = STATES; r >= 0; --r) {
       N sum = N{};
-      for (int64_t n = 0; n < o.nodes; ++n) sum += weights[n] * left[r * o.nodes + n];
+      for (int64_t n = 0; n < o.nodes; ++n) sum += weights[n] * left[n * rows + r];
       if (r == STATES)
         center = sum;
       else
@@ -523,7 +528,8 @@ void windows_of(const Batch& batch, const Learned& o, const Demand& demand, Cour
     const size_t number = going.size();
     slots.scenario = going;
     slots.x.resize(number * STATES), slots.y.resize(number * ROWS);
-    slots.y_end.resize(number * ROWS), slots.angle.resize(number), slots.goal.resize(number);
+    slots.y_end.resize(number * ROWS), slots.p.resize(number * PARAMETERS);
+    slots.angle.resize(number), slots.goal.resize(number);
     slots.moved.assign(number, INFINITY), slots.open.assign(number, 0);
     slots.start.resize(number * o.width), slots.coefficients.resize(number * o.modes);
     open.resize(number);

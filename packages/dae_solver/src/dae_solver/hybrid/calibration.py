@@ -26,7 +26,7 @@ STEPS, CLASSICAL_SHARE = (1 / 15, 1 / 30, 1 / 60, 1 / 120), 0.4
 # Where the engine must help more than this share of the scenarios, it does everything, and its
 # error may take more of the bound.
 ALONE, ALONE_SHARE = 0.75, 0.8
-TOLERANCES = (1e-5, 1e-8)
+TOLERANCES = (1e-4, 1e-8)
 # The reference is this much finer than the finest step.
 REFERENCE = 1 / 240
 # What is added to the bound of each trajectory, as a share of the bound.

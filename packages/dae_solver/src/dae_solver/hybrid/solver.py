@@ -393,7 +393,7 @@ class HybridRun:
         node = np.minimum(np.searchsorted(times, lengths - 1e-12), len(times) - 1)
         moved = np.take_along_axis(up_to, node, 0)
         score = DOUBT * certificate.score(moved, left.size, first=round_ == 0)
-        stuck = ~(moved[0] < SLOWEST * attempt.moved[open_]) | last
+        stuck = ~(moved[0] < SLOWEST * attempt.moved[open_]) | ~np.isfinite(left.size) | last
         attempt.moved[open_] = moved[0]
         found = np.zeros(len(open_), bool)
         spread = np.take_along_axis(apart, node, 0)

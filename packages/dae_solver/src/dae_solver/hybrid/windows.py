@@ -22,6 +22,7 @@ from scimind.typing import Bool, Float, Int
 
 # Rows of a panel of a matrix, see compiled/networks.h.
 PANEL = 8
+SMALLEST = 1e-30
 MATRICES = ("decode", "encode", "angle_modes", "last")
 NETWORKS = ("enter", "leave", "start", "step", "out", "gate", "mixed")
 
@@ -47,7 +48,7 @@ class _Learned(ctypes.Structure):
     _fields_ = (
         *_fields(ctypes.c_int64, "nodes modes width features hidden experts machines degrees"),
         ("horizon", ctypes.c_double),
-        *_fields(ctypes.c_void_p, "times spectrum gauss at_nodes at_gauss weight center spread"),
+        *_fields(ctypes.c_void_p, "times points spectrum gauss at_nodes at_gauss weight center spread"),
         *_fields(ctypes.c_void_p, "mode_spread residual change angles inertia"),
         *((name, _Matrix) for name in (*MATRICES, *NETWORKS)),
         *_fields(ctypes.c_void_p, "layers corrector_layers"),
@@ -100,8 +101,10 @@ class Learned:
         rows = len(modes.weight)
         at_nodes, at_gauss = window.quadratures
         assert at_gauss.at is not None
-        decode = (modes.basis.reshape(-1, rows, nodes) / modes.weight[:, None]).reshape(-1, rows * nodes)
-        angle_modes = decode.reshape(-1, rows, nodes)[:, modes.angles].reshape(len(decode), -1)
+        # Values are [row, node] there and [node, row] here.
+        basis = modes.basis.reshape(-1, rows, nodes).transpose(0, 2, 1)
+        decode = basis / modes.weight
+        angle_modes = decode[:, :, modes.angles]
         layers, corrector_layers = (self._layers(weights, part) for part in ("predictor", "corrector"))
         enter = weights["corrector.enter.weight"]
         features = len(scaling.center)
@@ -117,6 +120,7 @@ class Learned:
             degrees=len(window.spectrum),
             horizon=window.horizon,
             times=self._at(window.times),
+            points=self._at(window.points),
             spectrum=self._at(window.spectrum),
             gauss=self._at(at_gauss.at, np.float32),
             at_nodes=self._at(at_nodes.integrate, np.float32),
@@ -129,9 +133,9 @@ class Learned:
             change=self._at(scaling.change, np.float32),
             angles=self._at(modes.angles, np.int64),
             inertia=self._at(modes.inertia),
-            decode=self._matrix(decode.T),
-            encode=self._matrix(modes.basis),
-            angle_modes=self._matrix(angle_modes.T),
+            decode=self._matrix(decode.reshape(len(decode), -1).T),
+            encode=self._matrix(basis.reshape(len(basis), -1)),
+            angle_modes=self._matrix(angle_modes.reshape(len(decode), -1).T),
             last=self._matrix(modes.last),
             enter=self._network(weights, "predictor.enter"),
             leave=self._network(weights, "predictor.leave", weights["predictor.direct.weight"]),
@@ -162,7 +166,8 @@ class Learned:
         """In panels of rows, with zeros after the last."""
         rows, columns = weights.shape
         panels = np.zeros((-(-rows // PANEL) * PANEL, columns), np.float32)
-        panels[:rows] = weights
+        # Numbers too small for normal ones would each take as long as a hundred others.
+        panels[:rows] = np.where(np.abs(weights) < SMALLEST, 0.0, weights)
         ordered = panels.reshape(-1, PANEL, columns).transpose(0, 2, 1)
         return _Matrix(
             weights=self._at(ordered, np.float32),

@@ -31,7 +31,8 @@ class RadauWindow:
     collocation equations, whose end values are those of Radau IIA, of order ``2 nodes - 1``.
 
     :attr:`quadratures` are that at the nodes and that at as many Gauss points: what a trajectory
-    that satisfies the first leaves in the second is an estimate of the error of both.
+    that satisfies the first leaves in the second is an estimate of the error of both. Those are at
+    :attr:`points`, seconds.
 
     Args:
         nodes: How many.
@@ -54,9 +55,10 @@ class RadauWindow:
         self.integrate: Float[np.ndarray, "node node"] = integrals @ inverse
         points = (scipy.special.roots_legendre(nodes)[0] + 1.0) / 2.0
         inverse = np.linalg.inv(_legendre(points, nodes - 1))
+        self.points: Float[np.ndarray, " node"] = horizon * points
         self.quadratures = (
             Quadrature(at=None, integrate=self.integrate),
-            Quadrature(at=self.between(horizon * points), integrate=integrals @ inverse),
+            Quadrature(at=self.between(self.points), integrate=integrals @ inverse),
         )
 
     def polynomials(self, t: Float[np.ndarray, "*time"]) -> Float[np.ndarray, "*time degree"]:
