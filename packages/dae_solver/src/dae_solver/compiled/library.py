@@ -27,9 +27,7 @@ LANES, MOST_STAGES = 8, 8
 X, Y, P, OUT = Array("x"), Array("y"), Array("p"), Array("out")
 
 
-def source(
-    dae: PowerDAE, rows: dict[str, int], *, windows: bool = False
-) -> tuple[str, np.ndarray]:
+def source(dae: PowerDAE, rows: dict[str, int], *, windows: bool = False) -> tuple[str, np.ndarray]:
     """The C++ source of the equations, and the table of its numbers.
 
     Args:

@@ -518,8 +518,8 @@ inline double spread_of(const Learned& o, const Batch& batch, const Course& cour
 
 // Windows of the listed scenarios, which are sorted by network, until each has to be looked at.
 void windows_of(const Batch& batch, const Learned& o, const Demand& demand, Course& course) {
-  Windows<One> one(batch, o, demand, course);
-  Windows<Many> many(batch, o, demand, course);
+  std::unique_ptr<Windows<One>> one;
+  std::unique_ptr<Windows<Many>> many;
   Slots slots;
   std::vector<int64_t> going(course.list, course.list + course.count), place(course.scenarios);
   for (int64_t k = 0; k < course.count; ++k) place[course.list[k]] = k;
@@ -541,10 +541,13 @@ void windows_of(const Batch& batch, const Learned& o, const Demand& demand, Cour
     const int64_t before = course.accepted;
     const auto each = [&](auto what) {
       each_group(open, slots, batch, course.scenarios, [&](const Group& group) {
-        if (group.shares == 1 && group.columns[0].count == 1)
-          what(one, group);
-        else
-          what(many, group);
+        if (group.shares == 1 && group.columns[0].count == 1) {
+          if (!one) one = std::make_unique<Windows<One>>(batch, o, demand, course);
+          what(*one, group);
+        } else {
+          if (!many) many = std::make_unique<Windows<Many>>(batch, o, demand, course);
+          what(*many, group);
+        }
       });
       still.clear();
       for (const int64_t slot : open)

@@ -44,12 +44,32 @@ class Piece(ABC):
         slack = ROUNDING * np.maximum(1.0, np.abs(self.end))
         first = np.searchsorted(times, self.begin + slack, side="right")
         last = np.searchsorted(times, self.end + slack, side="right")
+        if len(first) == 1:
+            one = slice(first[0], last[0])
+            found[self.scenarios[0], one] = self.at(times[None, one], rows)[0]
+            return
         number = first[:, None] + np.arange(max(int((last - first).max(initial=0)), 0))
         valid = number < last[:, None]
         if valid.any():
             number = np.minimum(number, len(times) - 1)
             of = np.broadcast_to(self.scenarios[:, None], number.shape)
             found[of[valid], number[valid]] = self.at(times[number], rows)[valid]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RestingPiece(Piece):
+    """Scenarios of which nothing moves.
+
+    Attributes:
+        x: Their states.
+    """
+
+    x: Float[np.ndarray, "state window"]
+
+    def at(self, times: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """See :class:`Piece`."""
+        still = self.x[rows].T[:, None]
+        return np.broadcast_to(still, (*times.shape, len(rows)))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ import numpy as np
 
 from dae_solver.hybrid.certificate import SLOWEST, Certificate
 from dae_solver.hybrid.classical import integrate
-from dae_solver.hybrid.outputs import ClassicalPiece, OperatorPiece, Outputs
+from dae_solver.hybrid.outputs import ClassicalPiece, OperatorPiece, Outputs, RestingPiece
 from dae_solver.hybrid.residual import Start, residual
 from dae_solver.hybrid.solution import HybridSolution, Restart
 from dae_solver.hybrid.windows import CompiledWindows
@@ -20,7 +20,7 @@ from dae_solver.physics.separation import angle_spread
 from dae_solver.physics.voltages import rotated
 from dae_solver.solver.events import Schedule
 from dae_solver.solver.initial import consistent
-from dae_solver.solver.parameters import take
+from dae_solver.solver.parameters import some
 from scimind.errors import InputError
 from scimind.typing import Bool, Float, Int
 
@@ -162,7 +162,6 @@ class HybridRun:
             self.grid,
             self.operator,
             self.certificate,
-            self.features,
             tolerance=self.tolerance,
             refuse=self.refuse,
             at_once=AT_ONCE,
@@ -227,17 +226,8 @@ class HybridRun:
         if not len(resting):
             return
         end = np.minimum(self.due[resting], self.end)
-        modes = len(self.operator.modes.basis)
         self.outputs.pieces.append(
-            OperatorPiece(
-                scenarios=resting,
-                begin=self.t[resting],
-                end=end,
-                window=self.operator.window,
-                modes=self.operator.modes,
-                x=self.x[:, resting],
-                coefficients=np.zeros((modes, len(resting)), np.float32),
-            )
+            RestingPiece(scenarios=resting, begin=self.t[resting], end=end, x=self.x[:, resting])
         )
         self.t[resting] = end
         self._reached(resting)
@@ -336,7 +326,7 @@ class HybridRun:
     ) -> tuple[Float[np.ndarray, " window"], Bool[np.ndarray, " window"]]:
         """Windows by the operator: how much of each is good enough, and which are refused."""
         grid, operator = self.grid, self.operator
-        p = take(self.p, scenarios)
+        p = some(self.p, scenarios, len(self.t))
         x, guess, angle = turned(grid, self.x[:, scenarios], self.y[:, scenarios])
         y, solved = grid.solve(0.0, x, guess, p, self.tolerance)
         seen = operator.scaling.features(self.features(x, y, np.asarray(grid.f(0.0, x, y, p)), p))
@@ -482,7 +472,7 @@ class HybridRun:
             between = window.between(length[short])  # [window, node]
             deviation = modes.decode(coefficients[:, short])
             moved[:, short] = np.einsum("wn,snw->sw", between, deviation)
-        self.x[:, scenarios] = grid.limit(0.0, x + moved, take(self.p, scenarios))
+        self.x[:, scenarios] = grid.limit(0.0, x + moved, some(self.p, scenarios, len(self.t)))
         self.y[:, scenarios] = rotated(attempt.y_end[:, kept], np.cos(angle), np.sin(angle))
 
     def _integrate(
@@ -490,7 +480,7 @@ class HybridRun:
     ) -> None:
         """Windows by the classical engine."""
         grid, first = self.grid, self.t[scenarios]
-        p = take(self.p, scenarios)
+        p = some(self.p, scenarios, len(self.t))
         y, _ = grid.solve(0.0, self.x[:, scenarios], self.y[:, scenarios], p, self.tolerance)
 
         course = integrate(
@@ -526,7 +516,7 @@ class HybridRun:
             0.0,
             self.x[:, scenarios],
             self.y[:, scenarios],
-            take(self.p, scenarios),
+            some(self.p, scenarios, len(self.t)),
             self.tolerance,
         )
         names = []
@@ -540,7 +530,7 @@ class HybridRun:
             self.due[scenario] = rest[0].time if rest else np.inf
         x, t = self.x[:, scenarios], self.t[scenarios]
         y, report = consistent(
-            grid, t, x, before, take(self.p, scenarios), tolerance=self.tolerance
+            grid, t, x, before, some(self.p, scenarios, len(self.t)), tolerance=self.tolerance
         )
         self.y[:, scenarios] = y
         self.solution.restarts.append(report)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy as np
 from dae_solver.compiled.dae import CompiledDAE, Library, address_of
 from dae_solver.hybrid.certificate import FIRST, GROWS, SLOWEST, UNSTEADY, Certificate
 from dae_solver.hybrid.outputs import ROUNDING, OperatorPiece
-from dae_solver.model.features import PARAMETERS, Features
+from dae_solver.model.features import PARAMETERS
 from dae_solver.model.operator import TrajectoryOperator
 from dae_solver.solver.parameters import Parameters
 from scimind.typing import Bool, Float, Int
@@ -48,7 +49,9 @@ class _Learned(ctypes.Structure):
     _fields_ = (
         *_fields(ctypes.c_int64, "nodes modes width features hidden experts machines degrees"),
         ("horizon", ctypes.c_double),
-        *_fields(ctypes.c_void_p, "times points spectrum gauss at_nodes at_gauss weight center spread"),
+        *_fields(
+            ctypes.c_void_p, "times points spectrum gauss at_nodes at_gauss weight center spread"
+        ),
         *_fields(ctypes.c_void_p, "mode_spread residual change angles inertia"),
         *((name, _Matrix) for name in (*MATRICES, *NETWORKS)),
         *_fields(ctypes.c_void_p, "layers corrector_layers"),
@@ -92,7 +95,7 @@ class _Views(ctypes.Structure):
 class Learned:
     """An operator as the library reads it."""
 
-    _known: WeakKeyDictionary[TrajectoryOperator, Learned] = WeakKeyDictionary()
+    _known: ClassVar[WeakKeyDictionary[TrajectoryOperator, Learned]] = WeakKeyDictionary()
 
     def __init__(self, operator: TrajectoryOperator) -> None:
         self._arrays: list[np.ndarray] = []
@@ -105,7 +108,9 @@ class Learned:
         basis = modes.basis.reshape(-1, rows, nodes).transpose(0, 2, 1)
         decode = basis / modes.weight
         angle_modes = decode[:, :, modes.angles]
-        layers, corrector_layers = (self._layers(weights, part) for part in ("predictor", "corrector"))
+        layers, corrector_layers = (
+            self._layers(weights, part) for part in ("predictor", "corrector")
+        )
         enter = weights["corrector.enter.weight"]
         features = len(scaling.center)
         experts = len(weights["corrector.gate.weight"])
@@ -234,7 +239,6 @@ class CompiledWindows:
         grid: The equations.
         library: Of these parameters, with windows.
         operator: Of this grid.
-        features: Of the grid.
         demand: What is asked of the windows.
         state: Arrays of the run by their names in windows.h, which are changed in place.
         p: Parameters, changed in place by the run.
@@ -245,12 +249,11 @@ class CompiledWindows:
         grid: CompiledDAE,
         library: Library,
         operator: TrajectoryOperator,
-        features: Features,
         demand: _Demand,
         state: dict[str, np.ndarray],
         p: Parameters,
     ) -> None:
-        self.grid, self.library, self.operator, self.features = grid, library, operator, features
+        self.grid, self.library, self.operator = grid, library, operator
         self.learned, self.demand, self.p = Learned.of(operator), demand, p
         names = list(library.names)
         ends = np.cumsum([0, *(len(p[name]) for name in names)]).tolist()
@@ -273,7 +276,6 @@ class CompiledWindows:
         grid: object,
         operator: TrajectoryOperator,
         certificate: Certificate,
-        features: Features,
         *,
         tolerance: float,
         refuse: bool,
@@ -291,7 +293,6 @@ class CompiledWindows:
             grid: The equations.
             operator: Of this grid.
             certificate: Turns residuals into bounds.
-            features: Of the grid.
             tolerance: Of the voltages, per unit.
             refuse: Whether windows whose bound is too large are refused.
             at_once: Share of the bound that may be used up at the start.
@@ -326,7 +327,7 @@ class CompiledWindows:
             corrections=certificate.corrections,
             refuse=refuse,
         )
-        return cls(grid, library, operator, features, demand, state, p)
+        return cls(grid, library, operator, demand, state, p)
 
     def advance(
         self, scenarios: Int[np.ndarray, " scenario"], stop: Float[np.ndarray, " every"]
@@ -340,7 +341,7 @@ class CompiledWindows:
         course, learned = self.course, self.learned.struct
         network = np.ascontiguousarray(self.grid.networks(self.p), np.int64)
         topology = np.ascontiguousarray(self.p["network"], np.int64)
-        z = self.features.table(topology)
+        z = self.grid.machine_impedances.table(topology)
         order = np.argsort(network[scenarios], kind="stable")
         sorted_ = np.ascontiguousarray(scenarios[order], np.int64)
         t: np.ndarray = self._state["t"]

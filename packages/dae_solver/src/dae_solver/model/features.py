@@ -7,7 +7,7 @@ import numpy as np
 from dae_solver.physics.dae import PowerDAE
 from dae_solver.physics.voltages import rotated
 from dae_solver.solver.parameters import Parameters
-from scimind.typing import Float, Int
+from scimind.typing import Float
 
 # Slopes enter as what the state would move in this time, seconds.
 MOVE = 0.2
@@ -24,9 +24,6 @@ class Features:
 
     def __init__(self, grid: PowerDAE) -> None:
         self.grid = grid
-        self._upper = np.triu_indices(len(grid.machine_at))
-        self._impedances = np.zeros((0, 2 * len(self._upper[0])), np.float32)
-        self._made = np.zeros(0, bool)
 
     def __call__(
         self,
@@ -38,6 +35,7 @@ class Features:
         """Features of states with their voltages and slopes."""
         online = p.get("online")
         every = np.ones((len(self.grid.machine_ids), x.shape[1]))
+        impedances = self.grid.machine_impedances.table(p["network"])[p["network"]]
         return np.concatenate(
             [
                 x,
@@ -45,29 +43,10 @@ class Features:
                 y,
                 *[p[name] for name in PARAMETERS],
                 every if online is None else online,
-                self.impedances(p["network"]),
+                impedances.T,
             ],
             dtype=np.float32,
         )
-
-    def impedances(self, network: Int[np.ndarray, " batch"]) -> Float[np.ndarray, "feature batch"]:
-        """Between the machines' buses; devices are their admittances at the operating point."""
-        found: np.ndarray = self.table(network)[network].T
-        return found
-
-    def table(self, network: Int[np.ndarray, " batch"]) -> Float[np.ndarray, "network feature"]:
-        """Those of all networks; without meaning but for the given ones, and ones given before."""
-        more = len(self.grid.topologies) - len(self._made)
-        if more:
-            self._made = np.concatenate([self._made, np.zeros(more, bool)])
-            self._impedances = np.pad(self._impedances, ((0, more), (0, 0)))
-        if not self._made[network].all():
-            at = np.ix_(self.grid.machine_at, self.grid.machine_at)
-            for number in np.unique(network[~self._made[network]]).tolist():
-                z = self.grid.impedances(number)[at]
-                self._impedances[number] = [*z.real[self._upper], *z.imag[self._upper]]
-                self._made[number] = True
-        return self._impedances
 
 
 def turned(

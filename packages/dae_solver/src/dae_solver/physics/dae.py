@@ -8,6 +8,7 @@ in seconds.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import numpy as np
 from dae_solver.physics.case import Case, Device
 from dae_solver.physics.converters import Converters
 from dae_solver.physics.groups import Group, M, placed, placement, rows_of
+from dae_solver.physics.impedances import MachineImpedances
 from dae_solver.physics.mathematics import NumPyMath
 from dae_solver.physics.models import CONVERTERS, EXCITERS, GOVERNORS, MACHINES, MODELS, STABILISERS
 from dae_solver.physics.models.exciters import Exciter, Measured
@@ -77,6 +79,7 @@ class PowerDAE(DAESystem):
         self.x_scale = np.array([_scale(name) for name in self.states])
         self.given = dict(parameters or {})
         self.topologies: list[Topology] = []
+        self._with_shunts = np.zeros(0, bool)
         self._reduced: list[Reduced] = []
         # Numbers in the solver: of each topology, and of those with tripped machines.
         self._intact = np.zeros(0, int)
@@ -409,15 +412,21 @@ class PowerDAE(DAESystem):
             self._impedances[topology] = inverse[:half, :half] + 1j * inverse[half:, :half]
         return self._impedances[topology]
 
+    @cached_property
+    def machine_impedances(self) -> MachineImpedances:
+        """Those between the machines' buses, of all topologies."""
+        return MachineImpedances(self)
+
     def admittances(self, topology: int) -> Float[np.ndarray, "algebraic algebraic"]:
         """Currents into the network by the voltages of the device buses, of a topology's number."""
         return self._reduced[topology].y
 
     def faulted(self, network: Int[np.ndarray, " scenario"]) -> Bool[np.ndarray, " scenario"]:
         """Where the topology has admittances to ground, such as faults."""
-        numbers, inverse = np.unique(network, return_inverse=True)
-        shunts = [bool(self.topologies[number].shunts) for number in numbers.tolist()]
-        found: np.ndarray = np.array(shunts, bool)[inverse]
+        more = self.topologies[len(self._with_shunts) :]
+        if more:
+            self._with_shunts = np.append(self._with_shunts, [bool(each.shunts) for each in more])
+        found: np.ndarray = self._with_shunts[network]
         return found
 
     def _text(self, topology: Topology) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from dae_solver.solver.newton import Root, newton, size_of
-from dae_solver.solver.parameters import Parameters, take
+from dae_solver.solver.parameters import Parameters, some, take
 from dae_solver.solver.system import DAESystem
 from scimind.typing import Bool, Float, Int
 
@@ -67,6 +67,10 @@ def flat(system: DAESystem) -> Guess:
     return guess
 
 
+def _itself(t: Any, x: Any, y: Any, p: Parameters) -> Any:
+    return y
+
+
 def consistent(
     system: DAESystem,
     t: Float[np.ndarray, " scenario"],
@@ -96,24 +100,27 @@ def consistent(
         seen.
     """
     scenarios = x.shape[-1]
-    found = np.array(y, float)
+    first = np.array(system.near(t, x, y, p), float)
+    residual = np.zeros(scenarios)
+    if system.algebraics:
+        with np.errstate(all="ignore"):
+            residual = size_of(np.asarray(system.g(t, x, first, p)))
     report = Consistency(
-        converged=np.zeros(scenarios, bool),
-        residual=np.full(scenarios, np.inf),
+        converged=residual <= tolerance,
+        residual=residual,
         iterations=np.zeros(scenarios, int),
-        guess=np.full(scenarios, "none", object),
+        guess=np.full(scenarios, "previous", object),
     )
-    if not system.algebraics:
-        report.converged[:] = True
-        report.residual[:] = 0.0
-        report.guess[:] = "previous"
-        return found, report
-    for name, guess in (("previous", system.near), *guesses, ("flat", flat(system))):
+    if report.converged.all():
+        return first, report
+    found = first.copy()
+    report.guess[~report.converged] = "none"
+    for name, guess in (("previous", _itself), *guesses, ("flat", flat(system))):
         open_ = np.flatnonzero(~report.converged)
         if not len(open_):
             return found, report
-        part = take(p, open_)
-        start = np.asarray(guess(t[open_], x[:, open_], np.asarray(y)[:, open_], part), float)
+        part = some(p, open_, scenarios)
+        start = np.asarray(guess(t[open_], x[:, open_], first[:, open_], part), float)
         trial = newton(
             system, t[open_], x[:, open_], start, part, tolerance=tolerance, iterations=iterations
         )

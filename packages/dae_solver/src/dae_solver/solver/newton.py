@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from dae_solver.solver.parameters import Parameters, take
+from dae_solver.solver.parameters import Parameters, some, take
 from scimind.typing import Bool, Float, Int
 
 HALVINGS = 12
@@ -79,7 +79,8 @@ def newton(
         for _ in range(iterations):
             if not len(active):
                 break
-            part, ta, xa, ya = take(p, active), t[active], x[:, active], y[:, active]
+            part = some(p, active, scenarios)
+            ta, xa, ya = t[active], x[:, active], y[:, active]
             step = _solve(system.jacobian_y(ta, xa, ya, part), r[:, active])
             count[active] += 1
             still = (np.abs(step) <= 1e-14 * (np.abs(ya) + system.y_scale[:, None])).all(0)

@@ -18,6 +18,17 @@ def take(p: Parameters, scenarios: Any) -> dict[str, np.ndarray]:
     return {name: value[..., scenarios] for name, value in p.items()}
 
 
+def some(p: Parameters, scenarios: np.ndarray, number: int) -> Parameters:
+    """The parameters of some of ``number`` scenarios, to look at only: themselves where it is all.
+
+    Args:
+        p: Parameters.
+        scenarios: Which, each once and in their order.
+        number: Of all.
+    """
+    return p if len(scenarios) == number else take(p, scenarios)
+
+
 def spread(name: str, value: np.ndarray, axes: int, scenarios: int) -> np.ndarray:
     """A parameter with the scenario as its last axis, writable.
 

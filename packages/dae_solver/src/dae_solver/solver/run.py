@@ -13,7 +13,7 @@ from dae_solver.solver.initial import Consistency, Guess, consistent
 from dae_solver.solver.locate import Watch, crossing, shortly_after, sides, watch
 from dae_solver.solver.methods import Method, Point, Tolerances, Trial
 from dae_solver.solver.methods.explicit import ExplicitRungeKutta
-from dae_solver.solver.parameters import Parameters, take
+from dae_solver.solver.parameters import Parameters, some, take
 from dae_solver.solver.projection import project
 from dae_solver.solver.solution import Solution, Statistics
 from dae_solver.solver.stretch import Stretch
@@ -176,49 +176,49 @@ class Run:
             self._round(active)
             return
         # After a step that could not be solved some are on their way back to whole ones.
-        whole = self.shorter[active] == 1.0
-        rest, some = active[~whole], active[whole]
-        if len(some):
-            stretch = self._stretch(some, method)
-            every = len(some) == len(self.done)
-            self.system.stretch(stretch, self.p if every else take(self.p, some))
+        at_once = self.shorter[active] == 1.0
+        rest, whole = active[~at_once], active[at_once]
+        if len(whole):
+            stretch = self._stretch(whole, method)
+            self.system.stretch(stretch, some(self.p, whole, len(self.done)))
             self.statistics.rounds += 1
-            self.point.put(some, stretch.point)
-            self.next_output[some] = stretch.next_output
-            self.statistics.steps[some] = stretch.steps
-            self._finish(some[~stretch.stuck], None)
-            rest = np.union1d(rest, some[stretch.stuck])
+            self.point.put(whole, stretch.point)
+            self.next_output[whole] = stretch.next_output
+            self.statistics.steps[whole] = stretch.steps
+            self._finish(whole[~stretch.stuck], None)
+            if stretch.stuck.any():
+                rest = np.union1d(rest, whole[stretch.stuck])
         if len(rest):
             self._round(rest)
 
-    def _stretch(self, some: np.ndarray, method: ExplicitRungeKutta) -> Stretch:
-        """The steps of some scenarios up to their next event, or where they may end."""
+    def _stretch(self, which: np.ndarray, method: ExplicitRungeKutta) -> Stretch:
+        """The steps of which scenarios up to their next event, or where they may end."""
         control, stages = self.control, len(method.b)
-        point = self.point.take(some)
+        point = self.point.take(which)
         if point.missed is None or point.h is None:
             point.missed = np.zeros((stages, *point.y.shape))
-            point.h = np.ones(len(some))
-        pause = np.full(len(some), np.inf)
+            point.h = np.ones(len(which))
+        pause = np.full(len(which), np.inf)
         if control.until is not None:
-            pause = self.times[np.minimum(self.next_output[some], len(self.times) - 1)]
+            pause = self.times[np.minimum(self.next_output[which], len(self.times) - 1)]
         a, b, c = method.tableau()
         return Stretch(
             a=a,
             b=b,
             c=c,
-            first=np.full(len(some), self.times[0]),
-            step=np.full(len(some), control.step),
-            stop=np.minimum(self.due[some], self.times[-1]),
+            first=np.full(len(which), self.times[0]),
+            step=np.full(len(which), control.step),
+            stop=np.minimum(self.due[which], self.times[-1]),
             pause=pause,
             tolerance=control.tolerances.algebraic,
             point=point,
             times=self.times,
             x_out=self.x_out,
             y_out=self.y_out,
-            place=some,
-            next_output=self.next_output[some],
-            steps=self.statistics.steps[some],
-            stuck=np.zeros(len(some), bool),
+            place=which,
+            next_output=self.next_output[which],
+            steps=self.statistics.steps[which],
+            stuck=np.zeros(len(which), bool),
         )
 
     def _round(self, active: np.ndarray) -> None:
@@ -540,7 +540,7 @@ class Run:
             return
         places = np.array(sorted(names))
         changed = scenarios[places]
-        p = take(self.p, changed)
+        p = some(self.p, changed, len(self.done))
         t, x = self.point.t[changed], self.point.x[:, changed]
         control = self.control
         y, report = consistent(
