@@ -252,6 +252,8 @@ void dae_voltages(int64_t scenarios, const Batch* batch, const int64_t* order, c
   });
 }
 
+void dae_passed(const Passed* passed) { passed_of(*passed); }
+
 void dae_stretch(int64_t scenarios, const Batch* batch, const int64_t* order,
                  const Stretch* stretch) {
   each_block(scenarios, order, batch->network, [&](const Columns& columns, auto kind) {

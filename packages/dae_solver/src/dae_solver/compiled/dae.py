@@ -38,9 +38,14 @@ class CompiledDAE(PowerDAE):
         """By the names of the parameters, with windows or without; None where there is none."""
         return {}
 
+    @cached_property
+    def _last(self) -> dict[bool, tuple[tuple[str, ...], Library | None]]:
+        """What was asked for last, with windows and without: mostly the same again."""
+        return {}
+
     def __getstate__(self) -> dict[str, Any]:
         """Without libraries, which a copy loads again."""
-        return {**self.__dict__, "_libraries": {}}
+        return {**self.__dict__, "_libraries": {}, "_last": {}}
 
     def in_numpy(self) -> PowerDAE:
         """The same grid, with the same topologies, evaluated by NumPy."""
@@ -103,10 +108,13 @@ class CompiledDAE(PowerDAE):
             p: Parameters.
             windows: Whether it has :meth:`Library.windows` too.
         """
-        key = (windows, *p)
-        if key not in self._libraries:
-            self._libraries[key] = self._made(p, windows)
-        return self._libraries[key]
+        names, known = tuple(p), self._last.get(windows)
+        if known is None or known[0] != names:
+            key = (windows, *names)
+            if key not in self._libraries:
+                self._libraries[key] = self._made(p, windows)
+            known = self._last[windows] = names, self._libraries[key]
+        return known[1]
 
     def _made(self, p: Parameters, windows: bool) -> Library | None:
         reason = "SCIMIND_KERNELS=plain"
@@ -177,12 +185,13 @@ class Library:
         pointer, number = ctypes.c_void_p, ctypes.c_int64
         self._slopes, self._limits = library.dae_slopes, library.dae_limits
         self._residuals, self._voltages = library.dae_residuals, library.dae_voltages
-        self._stretch = library.dae_stretch
+        self._stretch, self._passed = library.dae_stretch, library.dae_passed
         signatures: list[tuple[Any, list[Any]]] = [
             (self._slopes, [number, pointer, pointer, pointer, pointer]),
             (self._limits, [number, pointer, pointer, pointer]),
             (self._residuals, [number, *[pointer] * 5]),
             (self._stretch, [number, *[pointer] * 3]),
+            (self._passed, [pointer]),
             (self._voltages, [number, *[pointer] * 4, ctypes.c_double, *[pointer] * 3]),
         ]
         if hasattr(library, "dae_windows"):
@@ -314,24 +323,32 @@ class Library:
         self._bind_networks(network)
         self._windows(self._there, learned, ctypes.addressof(demand), ctypes.addressof(course))
 
-    def views(self, views: ctypes.Structure) -> None:
+    def passed(self, passed: int) -> None:
+        """States within steps that were passed, see stretch.h.
+
+        Args:
+            passed: Address of a ``Passed``.
+        """
+        self._passed(passed)
+
+    def views(self, views: int) -> None:
         """States within windows, see windows.h.
 
         Args:
-            views: A ``Views``.
+            views: Address of a ``Views``.
         """
-        self._views(ctypes.addressof(views))
+        self._views(views)
 
     def _bind(self, p: Parameters) -> None:
         """Let the batch point at the parameters."""
-        arrays = [p[name] for name in self.names]
-        key = tuple(map(id, arrays))
+        key = tuple(map(id, p.values()))
         if key == self._key:
             return
+        arrays = [p[name] for name in self.names]
         plain = [_plain(each) for each in arrays]
         address = np.array([address_of(each) for each in plain], np.uint64)
         rows = np.array([len(each) for each in plain], np.int64)
-        self._arrays = [*arrays, *plain, address, rows]
+        self._arrays = [*p.values(), *plain, address, rows]
         self.batch.address, self.batch.rows = address_of(address), address_of(rows)
         # Copies do not follow what an event changes.
         same = all(one is other for one, other in zip(arrays, plain, strict=True))

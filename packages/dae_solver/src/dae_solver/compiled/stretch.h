@@ -206,3 +206,38 @@ void stretch_of(const Columns& columns, const Batch& batch, const Stretch& s) {
   for (int lane = 0; lane < columns.count; ++lane)
     if (at_lane(stuck, lane)) s.stuck[columns.at[lane]] = 1;
 }
+
+// Steps of equal size where somebody looks: [scenario, time, row] at the times within each.
+struct Passed {
+  int64_t count, outputs, rows, nodes, states;
+  double rounding;
+  const int64_t *of, *row, *steps;
+  const double *begin, *end, *times;
+  const double *x, *f;  // [window, node, state]
+  double* out;
+};
+
+void passed_of(const Passed& p) {
+  for (int64_t w = 0; w < p.count; ++w) {
+    const double begin = p.begin[w], end = p.end[w];
+    const double slack = p.rounding * std::fmax(1.0, std::fabs(end));
+    const double* last = std::upper_bound(p.times, p.times + p.outputs, end + slack);
+    const double* time = std::upper_bound(p.times, last, begin + slack);
+    const double h = (end - begin) / p.steps[w];
+    double* to = p.out + (p.of[w] * p.outputs + (time - p.times)) * p.rows;
+    for (; time < last; ++time, to += p.rows) {
+      const double place = (*time - begin) / h;
+      // A step ends where it ends, but for rounding.
+      const int64_t number = std::clamp<int64_t>(
+          static_cast<int64_t>(std::ceil(place - 1e-9)) - 1, 0, p.steps[w] - 1);
+      const double s = std::clamp(place - number, 0.0, 1.0), square = s * s, cube = square * s;
+      const double* x = p.x + (w * p.nodes + number) * p.states;
+      const double* f = p.f + (w * p.nodes + number) * p.states;
+      for (int64_t k = 0; k < p.rows; ++k) {
+        const int64_t r = p.row[k], next = r + p.states;
+        to[k] = (1.0 - 3.0 * square + 2.0 * cube) * x[r] + (3.0 * square - 2.0 * cube) * x[next] +
+                h * ((s - 2.0 * square + cube) * f[r] + (cube - square) * f[next]);
+      }
+    }
+  }
+}

@@ -36,6 +36,10 @@ struct Demand {
   }
 };
 
+// Why a scenario stopped: somebody has to act, a window was refused, or its error or the angles
+// became too large.
+enum : uint8_t { ACT, REFUSED_ONE, TOO_FAR };
+
 // Scenarios, changed in place, and the windows that were accepted.
 struct Course {
   int64_t scenarios, count, capacity, accepted;
@@ -47,7 +51,7 @@ struct Course {
   const float* z;
   double *t, *stop, *x, *y, *score, *spread, *classical;
   int64_t *at_once, *corrected;  // windows of each scenario
-  uint8_t* refused;              // of the list
+  uint8_t* why;                  // the listed scenarios stopped, see below
   int64_t* of;                   // scenario of each window, its begin, end, first states
   double *begin, *end, *first;
   float* coefficients;
@@ -559,18 +563,21 @@ void windows_of(const Batch& batch, const Learned& o, const Demand& demand, Cour
       each([&](auto& windows, const Group& group) {
         windows.correct(group, slots, round, course);
       });
-    for (const int64_t scenario : going) course.refused[place[scenario]] = 1;
-    for (int64_t k = before; k < course.accepted; ++k) course.refused[place[course.of[k]]] = 0;
+    for (const int64_t scenario : going) course.why[place[scenario]] = REFUSED_ONE;
+    for (int64_t k = before; k < course.accepted; ++k) course.why[place[course.of[k]]] = ACT;
     still.clear();
     for (const int64_t scenario : going) {
-      if (course.refused[place[scenario]]) continue;
+      uint8_t& why = course.why[place[scenario]];
+      if (why == REFUSED_ONE) continue;
+      const double grown = demand.growth(course.spread[scenario]) * course.score[scenario];
+      const double bound = demand.factor * grown + demand.floor + course.classical[scenario];
+      if ((demand.refuse && bound > demand.bound) || spread_of(o, batch, course, scenario) > M_PI) {
+        why = TOO_FAR;
+        continue;
+      }
       const double t = course.t[scenario], stop = course.stop[scenario];
       const double goal = stop - t <= o.horizon * (1 + 1e-9) ? stop : t + o.horizon;
       if (t >= stop || goal - t < demand.shortest) continue;
-      const double grown = demand.growth(course.spread[scenario]) * course.score[scenario];
-      const double bound = demand.factor * grown + demand.floor + course.classical[scenario];
-      if (demand.refuse && bound > demand.bound) continue;
-      if (spread_of(o, batch, course, scenario) > M_PI) continue;
       still.push_back(scenario);
     }
     going.swap(still);

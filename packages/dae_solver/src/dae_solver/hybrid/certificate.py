@@ -79,7 +79,7 @@ class Certificate:
         Machines that pass the top of their power-angle curve are drawn apart instead of together;
         that the growth is exponential in the spread from there on is what calibration runs show.
         """
-        beyond = np.clip(np.degrees(spread) - UNSTEADY, 0.0, 1000.0)
+        beyond = np.minimum(np.maximum(np.degrees(spread) - UNSTEADY, 0.0), 1000.0)
         found: np.ndarray = np.exp(beyond / GROWS)
         return found
 

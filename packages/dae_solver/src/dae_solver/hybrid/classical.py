@@ -43,10 +43,12 @@ class Course:
     def spread(self, grid: PowerDAE, p: Parameters) -> Float[np.ndarray, " scenario"]:
         """Largest spread of the angles, radians."""
         online = p.get("online")
-        delta = self.x[:, :, grid.rows("delta")].transpose(2, 1, 0)  # [machine, node, scenario]
-        spread = angle_spread(delta, None if online is None else online[:, None])
-        within = np.arange(len(spread))[:, None] <= self.steps
-        found: np.ndarray = np.where(within & np.isfinite(spread), spread, 0.0).max(0)
+        delta = self.x[:, :, grid.rows("delta")]  # [scenario, node, machine]
+        spread = angle_spread(delta, None if online is None else online.T[:, None], axis=2)
+        if (self.steps < spread.shape[1] - 1).any():
+            spread[np.arange(spread.shape[1]) > self.steps[:, None]] = 0.0
+        spread[~np.isfinite(spread)] = 0.0
+        found: np.ndarray = spread.max(1)
         return found
 
 

@@ -8,10 +8,11 @@ import numpy as np
 
 from dae_solver.hybrid.certificate import SLOWEST, Certificate
 from dae_solver.hybrid.classical import integrate
-from dae_solver.hybrid.outputs import ClassicalPiece, OperatorPiece, Outputs, RestingPiece
+from dae_solver.hybrid.outputs import OperatorPiece, Outputs, RestingPiece
 from dae_solver.hybrid.residual import Start, residual
+from dae_solver.hybrid.shown import course_piece
 from dae_solver.hybrid.solution import HybridSolution, Restart
-from dae_solver.hybrid.windows import CompiledWindows
+from dae_solver.hybrid.windows import REFUSED, TOO_FAR, CompiledWindows
 from dae_solver.model.features import Features, turned
 from dae_solver.model.operator import TrajectoryOperator
 from dae_solver.physics.dae import PowerDAE
@@ -120,6 +121,8 @@ class HybridRun:
             )
         self.x, self.y, self.y_start = scenarios.x0.copy(), np.ascontiguousarray(y), y.copy()
         self.only_classical, self.waiting = np.zeros((2, number), bool)
+        # Where voltages solve the equations; the operator leaves guesses.
+        self.exact = np.ones(number, bool)
         self.end = float(times[-1])
         ended = np.where(start.converged, times[-1], -np.inf)
         self.outputs = Outputs(times=times, x0=scenarios.x0, ended=ended)
@@ -155,6 +158,8 @@ class HybridRun:
 
     def _compiled(self) -> CompiledWindows | None:
         """What does whole windows, where the equations are compiled."""
+        if self.certificate.alone:
+            return None
         state = {name: getattr(self, name) for name in ("t", "x", "y", "score", "spread")}
         state["classical"] = self.classical
         state["at_once"], state["corrected"] = self.solution.windows[:CLASSICAL]
@@ -186,7 +191,7 @@ class HybridRun:
 
         They begin after their last event, or where that was tried already, at the start.
         """
-        if not self.refuse:
+        if not (self.refuse and self.score.any()):
             return
         above = self._bound()[active] > self.certificate.bound
         lost = active[above & (self.score[active] > 0.0)]
@@ -200,7 +205,7 @@ class HybridRun:
         self.x[:, lost], self.y[:, lost] = memory.x[:, lost], memory.y[:, lost]
         for name in ("score", "classical", "spread"):
             getattr(self, name)[lost] = getattr(memory, name)[lost]
-        self.only_classical[lost] = True
+        self.only_classical[lost] = self.exact[lost] = True
         self.solution.refused[lost] += 1
 
     def _forget(self, lost: Int[np.ndarray, " scenario"]) -> None:
@@ -230,7 +235,7 @@ class HybridRun:
             RestingPiece(scenarios=resting, begin=self.t[resting], end=end, x=self.x[:, resting])
         )
         self.t[resting] = end
-        self._reached(resting)
+        self._go_on(resting)
 
     def _operate_all(self) -> None:
         """Windows by the operator, until all scenarios have ended or wait for the engine."""
@@ -251,20 +256,25 @@ class HybridRun:
                 moved, length, end = active[~refused], length[~refused], end[~refused]
                 shorter = length < end - self.t[moved]
                 self.t[moved] = np.where(shorter, self.t[moved] + length, end)
+                self._look(moved)
             now = active[refused]
-            self.solution.refused[now] += 1
-            self.waiting[now] = True
-            self.only_classical[now[self.solution.refused[now] >= OFTEN]] = True
-            self._reached(active[~refused])
+            if len(now):
+                self.solution.refused[now] += 1
+                self.waiting[now] = True
+                self.only_classical[now[self.solution.refused[now] >= OFTEN]] = True
+            self._go_on(active[~refused])
 
     def _advance(
         self, scenarios: Int[np.ndarray, " scenario"], compiled: CompiledWindows
     ) -> Bool[np.ndarray, " scenario"]:
         """Windows by the library, until somebody has to look; which were refused one."""
-        piece, refused = compiled.advance(scenarios, np.minimum(self.due, self.end))
+        piece, why = compiled.advance(scenarios, np.minimum(self.due, self.end))
         if len(piece.scenarios):
             self.outputs.pieces.append(piece)
-        return refused
+            self.exact[piece.scenarios] = False
+        if (why == TOO_FAR).any():
+            self._look(scenarios[why == TOO_FAR])
+        return why == REFUSED
 
     def _integrate_all(self) -> None:
         """One window of each scenario that waits, by the engine: all of them together.
@@ -283,14 +293,20 @@ class HybridRun:
         self._integrate(active, end - self.t[active])
         self.t[active] = np.where(self.done[active], self.t[active], end)
         self.waiting[active] = False
-        self._reached(active[~self.done[active]])
+        there = active[~self.done[active]]
+        self._look(there)
+        self._go_on(there)
 
-    def _reached(self, scenarios: Int[np.ndarray, " scenario"]) -> None:
-        """What happens where windows end."""
+    def _look(self, scenarios: Int[np.ndarray, " scenario"]) -> None:
+        """Whether errors or angles have become too large where windows end."""
         self._begin_again(scenarios)
-        apart = scenarios[self._apart()[scenarios] & (self.t[scenarios] > self.memory.t[scenarios])]
-        self.done[apart] = True
-        self.solution.ended[apart] = self.t[apart]
+        apart = self._apart()[scenarios] & (self.t[scenarios] > self.memory.t[scenarios])
+        if apart.any():
+            self.done[scenarios[apart]] = True
+            self.solution.ended[scenarios[apart]] = self.t[scenarios[apart]]
+
+    def _go_on(self, scenarios: Int[np.ndarray, " scenario"]) -> None:
+        """What happens where windows end."""
         self._events(scenarios[(self.due[scenarios] <= self.t[scenarios]) & ~self.done[scenarios]])
         self.done[scenarios] |= self.t[scenarios] >= self.end
 
@@ -474,6 +490,15 @@ class HybridRun:
             moved[:, short] = np.einsum("wn,snw->sw", between, deviation)
         self.x[:, scenarios] = grid.limit(0.0, x + moved, some(self.p, scenarios, len(self.t)))
         self.y[:, scenarios] = rotated(attempt.y_end[:, kept], np.cos(angle), np.sin(angle))
+        self.exact[scenarios] = False
+
+    def _voltages(self, scenarios: Int[np.ndarray, " some"]) -> Float[np.ndarray, "algebraic some"]:
+        """Those that solve the equations."""
+        y: np.ndarray = self.y[:, scenarios]
+        if not self.exact[scenarios].all():
+            p = some(self.p, scenarios, len(self.t))
+            y, _ = self.grid.solve(0.0, self.x[:, scenarios], y, p, self.tolerance)
+        return y
 
     def _integrate(
         self, scenarios: Int[np.ndarray, " window"], length: Float[np.ndarray, " window"]
@@ -481,21 +506,11 @@ class HybridRun:
         """Windows by the classical engine."""
         grid, first = self.grid, self.t[scenarios]
         p = some(self.p, scenarios, len(self.t))
-        y, _ = grid.solve(0.0, self.x[:, scenarios], self.y[:, scenarios], p, self.tolerance)
-
-        course = integrate(
-            grid,
-            self.x[:, scenarios],
-            y,
-            p,
-            length,
-            self.certificate.step,
-            self.tolerance,
-        )
-        self.outputs.pieces.append(
-            ClassicalPiece(scenarios=scenarios, begin=first, end=first + length, course=course)
-        )
+        x, y, step = self.x[:, scenarios], self._voltages(scenarios), self.certificate.step
+        course = integrate(grid, x, y, p, length, step, self.tolerance)
+        self.outputs.pieces.append(course_piece(grid, p, scenarios, first, first + length, course))
         self.x[:, scenarios], self.y[:, scenarios] = course.end, course.y
+        self.exact[scenarios] = True
         self.classical[scenarios] = self.certificate.classical
         self.spread[scenarios] = np.maximum(self.spread[scenarios], course.spread(grid, p))
         np.add.at(self.solution.windows[CLASSICAL], scenarios, 1)
@@ -512,13 +527,7 @@ class HybridRun:
         if not len(scenarios):
             return
         grid = self.grid
-        before, _ = grid.solve(
-            0.0,
-            self.x[:, scenarios],
-            self.y[:, scenarios],
-            some(self.p, scenarios, len(self.t)),
-            self.tolerance,
-        )
+        before = self._voltages(scenarios)
         names = []
         for scenario in scenarios.tolist():
             happened = self.schedule.pop(scenario, float(self.t[scenario]))
@@ -532,7 +541,7 @@ class HybridRun:
         y, report = consistent(
             grid, t, x, before, some(self.p, scenarios, len(self.t)), tolerance=self.tolerance
         )
-        self.y[:, scenarios] = y
+        self.y[:, scenarios], self.exact[scenarios] = y, True
         self.solution.restarts.append(report)
         self.solution.happened.append(
             Restart(scenarios=scenarios, t=t, names=names, x=x, y_minus=before, y_plus=y)

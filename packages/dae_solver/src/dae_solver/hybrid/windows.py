@@ -5,231 +5,23 @@ What is done with each is what :class:`~dae_solver.hybrid.solver.HybridRun` does
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from dae_solver.compiled.dae import CompiledDAE, Library, address_of
 from dae_solver.hybrid.certificate import FIRST, GROWS, SLOWEST, UNSTEADY, Certificate
-from dae_solver.hybrid.outputs import ROUNDING, OperatorPiece
+from dae_solver.hybrid.learned import Learned
+from dae_solver.hybrid.outputs import OperatorPiece
+from dae_solver.hybrid.shown import ShownWindows
+from dae_solver.hybrid.structures import CourseStruct, Demand
 from dae_solver.model.features import PARAMETERS
 from dae_solver.model.operator import TrajectoryOperator
 from dae_solver.solver.parameters import Parameters
-from scimind.typing import Bool, Float, Int
+from scimind.typing import Float, Int
 
-# Rows of a panel of a matrix, see compiled/networks.h.
-PANEL = 8
-SMALLEST = 1e-30
-MATRICES = ("decode", "encode", "angle_modes", "last")
-NETWORKS = ("enter", "leave", "start", "step", "out", "gate", "mixed")
-
-
-class _Matrix(ctypes.Structure):
-    """What networks.h calls Matrix."""
-
-    _fields_ = (
-        ("weights", ctypes.c_void_p),
-        ("bias", ctypes.c_void_p),
-        ("rows", ctypes.c_int64),
-        ("columns", ctypes.c_int64),
-    )
-
-
-def _fields(kind: type, names: str) -> tuple[tuple[str, type], ...]:
-    return tuple((name, kind) for name in names.split())
-
-
-class _Learned(ctypes.Structure):
-    """What windows.h calls Learned."""
-
-    _fields_ = (
-        *_fields(ctypes.c_int64, "nodes modes width features hidden experts machines degrees"),
-        ("horizon", ctypes.c_double),
-        *_fields(
-            ctypes.c_void_p, "times points spectrum gauss at_nodes at_gauss weight center spread"
-        ),
-        *_fields(ctypes.c_void_p, "mode_spread residual change angles inertia"),
-        *((name, _Matrix) for name in (*MATRICES, *NETWORKS)),
-        *_fields(ctypes.c_void_p, "layers corrector_layers"),
-    )
-
-
-class _Demand(ctypes.Structure):
-    """What windows.h calls Demand."""
-
-    _fields_ = (
-        *_fields(ctypes.c_double, "bound factor residual floor classical step tolerance end"),
-        *_fields(ctypes.c_double, "first slowest unsteady grows at_once shortest"),
-        ("parts", ctypes.c_double * 2),
-        ("doubt", ctypes.c_double * 2),
-        *_fields(ctypes.c_int64, "corrections refuse"),
-    )
-
-
-class _Course(ctypes.Structure):
-    """What windows.h calls Course."""
-
-    _fields_ = (
-        *_fields(ctypes.c_int64, "scenarios count capacity accepted"),
-        *_fields(ctypes.c_void_p, "list topology"),
-        *_fields(ctypes.c_int64, "parameters impedances online"),
-        *_fields(ctypes.c_void_p, "places rows z t stop x y score spread classical"),
-        *_fields(ctypes.c_void_p, "at_once corrected refused of begin end first coefficients"),
-    )
-
-
-class _Views(ctypes.Structure):
-    """What windows.h calls Views."""
-
-    _fields_ = (
-        *_fields(ctypes.c_int64, "count outputs rows nodes degrees"),
-        *_fields(ctypes.c_double, "horizon rounding"),
-        *_fields(ctypes.c_void_p, "of begin end times spectrum first deviations out"),
-    )
-
-
-class Learned:
-    """An operator as the library reads it."""
-
-    _known: ClassVar[WeakKeyDictionary[TrajectoryOperator, Learned]] = WeakKeyDictionary()
-
-    def __init__(self, operator: TrajectoryOperator) -> None:
-        self._arrays: list[np.ndarray] = []
-        modes, window, scaling = operator.modes, operator.window, operator.scaling
-        nodes, weights = len(window.nodes), operator.weights
-        rows = len(modes.weight)
-        at_nodes, at_gauss = window.quadratures
-        assert at_gauss.at is not None
-        # Values are [row, node] there and [node, row] here.
-        basis = modes.basis.reshape(-1, rows, nodes).transpose(0, 2, 1)
-        decode = basis / modes.weight
-        angle_modes = decode[:, :, modes.angles]
-        layers, corrector_layers = (
-            self._layers(weights, part) for part in ("predictor", "corrector")
-        )
-        enter = weights["corrector.enter.weight"]
-        features = len(scaling.center)
-        experts = len(weights["corrector.gate.weight"])
-        self.struct = _Learned(
-            nodes=nodes,
-            modes=len(modes.basis),
-            width=len(enter),
-            features=features,
-            hidden=len(layers),
-            experts=experts,
-            machines=len(modes.angles),
-            degrees=len(window.spectrum),
-            horizon=window.horizon,
-            times=self._at(window.times),
-            points=self._at(window.points),
-            spectrum=self._at(window.spectrum),
-            gauss=self._at(at_gauss.at, np.float32),
-            at_nodes=self._at(at_nodes.integrate, np.float32),
-            at_gauss=self._at(at_gauss.integrate, np.float32),
-            weight=self._at(modes.weight, np.float32),
-            center=self._at(scaling.center, np.float32),
-            spread=self._at(scaling.spread, np.float32),
-            mode_spread=self._at(modes.spread, np.float32),
-            residual=self._at(scaling.residual, np.float32),
-            change=self._at(scaling.change, np.float32),
-            angles=self._at(modes.angles, np.int64),
-            inertia=self._at(modes.inertia),
-            decode=self._matrix(decode.reshape(len(decode), -1).T),
-            encode=self._matrix(basis.reshape(len(basis), -1)),
-            angle_modes=self._matrix(angle_modes.reshape(len(decode), -1).T),
-            last=self._matrix(modes.last),
-            enter=self._network(weights, "predictor.enter"),
-            leave=self._network(weights, "predictor.leave", weights["predictor.direct.weight"]),
-            start=self._matrix(enter[:, :features], weights["corrector.enter.bias"]),
-            step=self._matrix(enter[:, features:]),
-            out=self._network(weights, "corrector.leave", weights["corrector.direct.weight"]),
-            gate=self._network(weights, "corrector.gate"),
-            mixed=self._matrix(weights["corrector.mixed.weight"]),
-            layers=ctypes.addressof(layers),
-            corrector_layers=ctypes.addressof(corrector_layers),
-        )
-        self._layers_kept = layers, corrector_layers
-        self.address = ctypes.addressof(self.struct)
-
-    @classmethod
-    def of(cls, operator: TrajectoryOperator) -> Learned:
-        """That of an operator, made when it is first asked for."""
-        found = cls._known.get(operator)
-        if found is None:
-            found = cls._known[operator] = cls(operator)
-        return found
-
-    def _at(self, array: np.ndarray, kind: type = np.float64) -> int:
-        self._arrays.append(np.ascontiguousarray(array, kind))
-        return address_of(self._arrays[-1])
-
-    def _matrix(self, weights: np.ndarray, bias: np.ndarray | None = None) -> _Matrix:
-        """In panels of rows, with zeros after the last."""
-        rows, columns = weights.shape
-        panels = np.zeros((-(-rows // PANEL) * PANEL, columns), np.float32)
-        # Numbers too small for normal ones would each take as long as a hundred others.
-        panels[:rows] = np.where(np.abs(weights) < SMALLEST, 0.0, weights)
-        ordered = panels.reshape(-1, PANEL, columns).transpose(0, 2, 1)
-        return _Matrix(
-            weights=self._at(ordered, np.float32),
-            bias=None if bias is None else self._at(bias, np.float32),
-            rows=rows,
-            columns=columns,
-        )
-
-    def _network(self, weights: dict, name: str, *beside: np.ndarray) -> _Matrix:
-        """A layer with its bias; what is beside it is applied to further inputs."""
-        whole = np.concatenate([weights[f"{name}.weight"], *beside], axis=1)
-        return self._matrix(whole, weights[f"{name}.bias"])
-
-    def _layers(self, weights: dict, part: str) -> ctypes.Array[_Matrix]:
-        number = sum(name.startswith(f"{part}.hidden.") for name in weights) // 2
-        found = [self._network(weights, f"{part}.hidden.{k}") for k in range(number)]
-        return (_Matrix * max(number, 1))(*found)
-
-
-@dataclass(frozen=True, kw_only=True)
-class CompiledPiece(OperatorPiece):
-    """Windows of the operator that the library shows."""
-
-    library: Library
-
-    def fill(
-        self,
-        times: Float[np.ndarray, " time"],
-        rows: Int[np.ndarray, " row"],
-        found: Float[np.ndarray, "scenario time row"],
-    ) -> None:
-        """See :class:`Piece`."""
-        modes, window = self.modes, self.window
-        deviations = np.ascontiguousarray(self.coefficients.T) @ modes.of_states(rows)
-        first = np.ascontiguousarray(self.x[rows].T)
-        arrays = {
-            "of": self.scenarios,
-            "begin": self.begin,
-            "end": self.end,
-            "times": np.ascontiguousarray(times, float),
-            "spectrum": np.ascontiguousarray(window.spectrum),
-            "first": first,
-            "deviations": deviations,
-            "out": found,
-        }
-        self.library.views(
-            _Views(
-                count=len(self.scenarios),
-                outputs=len(times),
-                rows=len(rows),
-                nodes=len(window.nodes),
-                degrees=len(window.spectrum),
-                horizon=window.horizon,
-                rounding=ROUNDING,
-                **{name: address_of(array) for name, array in arrays.items()},
-            )
-        )
+# Why a scenario stopped, see windows.h.
+ACT, REFUSED, TOO_FAR = range(3)
 
 
 class CompiledWindows:
@@ -249,7 +41,7 @@ class CompiledWindows:
         grid: CompiledDAE,
         library: Library,
         operator: TrajectoryOperator,
-        demand: _Demand,
+        demand: Demand,
         state: dict[str, np.ndarray],
         p: Parameters,
     ) -> None:
@@ -261,7 +53,7 @@ class CompiledWindows:
         self._places = np.array([place[name] for name in PARAMETERS], np.int64)
         self._rows = np.array([len(p[name]) for name in PARAMETERS], np.int64)
         self._state = state
-        self.course = _Course(
+        self.course = CourseStruct(
             scenarios=len(state["t"]),
             parameters=len(PARAMETERS),
             online=place.get("online", -1),
@@ -307,7 +99,7 @@ class CompiledWindows:
         if library is None:
             return None
         assert isinstance(grid, CompiledDAE)
-        demand = _Demand(
+        demand = Demand(
             bound=certificate.bound,
             factor=certificate.factor,
             residual=certificate.residual,
@@ -331,8 +123,8 @@ class CompiledWindows:
 
     def advance(
         self, scenarios: Int[np.ndarray, " scenario"], stop: Float[np.ndarray, " every"]
-    ) -> tuple[OperatorPiece, Bool[np.ndarray, " scenario"]]:
-        """Windows of some scenarios, each until somebody has to look; which were refused one.
+    ) -> tuple[OperatorPiece, Int[np.ndarray, " scenario"]]:
+        """Windows of some scenarios, each until somebody has to look, and why.
 
         Args:
             scenarios: Which.
@@ -351,18 +143,18 @@ class CompiledWindows:
         of, begin, end = np.empty(capacity, np.int64), np.empty(capacity), np.empty(capacity)
         first = np.empty((capacity, states))
         coefficients = np.empty((capacity, learned.modes), np.float32)
-        refused = np.empty(len(scenarios), bool)
+        why = np.empty(len(scenarios), np.uint8)
         course.count, course.capacity, course.accepted = len(scenarios), capacity, 0
         course.list, course.topology, course.stop = map(address_of, (sorted_, topology, stop))
         course.z, course.impedances = address_of(z), z.shape[1]
         course.of, course.begin, course.end = map(address_of, (of, begin, end))
         course.first, course.coefficients = address_of(first), address_of(coefficients)
-        course.refused = address_of(refused)
+        course.why = address_of(why)
         self.library.windows(self.p, network, self.learned.address, self.demand, course)
         done = course.accepted
-        found = np.empty(len(scenarios), bool)
-        found[order] = refused
-        piece = CompiledPiece(
+        found = np.empty_like(why)
+        found[order] = why
+        piece = ShownWindows(
             scenarios=of[:done],
             begin=begin[:done],
             end=end[:done],

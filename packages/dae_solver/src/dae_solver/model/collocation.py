@@ -46,7 +46,7 @@ class RadauWindow:
         self.nodes = _radau(nodes)
         every = np.concatenate([[0.0], self.nodes])
         # Legendre coefficients of the polynomial through a start of 0 and the nodes.
-        self.spectrum = np.linalg.inv(_legendre(every, nodes))[:, 1:]
+        self.spectrum = np.ascontiguousarray(np.linalg.inv(_legendre(every, nodes))[:, 1:])
         # The integral of P_n is (P_{n+1} - P_{n-1}) / (2 n + 1), that of P_0 is P_1 + P_0.
         values = _legendre(self.nodes, nodes)
         below = np.concatenate([-values[:, :1], values[:, :-2]], axis=1)

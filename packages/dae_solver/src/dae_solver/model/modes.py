@@ -100,8 +100,16 @@ class Modes:
 
     def of_states(self, states: Any = slice(None)) -> Float[np.ndarray, "mode value"]:
         """Modes of all states, or of some, ``[mode, state node]``."""
-        found: np.ndarray = self._absolute[:, states]
-        return found.reshape(len(found), -1)
+        key = bytes(states) if isinstance(states, np.ndarray) else str(states)
+        if key not in self._known:
+            found: np.ndarray = self._absolute[:, states]
+            self._known[key] = found.reshape(len(found), -1)
+        return self._known[key]
+
+    @cached_property
+    def _known(self) -> dict[bytes | str, np.ndarray]:
+        """Of states that were asked for before."""
+        return {}
 
     def at_end(
         self, coefficients: Float[np.ndarray, "mode window"]

@@ -107,8 +107,9 @@ def newton(
 
 def size_of(r: Float[np.ndarray, "row scenario"]) -> Float[np.ndarray, " scenario"]:
     """Largest absolute value per scenario; infinity where one is not a number."""
-    size = np.abs(r).max(axis=0, initial=0.0)
-    return np.where(np.isnan(size), np.inf, size)
+    size: np.ndarray = np.abs(r).max(axis=0, initial=0.0)
+    size[np.isnan(size)] = np.inf
+    return size
 
 
 def _solve(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:

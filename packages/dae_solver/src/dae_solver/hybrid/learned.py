@@ -1,0 +1,118 @@
+"""An operator as the compiled library reads it."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Mapping
+from typing import ClassVar
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from dae_solver.compiled.dae import address_of
+from dae_solver.hybrid.structures import LearnedStruct, Matrix
+from dae_solver.model.operator import TrajectoryOperator
+
+# Rows of a panel of a matrix, see compiled/networks.h.
+PANEL = 8
+SMALLEST = 1e-30
+
+
+class Learned:
+    """An operator as the library reads it."""
+
+    _known: ClassVar[WeakKeyDictionary[TrajectoryOperator, Learned]] = WeakKeyDictionary()
+
+    def __init__(self, operator: TrajectoryOperator) -> None:
+        self._arrays: list[np.ndarray] = []
+        modes, window, scaling = operator.modes, operator.window, operator.scaling
+        nodes, weights = len(window.nodes), operator.weights
+        rows = len(modes.weight)
+        at_nodes, at_gauss = window.quadratures
+        assert at_gauss.at is not None
+        # Values are [row, node] there and [node, row] here.
+        basis = modes.basis.reshape(-1, rows, nodes).transpose(0, 2, 1)
+        decode = basis / modes.weight
+        angle_modes = decode[:, :, modes.angles]
+        layers, corrector_layers = (
+            self._layers(weights, part) for part in ("predictor", "corrector")
+        )
+        enter = weights["corrector.enter.weight"]
+        features = len(scaling.center)
+        experts = len(weights["corrector.gate.weight"])
+        self.struct = LearnedStruct(
+            nodes=nodes,
+            modes=len(modes.basis),
+            width=len(enter),
+            features=features,
+            hidden=len(layers),
+            experts=experts,
+            machines=len(modes.angles),
+            degrees=len(window.spectrum),
+            horizon=window.horizon,
+            times=self._at(window.times),
+            points=self._at(window.points),
+            spectrum=self._at(window.spectrum),
+            gauss=self._at(at_gauss.at, np.float32),
+            at_nodes=self._at(at_nodes.integrate, np.float32),
+            at_gauss=self._at(at_gauss.integrate, np.float32),
+            weight=self._at(modes.weight, np.float32),
+            center=self._at(scaling.center, np.float32),
+            spread=self._at(scaling.spread, np.float32),
+            mode_spread=self._at(modes.spread, np.float32),
+            residual=self._at(scaling.residual, np.float32),
+            change=self._at(scaling.change, np.float32),
+            angles=self._at(modes.angles, np.int64),
+            inertia=self._at(modes.inertia),
+            decode=self._matrix(decode.reshape(len(decode), -1).T),
+            encode=self._matrix(basis.reshape(len(basis), -1)),
+            angle_modes=self._matrix(angle_modes.reshape(len(decode), -1).T),
+            last=self._matrix(modes.last),
+            enter=self._network(weights, "predictor.enter"),
+            leave=self._network(weights, "predictor.leave", weights["predictor.direct.weight"]),
+            start=self._matrix(enter[:, :features], weights["corrector.enter.bias"]),
+            step=self._matrix(enter[:, features:]),
+            out=self._network(weights, "corrector.leave", weights["corrector.direct.weight"]),
+            gate=self._network(weights, "corrector.gate"),
+            mixed=self._matrix(weights["corrector.mixed.weight"]),
+            layers=ctypes.addressof(layers),
+            corrector_layers=ctypes.addressof(corrector_layers),
+        )
+        self._layers_kept = layers, corrector_layers
+        self.address = ctypes.addressof(self.struct)
+
+    @classmethod
+    def of(cls, operator: TrajectoryOperator) -> Learned:
+        """That of an operator, made when it is first asked for."""
+        found = cls._known.get(operator)
+        if found is None:
+            found = cls._known[operator] = cls(operator)
+        return found
+
+    def _at(self, array: np.ndarray, kind: type = np.float64) -> int:
+        self._arrays.append(np.ascontiguousarray(array, kind))
+        return address_of(self._arrays[-1])
+
+    def _matrix(self, weights: np.ndarray, bias: np.ndarray | None = None) -> Matrix:
+        """In panels of rows, with zeros after the last."""
+        rows, columns = weights.shape
+        panels = np.zeros((-(-rows // PANEL) * PANEL, columns), np.float32)
+        # Numbers too small for normal ones would each take as long as a hundred others.
+        panels[:rows] = np.where(np.abs(weights) < SMALLEST, 0.0, weights)
+        ordered = panels.reshape(-1, PANEL, columns).transpose(0, 2, 1)
+        return Matrix(
+            weights=self._at(ordered, np.float32),
+            bias=None if bias is None else self._at(bias, np.float32),
+            rows=rows,
+            columns=columns,
+        )
+
+    def _network(self, weights: Mapping[str, np.ndarray], name: str, *beside: np.ndarray) -> Matrix:
+        """A layer with its bias; what is beside it is applied to further inputs."""
+        whole = np.concatenate([weights[f"{name}.weight"], *beside], axis=1)
+        return self._matrix(whole, weights[f"{name}.bias"])
+
+    def _layers(self, weights: Mapping[str, np.ndarray], part: str) -> ctypes.Array[Matrix]:
+        number = sum(name.startswith(f"{part}.hidden.") for name in weights) // 2
+        found = [self._network(weights, f"{part}.hidden.{k}") for k in range(number)]
+        return (Matrix * max(number, 1))(*found)
