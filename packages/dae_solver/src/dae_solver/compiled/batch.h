@@ -166,22 +166,45 @@ struct Equations {
   }
 };
 
+// Currents into the network less those of the devices.
 template <class V>
-void residuals_of(const Columns& columns, const Batch& batch, const double* x, const double* y,
-                  double* out) {
-  const Equations<V> equations(columns, batch);
-  V states[STATES], voltages[ROWS], t[1], g[GIVEN], u[ROWS], s[ROWS], found[ROWS];
+void residuals(const Equations<V>& equations, const V* states, const V* voltages, V* out) {
+  V t[1], g[GIVEN], u[ROWS], s[ROWS], found[ROWS];
   Mask<V> h[MASKS];
-  columns.read(x, STATES, states);
-  columns.read(y, ROWS, voltages);
   prepare<V>(states, equations.p, equations.c, t, g, h);
   const V cosine = cos(t[0]), sine = sin(t[0]);
   turned<V>(voltages, cosine, -sine, u);
   currents<V>(u, g, h, equations.c, s);
   product(equations.admittance, u, found);
   for (int r = 0; r < ROWS; ++r) found[r] += s[r];
-  turned<V>(found, cosine, sine, s);
-  columns.write(s, ROWS, out);
+  turned<V>(found, cosine, sine, out);
+}
+
+template <class V>
+void residuals_of(const Columns& columns, const Batch& batch, const double* x, const double* y,
+                  double* out) {
+  const Equations<V> equations(columns, batch);
+  V states[STATES], voltages[ROWS], found[ROWS];
+  columns.read(x, STATES, states);
+  columns.read(y, ROWS, voltages);
+  residuals<V>(equations, states, voltages, found);
+  columns.write(found, ROWS, out);
+}
+
+// Voltages where the iteration leads there, the guess elsewhere, and their largest residual.
+template <class V>
+void settled_of(const Columns& columns, const Batch& batch, const double* x, const double* guess,
+                double tolerance, double* y, double* residual) {
+  const Equations<V> equations(columns, batch);
+  V states[STATES], start[ROWS], voltages[ROWS], found[ROWS], last, largest = splat<V>(0.0);
+  columns.read(x, STATES, states);
+  columns.read(guess, ROWS, start);
+  equations.voltages(states, start, tolerance, voltages, &last);
+  for (int r = 0; r < ROWS; ++r) voltages[r] = where(last < 1.0, voltages[r], start[r]);
+  residuals<V>(equations, states, voltages, found);
+  for (int r = 0; r < ROWS; ++r) largest = larger(largest, abs(found[r]));
+  columns.write(voltages, ROWS, y);
+  columns.write(&largest, 1, residual);
 }
 
 template <class V>
@@ -249,6 +272,13 @@ void dae_voltages(int64_t scenarios, const Batch* batch, const int64_t* order, c
                   int64_t* rounds) {
   each_block(scenarios, order, batch->network, [&](const Columns& columns, auto kind) {
     voltages_of<decltype(kind)>(columns, *batch, x, guess, tolerance, y, moved, rounds);
+  });
+}
+
+void dae_settled(int64_t scenarios, const Batch* batch, const int64_t* order, const double* x,
+                 const double* guess, double tolerance, double* y, double* residual) {
+  each_block(scenarios, order, batch->network, [&](const Columns& columns, auto kind) {
+    settled_of<decltype(kind)>(columns, *batch, x, guess, tolerance, y, residual);
   });
 }
 

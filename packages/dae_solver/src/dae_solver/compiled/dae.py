@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
@@ -18,7 +18,7 @@ from scimind.device.compiler import BuildError, enabled
 
 log = logging.getLogger(__name__)
 
-# Of guesses for Newton's method, which then has nothing left to do but to look.
+# Of voltages after events: Newton's method has nothing left to do.
 NEAR = 1e-14
 
 _said: set[str] = set()
@@ -76,12 +76,12 @@ class CompiledDAE(PowerDAE):
         library = self.library(p)
         return super().limit(t, x, p) if library is None else library.limits(x, p)
 
-    def near(self, t: Any, x: Any, y: Any, p: Any) -> Any:
-        """Voltages for the states of ``x``, where the iteration leads there."""
-        if self.library(p) is None:
-            return y
-        found, moved = self._iterate(x, y, p, NEAR)
-        return np.where(moved < 1.0, found, y)
+    def settled(self, t: Any, x: Any, y: Any, p: Any) -> tuple[Any, Any]:
+        """Voltages where the iteration leads there, else ``y``, and their largest residual."""
+        library = self.library(p)
+        if library is None:
+            return super().settled(t, x, y, p)
+        return library.settled(x, y, p, self.networks(p), NEAR)
 
     def _iterate(
         self, x: np.ndarray, y: np.ndarray, p: Parameters, tolerance: float
@@ -123,7 +123,7 @@ class CompiledDAE(PowerDAE):
             try:
                 rows = {name: len(p[name]) for name in names}
                 text, table = source(self, rows, windows=windows)
-                return Library(compiled(text), table, names, self)
+                return Library(compiled(text), table, rows, self)
             except BuildError as error:
                 reason = str(error)
             except Exception as error:
@@ -175,23 +175,25 @@ class Library:
     Args:
         library: From :func:`dae_solver.compiled.library.compiled`.
         table: The numbers of the grid.
-        names: Of the parameters, in their order.
+        rows: How many each parameter has, in their order.
         dae: The grid, for its networks.
     """
 
     def __init__(
-        self, library: ctypes.CDLL, table: np.ndarray, names: Sequence[str], dae: PowerDAE
+        self, library: ctypes.CDLL, table: np.ndarray, rows: Mapping[str, int], dae: PowerDAE
     ) -> None:
         pointer, number = ctypes.c_void_p, ctypes.c_int64
         self._slopes, self._limits = library.dae_slopes, library.dae_limits
         self._residuals, self._voltages = library.dae_residuals, library.dae_voltages
         self._stretch, self._passed = library.dae_stretch, library.dae_passed
+        self._settled = library.dae_settled
         signatures: list[tuple[Any, list[Any]]] = [
             (self._slopes, [number, pointer, pointer, pointer, pointer]),
             (self._limits, [number, pointer, pointer, pointer]),
             (self._residuals, [number, *[pointer] * 5]),
             (self._stretch, [number, *[pointer] * 3]),
             (self._passed, [pointer]),
+            (self._settled, [number, *[pointer] * 4, ctypes.c_double, *[pointer] * 2]),
             (self._voltages, [number, *[pointer] * 4, ctypes.c_double, *[pointer] * 3]),
         ]
         if hasattr(library, "dae_windows"):
@@ -199,8 +201,8 @@ class Library:
             signatures += [(self._windows, [pointer] * 4), (self._views, [pointer])]
         for function, types in signatures:
             function.argtypes, function.restype = types, None
-        self.names, self.table, self.solver = tuple(names), table, dae.solver
-        self.batch = _Batch(table=address_of(table), arrays=len(names))
+        self.rows, self.table, self.solver = dict(rows), table, dae.solver
+        self.batch = _Batch(table=address_of(table), arrays=len(rows))
         self._there = ctypes.addressof(self.batch)
         # What the batch points at.
         self._arrays: list[np.ndarray] = []
@@ -265,6 +267,27 @@ class Library:
         )
         self.solver.rounds = int(rounds[0])
         return out, moved
+
+    def settled(
+        self, x: np.ndarray, y: np.ndarray, p: Parameters, network: np.ndarray, tolerance: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Like :meth:`voltages`, ``y`` where it leads nowhere; and the largest residual."""
+        self._bind(p)
+        order = self._bind_networks(network)
+        x, y = _plain(x), _plain(y)
+        out, residual = np.empty_like(y), np.empty(x.shape[1])
+        self._settled(
+            x.shape[1],
+            self._there,
+            _or_none(order),
+            address_of(x),
+            address_of(y),
+            tolerance,
+            address_of(out),
+            address_of(residual),
+        )
+        residual[np.isnan(residual)] = np.inf
+        return out, residual
 
     def stretch(self, stretch: Stretch, p: Parameters, network: np.ndarray) -> None:
         """All steps of a stretch; ``network`` as for :meth:`voltages`."""
@@ -344,7 +367,7 @@ class Library:
         key = tuple(map(id, p.values()))
         if key == self._key:
             return
-        arrays = [p[name] for name in self.names]
+        arrays = [p[name] for name in self.rows]
         plain = [_plain(each) for each in arrays]
         address = np.array([address_of(each) for each in plain], np.uint64)
         rows = np.array([len(each) for each in plain], np.int64)
@@ -391,4 +414,4 @@ def address_of(array: np.ndarray) -> int:
 
 
 # Four times as fast as NumPy's own ways to ask for it.
-_FIRST = ctypes.c_char.from_buffer
+_FIRST: Any = ctypes.c_char.from_buffer

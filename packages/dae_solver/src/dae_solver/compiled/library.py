@@ -11,6 +11,7 @@ from importlib import resources
 import numpy as np
 
 from dae_solver.compiled.source import Array, Function, Table, truths
+from dae_solver.config.model import MOST_NODES
 from dae_solver.physics.dae import PowerDAE
 from dae_solver.physics.voltages import MOST_ROUNDS, PLAIN_ROUNDS
 from dae_solver.recorded import Program, Recording
@@ -58,7 +59,7 @@ def source(dae: PowerDAE, rows: dict[str, int], *, windows: bool = False) -> tup
     parts = [
         f"constexpr int LANES = {LANES}, MOST_STAGES = {MOST_STAGES};",
         f"constexpr int MOST_ROUNDS = {MOST_ROUNDS}, PLAIN_ROUNDS = {PLAIN_ROUNDS};",
-        _text("lanes.h"),
+        header("lanes.h"),
         f"constexpr int STATES = {len(x)}, BUSES = {len(y) // 2}, PARAMETERS = {max(len(p), 1)};",
         f"constexpr int GIVEN = {_rows(held[False])}, MASKS = {_rows(held[True])};",
         *_function(
@@ -85,8 +86,8 @@ def source(dae: PowerDAE, rows: dict[str, int], *, windows: bool = False) -> tup
             stages.late,
             [(currents.operation, OUT)],
         ),
-        _text("batch.h"),
-        *([_text("windows.h")] if windows else []),
+        header("batch.h"),
+        *([f"constexpr int MOST_NODES = {MOST_NODES};", header("windows.h")] if windows else []),
     ]
     return "\n".join(parts), np.array([*table.values, 0.0])
 
@@ -128,10 +129,10 @@ def _rows(operations: Sequence[Operation]) -> int:
     return max(sum(each.rows for each in operations), 1)
 
 
-def _text(name: str) -> str:
+def header(name: str) -> str:
     """A header, with those that it includes from this folder."""
     text = resources.files("dae_solver.compiled").joinpath(name).read_text()
-    return re.sub(r'^#include "(.*)"$', lambda found: _text(found[1]), text, flags=re.MULTILINE)
+    return re.sub(r'^#include "(.*)"$', lambda found: header(found[1]), text, flags=re.MULTILINE)
 
 
 def compiled(text: str) -> ctypes.CDLL:

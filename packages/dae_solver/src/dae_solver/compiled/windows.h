@@ -22,7 +22,8 @@ struct Learned {
 };
 
 // What is asked of the windows; `parts` of a window may be accepted.
-constexpr int PARTS = 2, MOST_NODES = 64, MOST_DEGREES = MOST_NODES + 1;
+// MOST_NODES of dae_solver/config/model.py comes before this file.
+constexpr int PARTS = 2, MOST_DEGREES = MOST_NODES + 1;
 constexpr double DEGREES = 180.0 / M_PI;
 struct Demand {
   double bound, factor, residual, floor, classical, step, tolerance, end;

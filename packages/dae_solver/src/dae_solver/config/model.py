@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+# As many as compiled windows have room for.
+MOST_NODES = 64
+
 
 @dataclass(kw_only=True)
 class ModelConfig:
@@ -31,6 +34,8 @@ class ModelConfig:
         """Check the ranges."""
         if not self.horizon > 0:
             raise ValueError(f"horizon={self.horizon} must be positive")
+        if self.nodes > MOST_NODES:
+            raise ValueError(f"nodes={self.nodes} must be at most {MOST_NODES}")
         for name, least in (("nodes", 3), ("modes", 1), ("width", 1), ("depth", 1), ("experts", 1)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least {least}")

@@ -99,16 +99,16 @@ class Certificate:
         Raises:
             InputError: The operator is calibrated for larger bounds only.
         """
-        known = [cls(**each) for each in operator.facts.get("certificates", [])]
-        fitting = [each for each in known if each.bound <= bound * (1 + 1e-9)]
+        known = operator.facts.get("certificates", [])
+        fitting = [each for each in known if each["bound"] <= bound * (1 + 1e-9)]
         if not fitting:
-            listed = ", ".join(f"{each.bound:g}" for each in known) or "none"
+            listed = ", ".join(f"{each['bound']:g}" for each in known) or "none"
             raise InputError(
                 f"certify={bound:g} deg is below what the operator is calibrated for ({listed}); "
                 "train with angle=[…] for it, or use solver='classical'",
                 rule="operator.certificate",
             )
-        return max(fitting, key=lambda each: each.bound)
+        return cls(**max(fitting, key=lambda each: each["bound"]))
 
     def facts(self) -> dict[str, Any]:
         """For the file of an operator."""

@@ -47,7 +47,8 @@ class Course:
         spread = angle_spread(delta, None if online is None else online.T[:, None], axis=2)
         if (self.steps < spread.shape[1] - 1).any():
             spread[np.arange(spread.shape[1]) > self.steps[:, None]] = 0.0
-        spread[~np.isfinite(spread)] = 0.0
+        if not np.isfinite(spread).all():
+            spread[~np.isfinite(spread)] = 0.0
         found: np.ndarray = spread.max(1)
         return found
 
@@ -56,7 +57,7 @@ def integrate(
     grid: PowerDAE,
     x: Float[np.ndarray, "state scenario"],
     y: Float[np.ndarray, "algebraic scenario"],
-    p: dict[str, np.ndarray],
+    p: Parameters,
     length: Float[np.ndarray, " scenario"],
     step: float,
     tolerance: float,
@@ -134,7 +135,7 @@ def _step_by_step(
     grid: PowerDAE,
     course: Course,
     scenarios: np.ndarray,
-    p: dict[str, np.ndarray],
+    p: Parameters,
     length: np.ndarray,
     tolerance: float,
 ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -25,6 +25,7 @@ class Learned:
 
     def __init__(self, operator: TrajectoryOperator) -> None:
         self._arrays: list[np.ndarray] = []
+        self.parts = _parts(operator)
         modes, window, scaling = operator.modes, operator.window, operator.scaling
         nodes, weights = len(window.nodes), operator.weights
         rows = len(modes.weight)
@@ -85,7 +86,9 @@ class Learned:
     def of(cls, operator: TrajectoryOperator) -> Learned:
         """That of an operator, made when it is first asked for."""
         found = cls._known.get(operator)
-        if found is None:
+        if found is None or any(
+            a is not b for a, b in zip(found.parts, _parts(operator), strict=True)
+        ):
             found = cls._known[operator] = cls(operator)
         return found
 
@@ -116,3 +119,8 @@ class Learned:
         number = sum(name.startswith(f"{part}.hidden.") for name in weights) // 2
         found = [self._network(weights, f"{part}.hidden.{k}") for k in range(number)]
         return (Matrix * max(number, 1))(*found)
+
+
+def _parts(operator: TrajectoryOperator) -> tuple[Any, ...]:
+    """What training replaces."""
+    return operator.weights, operator.scaling, operator.modes

@@ -10,7 +10,7 @@ import numpy as np
 from dae_solver.hybrid.classical import Course
 from dae_solver.model.collocation import RadauWindow
 from dae_solver.model.modes import Modes
-from scimind.typing import Float, Int
+from scimind.typing import Bool, Float, Int
 
 # Later than a boundary by no more than rounding belongs to it.
 ROUNDING = 1e-12
@@ -41,19 +41,25 @@ class Piece(ABC):
         found: Float[np.ndarray, "scenario time row"],
     ) -> None:
         """Write some states to their places among those at all output times."""
-        slack = ROUNDING * np.maximum(1.0, np.abs(self.end))
-        first = np.searchsorted(times, self.begin + slack, side="right")
-        last = np.searchsorted(times, self.end + slack, side="right")
-        if len(first) == 1:
-            one = slice(first[0], last[0])
-            found[self.scenarios[0], one] = self.at(times[None, one], rows)[0]
-            return
-        number = first[:, None] + np.arange(max(int((last - first).max(initial=0)), 0))
-        valid = number < last[:, None]
-        if valid.any():
-            number = np.minimum(number, len(times) - 1)
+        number, valid = between(times, self.begin, self.end)
+        if len(number) == 1:
+            found[self.scenarios[0], number[0]] = self.at(times[number], rows)[0]
+        elif valid.any():
             of = np.broadcast_to(self.scenarios[:, None], number.shape)
             found[of[valid], number[valid]] = self.at(times[number], rows)[valid]
+
+
+def between(
+    times: Float[np.ndarray, " time"],
+    begin: Float[np.ndarray, " window"],
+    end: Float[np.ndarray, " window"],
+) -> tuple[Int[np.ndarray, "window some"], Bool[np.ndarray, "window some"]]:
+    """Numbers of the output times in ``(begin, end]``, and which entries count."""
+    slack = ROUNDING * np.maximum(1.0, np.abs(end))
+    first = np.searchsorted(times, begin + slack, side="right")
+    last = np.searchsorted(times, end + slack, side="right")
+    number = first[:, None] + np.arange(max(int((last - first).max(initial=0)), 0))
+    return np.minimum(number, len(times) - 1), number < last[:, None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,5 +159,6 @@ class Outputs:
         found[:, 0] = self.x0[rows].T
         for piece in self.pieces:
             piece.fill(self.times, rows, found)
-        found[self.times > self.ended[:, None] + ROUNDING] = np.nan
+        if (self.ended < self.times[-1]).any():
+            found[self.times > self.ended[:, None] + ROUNDING] = np.nan
         return found

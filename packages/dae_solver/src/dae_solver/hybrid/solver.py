@@ -171,8 +171,8 @@ class HybridRun:
             refuse=self.refuse,
             at_once=AT_ONCE,
             shortest=SHORT * self.certificate.step,
-            parts=PARTS,
-            doubt=DOUBT[:, 0],
+            parts=PARTS.tolist(),
+            doubt=DOUBT[:, 0].tolist(),
             end=self.end,
             state=state,
             p=self.p,
@@ -191,10 +191,12 @@ class HybridRun:
 
         They begin after their last event, or where that was tried already, at the start.
         """
-        if not (self.refuse and self.score.any()):
+        if not self.refuse:
             return
-        above = self._bound()[active] > self.certificate.bound
-        lost = active[above & (self.score[active] > 0.0)]
+        asked = active[self.score[active] > 0.0]
+        if not len(asked):
+            return
+        lost = asked[self._bound()[asked] > self.certificate.bound]
         if not len(lost):
             return
         first = lost[self.only_classical[lost]]
@@ -274,7 +276,8 @@ class HybridRun:
             self.exact[piece.scenarios] = False
         if (why == TOO_FAR).any():
             self._look(scenarios[why == TOO_FAR])
-        return why == REFUSED
+        refused: np.ndarray = why == REFUSED
+        return refused
 
     def _integrate_all(self) -> None:
         """One window of each scenario that waits, by the engine: all of them together.

@@ -6,6 +6,7 @@ What is done with each is what :class:`~dae_solver.hybrid.solver.HybridRun` does
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache, lru_cache
 
 import numpy as np
 
@@ -47,16 +48,12 @@ class CompiledWindows:
     ) -> None:
         self.grid, self.library, self.operator = grid, library, operator
         self.learned, self.demand, self.p = Learned.of(operator), demand, p
-        names = list(library.names)
-        ends = np.cumsum([0, *(len(p[name]) for name in names)]).tolist()
-        place = dict(zip(names, ends, strict=False))
-        self._places = np.array([place[name] for name in PARAMETERS], np.int64)
-        self._rows = np.array([len(p[name]) for name in PARAMETERS], np.int64)
+        self._places, self._rows, online = _layout(tuple(library.rows.items()))
         self._state = state
         self.course = CourseStruct(
             scenarios=len(state["t"]),
             parameters=len(PARAMETERS),
-            online=place.get("online", -1),
+            online=online,
             places=address_of(self._places),
             rows=address_of(self._rows),
             **{name: address_of(array) for name, array in state.items()},
@@ -99,25 +96,8 @@ class CompiledWindows:
         if library is None:
             return None
         assert isinstance(grid, CompiledDAE)
-        demand = Demand(
-            bound=certificate.bound,
-            factor=certificate.factor,
-            residual=certificate.residual,
-            floor=certificate.floor,
-            classical=certificate.classical,
-            step=certificate.step,
-            tolerance=tolerance,
-            end=end,
-            first=FIRST,
-            slowest=SLOWEST,
-            unsteady=UNSTEADY,
-            grows=GROWS,
-            at_once=at_once,
-            shortest=shortest,
-            parts=tuple(parts),
-            doubt=tuple(doubt),
-            corrections=certificate.corrections,
-            refuse=refuse,
+        demand = _demand(
+            certificate, tolerance, refuse, at_once, shortest, tuple(parts), tuple(doubt), end
         )
         return cls(grid, library, operator, demand, state, p)
 
@@ -135,24 +115,23 @@ class CompiledWindows:
         topology = np.ascontiguousarray(self.p["network"], np.int64)
         z = self.grid.machine_impedances.table(topology)
         order = np.argsort(network[scenarios], kind="stable")
-        sorted_ = np.ascontiguousarray(scenarios[order], np.int64)
+        listed = np.ascontiguousarray(scenarios[order], np.int64)
         t: np.ndarray = self._state["t"]
-        whole = (stop[scenarios] - t[scenarios]) / learned.horizon
-        capacity = int(np.ceil(whole).sum()) + 2 * len(scenarios)
-        states = len(self.grid.states)
-        of, begin, end = np.empty(capacity, np.int64), np.empty(capacity), np.empty(capacity)
-        first = np.empty((capacity, states))
+        whole = float((stop[scenarios] - t[scenarios]).sum()) / learned.horizon
+        capacity = int(whole) + 3 * len(scenarios)
+        of, why = np.empty(capacity, np.int64), np.empty(len(scenarios), np.uint8)
+        begin, end = np.empty((2, capacity))
+        first = np.empty((capacity, len(self.grid.states)))
         coefficients = np.empty((capacity, learned.modes), np.float32)
-        why = np.empty(len(scenarios), np.uint8)
         course.count, course.capacity, course.accepted = len(scenarios), capacity, 0
-        course.list, course.topology, course.stop = map(address_of, (sorted_, topology, stop))
+        course.list, course.topology, course.stop = map(address_of, (listed, topology, stop))
         course.z, course.impedances = address_of(z), z.shape[1]
         course.of, course.begin, course.end = map(address_of, (of, begin, end))
         course.first, course.coefficients = address_of(first), address_of(coefficients)
         course.why = address_of(why)
         self.library.windows(self.p, network, self.learned.address, self.demand, course)
         done = course.accepted
-        found = np.empty_like(why)
+        found = why.copy()
         found[order] = why
         piece = ShownWindows(
             scenarios=of[:done],
@@ -165,3 +144,51 @@ class CompiledWindows:
             library=self.library,
         )
         return piece, found
+
+
+@cache
+def _layout(rows: tuple[tuple[str, int], ...]) -> tuple[np.ndarray, np.ndarray, int]:
+    """First rows and numbers of rows of the features' parameters, and the first of ``online``.
+
+    Args:
+        rows: Of all parameters, in their order.
+    """
+    sizes = dict(rows)
+    ends = np.cumsum([0, *sizes.values()]).tolist()
+    place = dict(zip(sizes, ends, strict=False))
+    places = np.array([place[name] for name in PARAMETERS], np.int64)
+    return places, np.array([sizes[name] for name in PARAMETERS], np.int64), place.get("online", -1)
+
+
+@lru_cache(maxsize=64)
+def _demand(
+    certificate: Certificate,
+    tolerance: float,
+    refuse: bool,
+    at_once: float,
+    shortest: float,
+    parts: tuple[float, ...],
+    doubt: tuple[float, ...],
+    end: float,
+) -> Demand:
+    """See :meth:`CompiledWindows.of`."""
+    return Demand(
+        bound=certificate.bound,
+        factor=certificate.factor,
+        residual=certificate.residual,
+        floor=certificate.floor,
+        classical=certificate.classical,
+        step=certificate.step,
+        tolerance=tolerance,
+        end=end,
+        first=FIRST,
+        slowest=SLOWEST,
+        unsteady=UNSTEADY,
+        grows=GROWS,
+        at_once=at_once,
+        shortest=shortest,
+        parts=parts,
+        doubt=doubt,
+        corrections=certificate.corrections,
+        refuse=refuse,
+    )

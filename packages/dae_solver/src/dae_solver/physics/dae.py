@@ -70,6 +70,7 @@ class PowerDAE(DAESystem):
         parameters: Mapping[str, Any] | None = None,
     ) -> None:
         self.m: Any = NumPyMath
+        self._rows: dict[str, np.ndarray] = {}
         self.case, self.network = case, Network(case)
         self.load_model = load_model or LoadModel()
         self._build_models()
@@ -778,14 +779,16 @@ class PowerDAE(DAESystem):
         Raises:
             KeyError: No model has such a state.
         """
-        found: dict[int, int] = {}
-        for group in self._every_group():
-            if state in group.rows:
-                begin = group.rows[state].start
-                found |= {int(of): begin + k for k, of in enumerate(group.of)}
-        if not found:
-            raise KeyError(f"no state {state!r} in {self.case.name}")
-        return np.array([found[k] for k in sorted(found)], int)
+        if state not in self._rows:
+            found: dict[int, int] = {}
+            for group in self._every_group():
+                if state in group.rows:
+                    begin = group.rows[state].start
+                    found |= {int(of): begin + k for k, of in enumerate(group.of)}
+            if not found:
+                raise KeyError(f"no state {state!r} in {self.case.name}")
+            self._rows[state] = np.array([found[k] for k in sorted(found)], int)
+        return self._rows[state]
 
 
 def _scale(state: str) -> float:

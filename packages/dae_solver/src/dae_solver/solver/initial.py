@@ -100,11 +100,9 @@ def consistent(
         seen.
     """
     scenarios = x.shape[-1]
-    first = np.array(system.near(t, x, y, p), float)
-    residual = np.zeros(scenarios)
-    if system.algebraics:
-        with np.errstate(all="ignore"):
-            residual = size_of(np.asarray(system.g(t, x, first, p)))
+    with np.errstate(all="ignore"):
+        settled, residual = system.settled(t, x, y, p)
+    first = np.array(settled, float)
     report = Consistency(
         converged=residual <= tolerance,
         residual=residual,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dae_solver.solver.newton import newton
+from dae_solver.solver.newton import newton, size_of
 from dae_solver.solver.parameters import Parameters, spread
 from dae_solver.solver.quotients import quotients
 from scimind.errors import InputError
@@ -52,9 +52,11 @@ class DAESystem:
         """Residuals ``[algebraic, scenario]``, zero on a solution."""
         raise NotImplementedError
 
-    def near(self, t: Any, x: Any, y: Any, p: Any) -> Any:
-        """A better guess of the algebraic variables than ``y``, if one is cheap."""
-        return y
+    def settled(self, t: Any, x: Any, y: Any, p: Any) -> tuple[Any, Any]:
+        """Algebraic variables, better ones than ``y`` if that is cheap; their largest residual."""
+        if not self.algebraics:
+            return y, np.zeros(np.shape(x)[-1])
+        return y, size_of(np.asarray(self.g(t, x, y, p)))
 
     def stretches(self, stages: int, p: Parameters) -> bool:
         """Whether :meth:`stretch` can be asked, for a method of so many stages."""

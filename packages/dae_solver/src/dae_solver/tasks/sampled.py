@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dae_solver.hybrid.outputs import Outputs, Piece
+from dae_solver.hybrid.outputs import Outputs, Piece, between
 from dae_solver.hybrid.solution import HybridSolution
 from dae_solver.physics.dae import PowerDAE
 from dae_solver.physics.scenarios import Scenarios
@@ -43,7 +43,7 @@ class Sampled(Outputs):
 
     def between(self, begin: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Numbers of the output times in ``(begin, end]``, and which entries count."""
-        return self._between(begin, end)
+        return between(self.times, begin, end)
 
     def write(self, piece: Piece) -> None:
         """Take over a piece."""

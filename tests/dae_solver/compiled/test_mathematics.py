@@ -1,0 +1,132 @@
+"""Elementary functions and products of the headers, against those of libm and NumPy."""
+
+from __future__ import annotations
+
+import ctypes
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dae_solver.compiled.library import LANES, header
+from scimind.device.compiler import LEVELS, flags, instruction_set, libraries
+
+NAMES = ("sin", "cos", "exp", "log", "tanh", "sqrt", "floor")
+LARGEST = {"exp": 709.0, "tanh": 20.0, "floor": 1e17}
+# Units in the last place.
+ERROR = {"sin": 3.0, "cos": 3.0, "exp": 1.0, "log": 1.0, "tanh": 2.5, "sqrt": 0.5, "floor": 0.0}
+
+SOURCE = f"""
+constexpr int LANES = {LANES};
+{header("lanes.h")}
+{header("networks.h")}
+template <class F> void each(int64_t count, const double* in, double* out, F function) {{
+  for (int64_t k = 0; k + LANES <= count; k += LANES) {{
+    Lanes a;
+    __builtin_memcpy(&a, in + k, sizeof a);
+    a = function(a);
+    __builtin_memcpy(out + k, &a, sizeof a);
+  }}
+}}
+}}
+extern "C" {{
+""" + "".join(
+    f"void own_{name}(int64_t count, const double* in, double* out) "
+    f"{{ each(count, in, out, [](Lanes a) {{ return {name}(a); }}); }}\n"
+    for name in NAMES
+)
+SOURCE += """
+void own_larger(int64_t count, const double* in, double* out) {
+  each(count, in, out, [](Lanes a) { return larger(a, splat<Lanes>(2.0)); });
+}
+void products(int64_t rows, int64_t columns, const float* weights, const float* bias,
+              const float* one, float* out, const float* many, float* wide) {
+  const Matrix m = {weights, bias, rows, columns};
+  product(m, one, out);
+  silu(rows, out);
+  std::vector<Wide> in(columns), found(rows);
+  for (int64_t k = 0; k < columns; ++k) __builtin_memcpy(&in[k], many + k * WIDE, sizeof(Wide));
+  product(m, in.data(), found.data());
+  silu(rows, found.data());
+  for (int64_t r = 0; r < rows; ++r) __builtin_memcpy(wide + r * WIDE, &found[r], sizeof(Wide));
+}
+}
+"""
+
+
+def levels() -> list[str | None]:
+    """Those that this machine has: any processor, and up to its own."""
+    names = [None, *reversed(LEVELS)]
+    own = instruction_set()
+    return names[: names.index(own) + 1]
+
+
+@pytest.fixture(scope="module", params=levels())
+def own(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
+    path: Path = tmp_path_factory.mktemp("own") / "own.cc"
+    path.write_text(SOURCE)
+    (found,) = libraries([path], [*flags(request.param), "-O2", "-ffp-contract=fast", "-Wno-psabi"])
+    return ctypes.CDLL(str(found))
+
+
+def call(own: ctypes.CDLL, name: str, x: np.ndarray) -> np.ndarray:
+    out = np.empty_like(x)
+    getattr(own, f"own_{name}")(
+        ctypes.c_int64(len(x)), ctypes.c_void_p(x.ctypes.data), ctypes.c_void_p(out.ctypes.data)
+    )
+    return out
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_functions_are_exact_to_a_few_units_in_the_last_place(own: ctypes.CDLL, name: str) -> None:
+    rng = np.random.default_rng(1)
+    size = 10.0 ** rng.uniform(-300, np.log10(LARGEST.get(name, 9e5)), 8000)
+    x = rng.choice([-1.0, 1.0], len(size)) * size
+    x = np.concatenate([x, np.pi / 4 * np.arange(-2000, 2000), rng.uniform(-20, 20, 8000)])
+    if name == "exp":
+        x = np.clip(x, -700.0, 709.0)
+    if name in ("log", "sqrt"):
+        x = np.abs(x) + 5e-324
+    exact = getattr(np, name)(x.astype(np.longdouble))
+    error = np.abs(call(own, name, x) - exact)
+    assert (error <= ERROR[name] * np.spacing(np.abs(exact.astype(float)))).all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_special_values_are_those_of_libm(own: ctypes.CDLL, name: str) -> None:
+    with np.errstate(all="ignore"):
+        x = np.array([0.0, -0.0, 1e-310, np.inf, -np.inf, np.nan, 1e22, -1e300])
+        np.testing.assert_allclose(call(own, name, x), getattr(np, name)(x), rtol=1e-15, atol=0)
+
+
+def test_what_is_not_a_number_is_larger_than_any(own: ctypes.CDLL) -> None:
+    x = np.array([0.0, 1.0, 2.0, 3.0, np.inf, np.nan, 1e-320, 1e300])
+    expected = [2.0, 2.0, 2.0, 3.0, np.inf, np.nan, 2.0, 1e300]
+    np.testing.assert_array_equal(call(own, "larger", x), expected)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (8, 4), (13, 7), (16, 33), (130, 57)])
+@pytest.mark.parametrize("biased", [True, False])
+def test_layers_are_those_of_numpy(own: ctypes.CDLL, shape: tuple[int, int], biased: bool) -> None:
+    rng = np.random.default_rng(2)
+    rows, columns = shape
+    weights = rng.standard_normal(shape).astype(np.float32)
+    bias = rng.standard_normal(rows).astype(np.float32)
+    panels = np.zeros((-(-rows // 8) * 8, columns), np.float32)
+    panels[:rows] = weights
+    panels = np.ascontiguousarray(panels.reshape(-1, 8, columns).transpose(0, 2, 1))
+    many = rng.standard_normal((columns, 32)).astype(np.float32) * 10
+    one = np.ascontiguousarray(many[:, 5])
+    out, wide = np.empty(rows, np.float32), np.empty((rows, 32), np.float32)
+    arrays = [panels, bias if biased else None, one, out, many, wide]
+    own.products(
+        ctypes.c_int64(rows),
+        ctypes.c_int64(columns),
+        *[None if each is None else ctypes.c_void_p(each.ctypes.data) for each in arrays],
+    )
+    with np.errstate(over="ignore"):
+        plain = weights.astype(float) @ many + (bias[:, None] if biased else 0.0)
+        expected = plain / (1.0 + np.exp(-plain))
+    tolerance = 1e-6 * np.abs(weights).sum(1).max() * 40
+    np.testing.assert_allclose(wide, expected, rtol=1e-5, atol=tolerance)
+    np.testing.assert_allclose(out, expected[:, 5], rtol=1e-5, atol=tolerance)
