@@ -76,7 +76,8 @@ def test_all_decisions_and_trajectories_are_those_of_numpy(
     np.testing.assert_allclose(ours.spread, theirs.spread, rtol=0, atol=1e-4)
     np.testing.assert_allclose(ours.solution.x, theirs.solution.x, rtol=0, atol=3e-5)
     np.testing.assert_allclose(ours.y, theirs.y, rtol=0, atol=3e-5)
-    assert ours.solution.windows[:2].sum() > len(some)
+    if not refuse or len(some) > 2:
+        assert ours.solution.windows[:2].sum() > len(some)
 
 
 def test_a_window_does_not_depend_on_those_beside_it(trained: Trained) -> None:

@@ -9,7 +9,7 @@ namespace {
 // centre, which is the last row.
 struct Learned {
   int64_t nodes, modes, width, features, hidden, experts, machines, degrees;
-  double horizon;
+  double horizon, move;                   // seconds; slopes enter as what moves in this time
   const double *times[2], *spectrum;      // of the points of both quadratures; [degree, node]
   const float *gauss, *integrate[2];      // [node, node]
   const float *weight, *center, *spread;  // of the rows; of the features
@@ -39,7 +39,7 @@ struct Demand {
 
 // Why a scenario stopped: somebody has to act, a window was refused, or its error or the angles
 // became too large.
-enum : uint8_t { ACT, REFUSED_ONE, TOO_FAR };
+enum : int64_t { ACT, REFUSED_ONE, TOO_FAR };
 
 // Scenarios, changed in place, and the windows that were accepted.
 struct Course {
@@ -52,7 +52,7 @@ struct Course {
   const float* z;
   double *t, *stop, *x, *y, *score, *spread, *classical;
   int64_t *at_once, *corrected;  // windows of each scenario
-  uint8_t* why;                  // the listed scenarios stopped, see below
+  int64_t* why;                  // the listed scenarios stopped
   int64_t* of;                   // scenario of each window, its begin, end, first states
   double *begin, *end, *first;
   float* coefficients;
@@ -125,13 +125,13 @@ class Windows {
     load(group, slots.coefficients, o.modes, c.data());
     load(group, slots.start, o.width, more.data());
     const N size = residual(group, slots, round);
-    step(size);
+    step();
     store(group, c.data(), o.modes, slots.coefficients);
     N furthest[MOST_NODES], apart[MOST_NODES];
     angles(group, slots, furthest, apart);
     Verdict verdicts[WIDE];
     bool any_accepted = false;
-    each_lane(group, [&](int share, int lane, int place) {
+    each_lane(group, [&](int place) {
       const bool first = round == 0, last = round == demand.corrections;
       verdicts[place] = judge(slots, group.slots[place], place, furthest, apart,
                               at_lane(size, place), first, last);
@@ -140,7 +140,7 @@ class Windows {
     });
     if (!any_accepted) return;
     ends(group, slots, verdicts);
-    each_lane(group, [&](int share, int lane, int place) {
+    each_lane(group, [&](int place) {
       if (verdicts[place].part >= 0) accept(group, place, slots, verdicts[place], round, out);
     });
   }
@@ -154,21 +154,21 @@ class Windows {
   std::vector<N> seen, h, more, c, unit, change, mixed, gates, there, at, left, moved, end;
   std::vector<double> ending = std::vector<double>(WIDE * STATES);
 
-  // Calls `what` with share, lane in it, and lane of the group, of each window.
+  // Calls `what` with the lane of each window.
   template <class What>
   static void each_lane(const Group& group, What what) {
     for (int share = 0; share < group.shares; ++share)
       for (int lane = 0; lane < group.columns[share].count; ++lane)
-        what(share, lane, share * LANES + lane);
+        what(share * LANES + lane);
   }
   void store(const Group& group, const N* from, int64_t count, std::vector<float>& to) const {
-    each_lane(group, [&](int, int, int place) {
+    each_lane(group, [&](int place) {
       float* row = &to[group.slots[place] * count];
       for (int64_t k = 0; k < count; ++k) row[k] = at_lane(from[k], place);
     });
   }
   void load(const Group& group, const std::vector<float>& from, int64_t count, N* to) const {
-    each_lane(group, [&](int, int, int place) {
+    each_lane(group, [&](int place) {
       const float* row = &from[group.slots[place] * count];
       for (int64_t k = 0; k < count; ++k) set_lane(to[k], place, row[k]);
     });
@@ -194,11 +194,11 @@ class Windows {
   }
 
   void through(const Matrix* layers) {
-    N* more_ = h.data() + o.width + o.features + o.modes;
+    N* beyond = h.data() + o.width + o.features + o.modes;
     for (int64_t k = 0; k < o.hidden; ++k) {
-      product(layers[k], h.data(), more_);
-      silu(o.width, more_);
-      for (int64_t r = 0; r < o.width; ++r) h[r] += more_[r];
+      product(layers[k], h.data(), beyond);
+      silu(o.width, beyond);
+      for (int64_t r = 0; r < o.width; ++r) h[r] += beyond[r];
     }
   }
 
@@ -220,7 +220,7 @@ class Windows {
     const Mask<E> solved = last <= demand.tolerance;
     N* to = seen.data();
     for (int r = 0; r < STATES; ++r) put(*to++, share, x[r]);
-    for (int r = 0; r < STATES; ++r) put(*to++, share, 0.2 * f[r]);
+    for (int r = 0; r < STATES; ++r) put(*to++, share, o.move * f[r]);
     for (int r = 0; r < ROWS; ++r) put(*to++, share, v[r]);
     for (int part = 0; part < course.parameters; ++part)
       for (int64_t r = 0; r < course.rows[part]; ++r)
@@ -312,7 +312,7 @@ class Windows {
   }
 
   // The corrector: from the residual in `change` to the change there, which `c` gets.
-  void step(N) {
+  void step() {
     N size = N{};
     for (int64_t m = 0; m < o.modes; ++m) {
       change[m] = change[m] / o.residual[m];
@@ -360,10 +360,10 @@ class Windows {
       for (int64_t n = 0; n < o.nodes; ++n) {
         const N by = moved[n * o.machines + k], far = by < 0.0f ? -by : by;
         furthest[n] = (far <= furthest[n]) | (furthest[n] != furthest[n]) ? furthest[n] : far;
-        const N there_ = first + there[n * rows + o.angles[k]] + by;
+        const N now = first + there[n * rows + o.angles[k]] + by;
         const auto on = online > 0.0f;
-        lowest[n] = on & !(there_ >= lowest[n]) ? there_ : lowest[n];
-        highest[n] = on & !(there_ <= highest[n]) ? there_ : highest[n];
+        lowest[n] = on & !(now >= lowest[n]) ? now : lowest[n];
+        highest[n] = on & !(now <= highest[n]) ? now : highest[n];
       }
     }
     for (int64_t n = 0; n < o.nodes; ++n) {
@@ -384,12 +384,12 @@ class Windows {
       const double length = demand.parts[part] * whole;
       const double* found = std::lower_bound(o.times[0], o.times[0] + o.nodes, length - 1e-12);
       const int64_t node = std::min<int64_t>(found - o.times[0], o.nodes - 1);
-      const double moved_ = at_lane(furthest[node], place), spread = at_lane(apart[node], place);
-      const double left = std::hypot(first ? demand.first * moved_ : moved_, demand.residual * size);
+      const double by = at_lane(furthest[node], place), spread = at_lane(apart[node], place);
+      const double left = std::hypot(first ? demand.first * by : by, demand.residual * size);
       const double score = demand.doubt[part] * left;
       if (!part) {
-        stuck = stuck || !(moved_ < demand.slowest * slots.moved[slot]);
-        slots.moved[slot] = moved_;
+        stuck = stuck || !(by < demand.slowest * slots.moved[slot]);
+        slots.moved[slot] = by;
       }
       if (part && (!stuck || length < demand.shortest)) continue;
       if (fits(scenario, t + length, score, spread)) return {part, length, score, spread};
@@ -409,7 +409,7 @@ class Windows {
   // States where windows end.
   void ends(const Group& group, const Slots& slots, const Verdict* verdicts) {
     bool whole = true;
-    each_lane(group, [&](int, int, int place) {
+    each_lane(group, [&](int place) {
       const Verdict& verdict = verdicts[place];
       whole &= verdict.part < 0 || verdict.length >= o.horizon * (1 - 1e-9);
     });
@@ -436,7 +436,7 @@ class Windows {
   void within(const Group& group, const Verdict* verdicts) {
     product(o.decode, c.data(), left.data());
     N weights[MOST_NODES] = {};
-    each_lane(group, [&](int, int, int place) {
+    each_lane(group, [&](int place) {
       double before = 0.0, legendre = 1.0;
       const double s = 2.0 * verdicts[place].length / o.horizon - 1.0;
       double sums[MOST_NODES] = {};
@@ -568,7 +568,7 @@ void windows_of(const Batch& batch, const Learned& o, const Demand& demand, Cour
     for (int64_t k = before; k < course.accepted; ++k) course.why[place[course.of[k]]] = ACT;
     still.clear();
     for (const int64_t scenario : going) {
-      uint8_t& why = course.why[place[scenario]];
+      int64_t& why = course.why[place[scenario]];
       if (why == REFUSED_ONE) continue;
       const double grown = demand.growth(course.spread[scenario]) * course.score[scenario];
       const double bound = demand.factor * grown + demand.floor + course.classical[scenario];

@@ -44,7 +44,8 @@ class Course:
         """Largest spread of the angles, radians."""
         online = p.get("online")
         delta = self.x[:, :, grid.rows("delta")]  # [scenario, node, machine]
-        spread = angle_spread(delta, None if online is None else online.T[:, None], axis=2)
+        with np.errstate(invalid="ignore"):  # after the last step
+            spread = angle_spread(delta, None if online is None else online.T[:, None], axis=2)
         if (self.steps < spread.shape[1] - 1).any():
             spread[np.arange(spread.shape[1]) > self.steps[:, None]] = 0.0
         if not np.isfinite(spread).all():

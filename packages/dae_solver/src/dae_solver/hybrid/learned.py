@@ -11,6 +11,7 @@ import numpy as np
 
 from dae_solver.compiled.dae import address_of
 from dae_solver.hybrid.structures import LearnedStruct, Matrix
+from dae_solver.model.features import MOVE
 from dae_solver.model.operator import TrajectoryOperator
 
 # Rows of a panel of a matrix, see compiled/networks.h.
@@ -51,6 +52,7 @@ class Learned:
             machines=len(modes.angles),
             degrees=len(window.spectrum),
             horizon=window.horizon,
+            move=MOVE,
             times=self._at(window.times),
             points=self._at(window.points),
             spectrum=self._at(window.spectrum),

@@ -29,7 +29,7 @@ class LearnedStruct(ctypes.Structure):
 
     _fields_ = (
         *fields(ctypes.c_int64, "nodes modes width features hidden experts machines degrees"),
-        ("horizon", ctypes.c_double),
+        *fields(ctypes.c_double, "horizon move"),
         *fields(
             ctypes.c_void_p, "times points spectrum gauss at_nodes at_gauss weight center spread"
         ),

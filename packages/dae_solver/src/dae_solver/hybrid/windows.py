@@ -119,7 +119,7 @@ class CompiledWindows:
         t: np.ndarray = self._state["t"]
         whole = float((stop[scenarios] - t[scenarios]).sum()) / learned.horizon
         capacity = int(whole) + 3 * len(scenarios)
-        of, why = np.empty(capacity, np.int64), np.empty(len(scenarios), np.uint8)
+        of, why = np.empty(capacity, np.int64), np.empty(len(scenarios), np.int64)
         begin, end = np.empty((2, capacity))
         first = np.empty((capacity, len(self.grid.states)))
         coefficients = np.empty((capacity, learned.modes), np.float32)
