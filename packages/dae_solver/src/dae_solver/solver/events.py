@@ -193,6 +193,9 @@ class Schedule:
     def pop(self, scenario: int, time: float) -> list[TimeEvent]:
         """The events of a scenario that are due at ``time``."""
         each = self.pending[scenario]
-        due = [event for event in each if event.time <= time]
-        del each[: len(due)]
+        number = 0
+        while number < len(each) and each[number].time <= time:
+            number += 1
+        due = each[:number]
+        del each[:number]
         return due

@@ -555,6 +555,8 @@ class Run:
         self.restarts.append(report)
         f = np.asarray(self.system.f(t, x, y, p), float)
         self.point.put(changed, Point(t=t, x=x, y=y, f=f, slope=np.zeros_like(y)))
+        # Rows of their own, which keep no more alive than what happened at once.
+        minus, plus = (before.x.T.copy(), before.y.T.copy()), (x.T.copy(), y.T.copy())
         for one, (place, scenario) in enumerate(
             zip(places.tolist(), changed.tolist(), strict=True)
         ):
@@ -563,10 +565,10 @@ class Run:
                     scenario=scenario,
                     time=float(t[one]),
                     name=" + ".join(names[place]),
-                    x_minus=before.x[:, place].copy(),
-                    x_plus=x[:, one].copy(),
-                    y_minus=before.y[:, place].copy(),
-                    y_plus=y[:, one].copy(),
+                    x_minus=minus[0][place],
+                    x_plus=plus[0][one],
+                    y_minus=minus[1][place],
+                    y_plus=plus[1][one],
                 )
             )
             if not report.converged[one]:
@@ -579,8 +581,8 @@ class Run:
 
     def _happens(self, event: TimeEvent, scenario: int) -> bool:
         """Apply the changes of an event to one scenario, unless its condition is not met."""
-        one = np.array([scenario])
         if event.condition is not None:
+            one = np.array([scenario])
             point = self.point.take(one)
             value = event.condition(point.t, point.x, point.y, take(self.p, one))
             if not float(np.asarray(value).reshape(-1)[0]) > 0:
@@ -588,6 +590,7 @@ class Run:
         for change in event.changes:
             change.apply(self.p, scenario)
         if event.reset is not None:
+            one = np.array([scenario])
             point = self.point.take(one)
             x = event.reset(point.t, point.x, point.y, take(self.p, one))
             x = np.stack([np.broadcast_to(np.asarray(value, float), (1,)) for value in x])
