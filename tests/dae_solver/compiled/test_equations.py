@@ -62,6 +62,20 @@ def test_voltages_are_those_of_newtons_method(grid: PowerSystem) -> None:
     assert np.abs(found - expected).max() < 1e-10
 
 
+def test_settled_voltages_come_with_their_residual(grid: PowerSystem) -> None:
+    dae = compiled(grid)
+    x, guess, expected, p = near_solutions(dae, grid, scenarios=21, seed=6, online=True)
+    guess[:, 3] = np.nan
+    found, residual = dae.settled(0.0, x, guess, p)
+    others = np.arange(21) != 3
+    assert np.abs(found - expected)[:, others].max() < 1e-10
+    largest = np.abs(PowerDAE.g(dae, 0.0, x, found, p)).max(0)
+    np.testing.assert_allclose(residual[others], largest[others], rtol=0, atol=1e-11)
+    # Where the iteration leads nowhere the guess is left alone.
+    assert np.isnan(found[:, 3]).all()
+    assert residual[3] == np.inf
+
+
 def test_a_scenario_does_not_depend_on_those_beside_it(grid: PowerSystem) -> None:
     dae = compiled(grid)
     x, _, y, p = near_solutions(dae, grid, scenarios=24, seed=4, online=False)
