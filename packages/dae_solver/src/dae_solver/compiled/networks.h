@@ -3,8 +3,8 @@
 
 constexpr int SHARES = 4, WIDE = SHARES * LANES, PANEL = 8;
 typedef float Wide __attribute__((vector_size(WIDE * sizeof(float))));
-// As wide as registers are, at most.
-typedef float Register __attribute__((vector_size(64)));
+// As wide as registers are, at most; parts of wide vectors are read and written as such.
+typedef float Register __attribute__((vector_size(64), may_alias));
 typedef int32_t RegisterInt __attribute__((vector_size(64)));
 constexpr int EACH = sizeof(Wide) / sizeof(Register);
 typedef float Share __attribute__((vector_size(LANES * sizeof(float))));

@@ -32,6 +32,8 @@ SHORT = 4
 # Half of a window is taken where the whole does not converge, so its score is doubted.
 PARTS, DOUBT = np.array([1.0, 0.5]), np.array([[1.0], [3.0]])
 AT_ONCE = 0.3
+# Largest residual of the voltages at the start and after events, per unit.
+SETTLED = 1e-9
 # Largest derivative of a grid at rest, per second.
 AT_REST = 1e-7
 # So many refused windows, and the classical engine brings a scenario to its end.
@@ -112,9 +114,7 @@ class HybridRun:
         grid, number = self.grid, len(scenarios)
         self.p = {name: value.copy() for name, value in scenarios.parameters.items()}
         self.t = np.full(number, times[0])
-        y, start = consistent(
-            grid, self.t, scenarios.x0, scenarios.y0, self.p, tolerance=self.tolerance
-        )
+        y, start = consistent(grid, self.t, scenarios.x0, scenarios.y0, self.p, tolerance=SETTLED)
         if not start.converged.any():
             raise InputError(
                 f"no scenario has voltages at the start: {start.text()}", rule="dae.inconsistent"
@@ -542,7 +542,7 @@ class HybridRun:
             self.due[scenario] = rest[0].time if rest else np.inf
         x, t = self.x[:, scenarios], self.t[scenarios]
         y, report = consistent(
-            grid, t, x, before, some(self.p, scenarios, len(self.t)), tolerance=self.tolerance
+            grid, t, x, before, some(self.p, scenarios, len(self.t)), tolerance=SETTLED
         )
         self.y[:, scenarios], self.exact[scenarios] = y, True
         self.solution.restarts.append(report)
