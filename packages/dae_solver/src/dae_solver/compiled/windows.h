@@ -529,6 +529,10 @@ void windows_of(const Batch& batch, const Learned& o, const Demand& demand, Cour
   std::vector<int64_t> going(course.list, course.list + course.count), place(course.scenarios);
   for (int64_t k = 0; k < course.count; ++k) place[course.list[k]] = k;
   std::vector<int64_t> open, still;
+  const auto goal_of = [&](int64_t scenario) {
+    const double t = course.t[scenario], stop = course.stop[scenario];
+    return stop - t <= o.horizon * (1 + 1e-9) ? stop : t + o.horizon;
+  };
   while (!going.empty() && course.accepted + static_cast<int64_t>(going.size()) <= course.capacity) {
     const size_t number = going.size();
     slots.scenario = going;
@@ -539,8 +543,7 @@ void windows_of(const Batch& batch, const Learned& o, const Demand& demand, Cour
     slots.start.resize(number * o.width), slots.coefficients.resize(number * o.modes);
     open.resize(number);
     for (size_t k = 0; k < number; ++k) {
-      const double t = course.t[going[k]], stop = course.stop[going[k]];
-      slots.goal[k] = stop - t <= o.horizon * (1 + 1e-9) ? stop : t + o.horizon;
+      slots.goal[k] = goal_of(going[k]);
       open[k] = k;
     }
     const int64_t before = course.accepted;
@@ -576,9 +579,8 @@ void windows_of(const Batch& batch, const Learned& o, const Demand& demand, Cour
         why = TOO_FAR;
         continue;
       }
-      const double t = course.t[scenario], stop = course.stop[scenario];
-      const double goal = stop - t <= o.horizon * (1 + 1e-9) ? stop : t + o.horizon;
-      if (t >= stop || goal - t < demand.shortest) continue;
+      const double t = course.t[scenario];
+      if (t >= course.stop[scenario] || goal_of(scenario) - t < demand.shortest) continue;
       still.push_back(scenario);
     }
     going.swap(still);
