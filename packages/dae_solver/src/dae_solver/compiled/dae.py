@@ -38,14 +38,9 @@ class CompiledDAE(PowerDAE):
         """By the names of the parameters, with windows or without; None where there is none."""
         return {}
 
-    @cached_property
-    def _last(self) -> dict[bool, tuple[tuple[str, ...], Library | None]]:
-        """What was asked for last, with windows and without: mostly the same again."""
-        return {}
-
     def __getstate__(self) -> dict[str, Any]:
         """Without libraries, which a copy loads again."""
-        return {**self.__dict__, "_libraries": {}, "_last": {}}
+        return {**self.__dict__, "_libraries": {}}
 
     def in_numpy(self) -> PowerDAE:
         """The same grid, with the same topologies, evaluated by NumPy."""
@@ -108,13 +103,10 @@ class CompiledDAE(PowerDAE):
             p: Parameters.
             windows: Whether it has :meth:`Library.windows` too.
         """
-        names, known = tuple(p), self._last.get(windows)
-        if known is None or known[0] != names:
-            key = (windows, *names)
-            if key not in self._libraries:
-                self._libraries[key] = self._made(p, windows)
-            known = self._last[windows] = names, self._libraries[key]
-        return known[1]
+        key = (windows, *p)
+        if key not in self._libraries:
+            self._libraries[key] = self._made(p, windows)
+        return self._libraries[key]
 
     def _made(self, p: Parameters, windows: bool) -> Library | None:
         reason = "SCIMIND_KERNELS=plain"
@@ -229,9 +221,7 @@ class Library:
         self, x: np.ndarray, y: np.ndarray, p: Parameters, network: np.ndarray
     ) -> np.ndarray:
         """``g [algebraic, scenario]``; ``network`` as for :meth:`voltages`."""
-        self._bind(p)
-        order = self._bind_networks(network)
-        x, y = _plain(x), _plain(y)
+        order, x, y = self._ready(x, y, p, network)
         out = np.empty_like(y)
         self._residuals(
             x.shape[1], self._there, _or_none(order), address_of(x), address_of(y), address_of(out)
@@ -250,9 +240,7 @@ class Library:
             network: Of each scenario, by its number in the solver.
             tolerance: A scenario is done when a round moves its voltages by no more.
         """
-        self._bind(p)
-        order = self._bind_networks(network)
-        x, y = _plain(x), _plain(y)
+        order, x, y = self._ready(x, y, p, network)
         out, moved, rounds = np.empty_like(y), np.empty(x.shape[1]), np.zeros(1, np.int64)
         self._voltages(
             x.shape[1],
@@ -272,9 +260,7 @@ class Library:
         self, x: np.ndarray, y: np.ndarray, p: Parameters, network: np.ndarray, tolerance: float
     ) -> tuple[np.ndarray, np.ndarray]:
         """Like :meth:`voltages`, ``y`` where it leads nowhere; and the largest residual."""
-        self._bind(p)
-        order = self._bind_networks(network)
-        x, y = _plain(x), _plain(y)
+        order, x, y = self._ready(x, y, p, network)
         out, residual = np.empty_like(y), np.empty(x.shape[1])
         self._settled(
             x.shape[1],
@@ -346,21 +332,28 @@ class Library:
         self._bind_networks(network)
         self._windows(self._there, learned, ctypes.addressof(demand), ctypes.addressof(course))
 
-    def passed(self, passed: int) -> None:
+    def passed(self, passed: ctypes.Structure) -> None:
         """States within steps that were passed, see stretch.h.
 
         Args:
-            passed: Address of a ``Passed``.
+            passed: A ``Passed``.
         """
-        self._passed(passed)
+        self._passed(ctypes.addressof(passed))
 
-    def views(self, views: int) -> None:
+    def views(self, views: ctypes.Structure) -> None:
         """States within windows, see windows.h.
 
         Args:
-            views: Address of a ``Views``.
+            views: A ``Views``.
         """
-        self._views(views)
+        self._views(ctypes.addressof(views))
+
+    def _ready(
+        self, x: np.ndarray, y: np.ndarray, p: Parameters, network: np.ndarray
+    ) -> tuple[np.ndarray | None, np.ndarray, np.ndarray]:
+        """Let the batch point at parameters and networks; their order, ``x`` and ``y``."""
+        self._bind(p)
+        return self._bind_networks(network), _plain(x), _plain(y)
 
     def _bind(self, p: Parameters) -> None:
         """Let the batch point at the parameters."""

@@ -26,7 +26,7 @@ struct Learned {
 constexpr int PARTS = 2, MOST_DEGREES = MOST_NODES + 1;
 constexpr double DEGREES = 180.0 / M_PI;
 struct Demand {
-  double bound, factor, residual, floor, classical, step, tolerance, end;
+  double bound, factor, residual, floor, classical, tolerance, end;
   double first, slowest, unsteady, grows, at_once, shortest;
   double parts[PARTS], doubt[PARTS];
   int64_t corrections, refuse;
@@ -73,6 +73,14 @@ struct Many {
   typedef Lanes E;
   typedef Wide N;
 };
+
+// Legendre polynomials shifted to [0, 1], at s in [-1, 1]: see dae_solver/model/collocation.py.
+template <class V>
+inline void legendre(V s, int64_t degrees, V* out) {
+  out[0] = splat<V>(1.0), out[1] = s;
+  for (int64_t d = 1; d + 1 < degrees; ++d)
+    out[d + 1] = (2.0 * d + 1.0) / (d + 1.0) * s * out[d] - d / (d + 1.0) * out[d - 1];
+}
 
 // Where windows are while they are corrected.
 struct Slots {
@@ -431,20 +439,16 @@ class Windows {
     }
   }
 
-  // Deviations somewhere in windows, by the polynomial through their nodes: see
-  // dae_solver/model/collocation.py.
+  // Deviations somewhere in windows, by the polynomial through their nodes.
   void within(const Group& group, const Verdict* verdicts) {
     product(o.decode, c.data(), left.data());
     N weights[MOST_NODES] = {};
     each_lane(group, [&](int place) {
-      double before = 0.0, legendre = 1.0;
-      const double s = 2.0 * verdicts[place].length / o.horizon - 1.0;
-      double sums[MOST_NODES] = {};
-      for (int64_t d = 0; d < o.degrees; ++d) {
-        for (int64_t n = 0; n < o.nodes; ++n) sums[n] += legendre * o.spectrum[d * o.nodes + n];
-        const double next = ((2 * d + 1) * s * legendre - d * before) / (d + 1);
-        before = legendre, legendre = next;
-      }
+      double polynomials[MOST_DEGREES], sums[MOST_NODES] = {};
+      legendre(2.0 * verdicts[place].length / o.horizon - 1.0, o.degrees, polynomials);
+      for (int64_t d = 0; d < o.degrees; ++d)
+        for (int64_t n = 0; n < o.nodes; ++n)
+          sums[n] += polynomials[d] * o.spectrum[d * o.nodes + n];
       for (int64_t n = 0; n < o.nodes; ++n) set_lane(weights[n], place, sums[n]);
     });
     N center = N{};
@@ -600,8 +604,7 @@ struct Views {
 
 void views_of(const Views& v) {
   const int64_t degrees = v.degrees;
-  std::vector<double> polynomials(v.rows * degrees), one(degrees), two(degrees);
-  for (int64_t d = 0; d < degrees; ++d) one[d] = (2.0 * d + 1.0) / (d + 1.0), two[d] = d / (d + 1.0);
+  std::vector<double> spectra(v.rows * degrees);
   for (int64_t w = 0; w < v.count; ++w) {
     const double begin = v.begin[w], end = v.end[w];
     const double slack = v.rounding * std::fmax(1.0, std::fabs(end));
@@ -613,20 +616,18 @@ void views_of(const Views& v) {
         const float* node = v.deviations + (w * v.rows + r) * v.nodes;
         double sum = 0.0;
         for (int64_t n = 0; n < v.nodes; ++n) sum += v.spectrum[d * v.nodes + n] * node[n];
-        polynomials[r * degrees + d] = sum;
+        spectra[r * degrees + d] = sum;
       }
     for (; time < last; time += LANES) {
       const int some = static_cast<int>(std::min<int64_t>(last - time, LANES));
       Lanes s = splat<Lanes>(0.0);
       for (int lane = 0; lane < some; ++lane) s[lane] = 2.0 * (time[lane] - begin) / v.horizon - 1.0;
-      Lanes legendre[MOST_DEGREES];
-      legendre[0] = splat<Lanes>(1.0), legendre[1] = s;
-      for (int64_t d = 1; d + 1 < degrees; ++d)
-        legendre[d + 1] = one[d] * s * legendre[d] - two[d] * legendre[d - 1];
+      Lanes polynomials[MOST_DEGREES];
+      legendre(s, degrees, polynomials);
       double* to = v.out + (v.of[w] * v.outputs + (time - v.times)) * v.rows;
       for (int64_t r = 0; r < v.rows; ++r) {
         Lanes sum = splat<Lanes>(v.first[w * v.rows + r]);
-        for (int64_t d = 0; d < degrees; ++d) sum += polynomials[r * degrees + d] * legendre[d];
+        for (int64_t d = 0; d < degrees; ++d) sum += spectra[r * degrees + d] * polynomials[d];
         for (int lane = 0; lane < some; ++lane) to[lane * v.rows + r] = sum[lane];
       }
     }

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import ctypes
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from dae_solver.compiled.dae import CompiledDAE, Library, address_of
 from dae_solver.hybrid.classical import Course
-from dae_solver.hybrid.outputs import ROUNDING, ClassicalPiece, OperatorPiece
+from dae_solver.hybrid.outputs import ROUNDING, ClassicalPiece, OperatorPiece, Piece
 from dae_solver.hybrid.structures import Passed, Views
 from dae_solver.physics.dae import PowerDAE
 from dae_solver.solver.parameters import Parameters
@@ -30,27 +30,19 @@ class ShownWindows(OperatorPiece):
     ) -> None:
         """See :class:`dae_solver.hybrid.outputs.Piece`."""
         modes, window = self.modes, self.window
-        arrays = {
-            "of": self.scenarios,
-            "begin": self.begin,
-            "end": self.end,
-            "times": np.ascontiguousarray(times, float),
-            "spectrum": window.spectrum,
-            "first": np.ascontiguousarray(self.x[rows].T),
-            "deviations": self.coefficients.T @ modes.of_states(rows),
-            "out": found,
-        }
-        views = Views(
-            count=len(self.scenarios),
-            outputs=len(times),
-            rows=len(rows),
+        views = _asked(
+            Views,
+            self,
+            times,
+            found,
             nodes=len(window.nodes),
             degrees=len(window.spectrum),
             horizon=window.horizon,
-            rounding=ROUNDING,
-            **{name: address_of(array) for name, array in arrays.items()},
+            spectrum=window.spectrum,
+            first=np.ascontiguousarray(self.x[rows].T),
+            deviations=self.coefficients.T @ modes.of_states(rows),
         )
-        self.library.views(ctypes.addressof(views))
+        self.library.views(views)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,27 +59,50 @@ class ShownCourse(ClassicalPiece):
     ) -> None:
         """See :class:`dae_solver.hybrid.outputs.Piece`."""
         course = self.course
-        arrays = {
-            "of": np.ascontiguousarray(self.scenarios, np.int64),
-            "row": np.ascontiguousarray(rows, np.int64),
-            "steps": np.ascontiguousarray(course.steps, np.int64),
-            "begin": self.begin,
-            "end": self.end,
-            "times": np.ascontiguousarray(times, float),
-            "x": course.x,
-            "f": course.f,
-            "out": found,
-        }
-        passed = Passed(
-            count=len(self.scenarios),
-            outputs=len(times),
-            rows=len(rows),
+        passed = _asked(
+            Passed,
+            self,
+            times,
+            found,
             nodes=course.x.shape[1],
             states=course.x.shape[2],
-            rounding=ROUNDING,
-            **{name: address_of(array) for name, array in arrays.items()},
+            row=np.ascontiguousarray(rows, np.int64),
+            steps=np.ascontiguousarray(course.steps, np.int64),
+            x=course.x,
+            f=course.f,
         )
-        self.library.passed(ctypes.addressof(passed))
+        self.library.passed(passed)
+
+
+def _asked(kind: Any, piece: Piece, times: np.ndarray, found: np.ndarray, **more: Any) -> Any:
+    """What the library is asked to show of a piece; arrays by their addresses.
+
+    Args:
+        kind: Of structure.
+        piece: To be shown.
+        times: Of the outputs.
+        found: Where they are written.
+        **more: Further fields, by name.
+    """
+    arrays = {
+        "of": np.ascontiguousarray(piece.scenarios, np.int64),
+        "begin": piece.begin,
+        "end": piece.end,
+        "times": np.ascontiguousarray(times, float),
+        "out": found,
+        **{name: value for name, value in more.items() if isinstance(value, np.ndarray)},
+    }
+    sizes = {name: value for name, value in more.items() if name not in arrays}
+    asked = kind(
+        count=len(piece.scenarios),
+        outputs=len(times),
+        rows=found.shape[2],
+        rounding=ROUNDING,
+        **sizes,
+        **{name: address_of(array) for name, array in arrays.items()},
+    )
+    asked.arrays = arrays  # which must live as long
+    return asked
 
 
 def course_piece(

@@ -43,7 +43,7 @@ class Demand(ctypes.Structure):
     """What windows.h calls Demand."""
 
     _fields_ = (
-        *fields(ctypes.c_double, "bound factor residual floor classical step tolerance end"),
+        *fields(ctypes.c_double, "bound factor residual floor classical tolerance end"),
         *fields(ctypes.c_double, "first slowest unsteady grows at_once shortest"),
         ("parts", ctypes.c_double * 2),
         ("doubt", ctypes.c_double * 2),

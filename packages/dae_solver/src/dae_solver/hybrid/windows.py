@@ -131,7 +131,7 @@ class CompiledWindows:
         course.why = address_of(why)
         self.library.windows(self.p, network, self.learned.address, self.demand, course)
         done = course.accepted
-        found = why.copy()
+        found = np.empty_like(why)
         found[order] = why
         piece = ShownWindows(
             scenarios=of[:done],
@@ -178,7 +178,6 @@ def _demand(
         residual=certificate.residual,
         floor=certificate.floor,
         classical=certificate.classical,
-        step=certificate.step,
         tolerance=tolerance,
         end=end,
         first=FIRST,

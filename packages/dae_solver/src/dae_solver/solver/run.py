@@ -226,7 +226,7 @@ class Run:
         self.statistics.rounds += 1
         every = len(active) == len(self.done)
         start = self.point if every else self.point.take(active)
-        p = self.p if every else take(self.p, active)
+        p = some(self.p, active, len(self.done))
         stop = np.minimum(self.due[active], self.times[-1])
         goal, h = self._goal(start.t, active, stop)
         with np.errstate(all="ignore"):
