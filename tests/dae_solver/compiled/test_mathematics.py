@@ -9,10 +9,16 @@ import numpy as np
 import pytest
 
 from dae_solver.compiled.library import LANES, header
+from dae_solver.hybrid.learned import arranged
 from scimind.device.compiler import LEVELS, flags, instruction_set, libraries
+
+# Windows side by side in wide vectors.
+WIDE = 64
 
 NAMES = ("sin", "cos", "exp", "log", "tanh", "sqrt", "floor")
 LARGEST = {"exp": 709.0, "tanh": 20.0, "floor": 1e17}
+# In single precision: the smallest and largest arguments.
+SINGLE = {"sin": (1e-30, 9e2), "cos": (1e-30, 9e2), "exp": (1e-30, 88.0), "tanh": (1e-30, 20.0)}
 # Units in the last place.
 ERROR = {"sin": 3.0, "cos": 3.0, "exp": 1.0, "log": 1.0, "tanh": 2.5, "sqrt": 0.5, "floor": 0.0}
 
@@ -20,9 +26,10 @@ SOURCE = f"""
 constexpr int LANES = {LANES};
 {header("lanes.h")}
 {header("networks.h")}
-template <class F> void each(int64_t count, const double* in, double* out, F function) {{
-  for (int64_t k = 0; k + LANES <= count; k += LANES) {{
-    Lanes a;
+template <class V, class F>
+void each(int64_t count, const Real<V>* in, Real<V>* out, F function) {{
+  for (int64_t k = 0; k + lanes_of<V> <= count; k += lanes_of<V>) {{
+    V a;
     __builtin_memcpy(&a, in + k, sizeof a);
     a = function(a);
     __builtin_memcpy(out + k, &a, sizeof a);
@@ -31,23 +38,26 @@ template <class F> void each(int64_t count, const double* in, double* out, F fun
 }}
 extern "C" {{
 """ + "".join(
-    f"void own_{name}(int64_t count, const double* in, double* out) "
-    f"{{ each(count, in, out, [](Lanes a) {{ return {name}(a); }}); }}\n"
+    f"void {kind}_{name}(int64_t count, const {number}* in, {number}* out) "
+    f"{{ each<{vector}>(count, in, out, []({vector} a) {{ return {name}(a); }}); }}\n"
     for name in NAMES
+    for kind, number, vector in (("own", "double", "Lanes"), ("single", "float", "Singles"))
 )
 SOURCE += """
 void own_larger(int64_t count, const double* in, double* out) {
-  each(count, in, out, [](Lanes a) { return larger(a, splat<Lanes>(2.0)); });
+  each<Lanes>(count, in, out, [](Lanes a) { return larger(a, splat<Lanes>(2.0)); });
 }
 void products(int64_t rows, int64_t columns, const float* weights, const float* bias,
-              const float* one, float* out, const float* many, float* wide) {
+              const float* one, float* out, const float* many, float* wide, int shares) {
   const Matrix m = {weights, bias, rows, columns};
-  product(m, one, out);
-  silu(rows, out);
-  std::vector<Wide> in(columns), found(rows);
+  std::vector<float> alone(rows + PANEL);
+  product(m, one, alone.data(), 1);
+  silu(rows, alone.data(), 1);
+  std::copy_n(alone.data(), rows, out);
+  std::vector<Wide> in(columns), found(rows + PANEL);
   for (int64_t k = 0; k < columns; ++k) __builtin_memcpy(&in[k], many + k * WIDE, sizeof(Wide));
-  product(m, in.data(), found.data());
-  silu(rows, found.data());
+  product(m, in.data(), found.data(), shares);
+  silu(rows, found.data(), shares);
   for (int64_t r = 0; r < rows; ++r) __builtin_memcpy(wide + r * WIDE, &found[r], sizeof(Wide));
 }
 }
@@ -71,7 +81,8 @@ def own(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 def call(own: ctypes.CDLL, name: str, x: np.ndarray) -> np.ndarray:
     out = np.empty_like(x)
-    getattr(own, f"own_{name}")(
+    kind = "own" if x.dtype == float else "single"
+    getattr(own, f"{kind}_{name}")(
         ctypes.c_int64(len(x)), ctypes.c_void_p(x.ctypes.data), ctypes.c_void_p(out.ctypes.data)
     )
     return out
@@ -93,10 +104,33 @@ def test_functions_are_exact_to_a_few_units_in_the_last_place(own: ctypes.CDLL, 
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_special_values_are_those_of_libm(own: ctypes.CDLL, name: str) -> None:
+def test_functions_in_single_precision(own: ctypes.CDLL, name: str) -> None:
+    rng = np.random.default_rng(1)
+    least, most = SINGLE.get(name, (1e-37, 1e6))
+    size = 10.0 ** rng.uniform(np.log10(least), np.log10(most), 8000)
+    x = rng.choice([-1.0, 1.0], len(size)) * size
+    x = np.concatenate([x, np.pi / 4 * np.arange(-100, 100), rng.uniform(-20, 20, 7992)])
+    if name == "exp":
+        x = np.maximum(x, -87.0)
+    if name in ("log", "sqrt"):
+        x = np.abs(x) + 1e-37
+    x = x.astype(np.float32)
+    exact = getattr(np, name)(x.astype(float))
+    # Near their zeros sines are as exact as those of the remainder of their argument.
+    least = 1e-7 if name in ("sin", "cos") else 0.0
+    error = np.abs(call(own, name, x) - exact)
+    assert (error <= np.maximum(3.0 * np.spacing(np.abs(exact).astype(np.float32)), least)).all()
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.float32])
+@pytest.mark.parametrize("name", NAMES)
+def test_special_values_are_those_of_libm(own: ctypes.CDLL, name: str, kind: type) -> None:
     with np.errstate(all="ignore"):
-        x = np.array([0.0, -0.0, 1e-310, np.inf, -np.inf, np.nan, 1e22, -1e300])
-        np.testing.assert_allclose(call(own, name, x), getattr(np, name)(x), rtol=1e-15, atol=0)
+        large = [1e22, -1e300] if kind == np.float64 else [1e10, -1e30]
+        x = np.array([0.0, -0.0, 1e-310, np.inf, -np.inf, np.nan, *large] * 2, kind)
+        tolerance = 1e-15 if kind == np.float64 else 2e-7
+        found, expected = call(own, name, x), getattr(np, name)(x)
+        np.testing.assert_allclose(found, expected, rtol=tolerance, atol=0)
 
 
 def test_what_is_not_a_number_is_larger_than_any(own: ctypes.CDLL) -> None:
@@ -105,25 +139,33 @@ def test_what_is_not_a_number_is_larger_than_any(own: ctypes.CDLL) -> None:
     np.testing.assert_array_equal(call(own, "larger", x), expected)
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (8, 4), (13, 7), (16, 33), (130, 57)])
-@pytest.mark.parametrize("biased", [True, False])
-def test_layers_are_those_of_numpy(own: ctypes.CDLL, shape: tuple[int, int], biased: bool) -> None:
+@pytest.mark.parametrize("shape", [(1, 1), (8, 4), (13, 7), (16, 65), (130, 157)])
+@pytest.mark.parametrize(("biased", "shares"), [(True, 1), (False, 2), (True, 3), (False, 4)])
+def test_layers_are_those_of_numpy(
+    own: ctypes.CDLL, shape: tuple[int, int], biased: bool, shares: int
+) -> None:
     rng = np.random.default_rng(2)
     rows, columns = shape
     weights = rng.standard_normal(shape).astype(np.float32)
     bias = rng.standard_normal(rows).astype(np.float32)
-    panels = np.zeros((-(-rows // 8) * 8, columns), np.float32)
-    panels[:rows] = weights
-    panels = np.ascontiguousarray(panels.reshape(-1, 8, columns).transpose(0, 2, 1))
-    many = rng.standard_normal((columns, 32)).astype(np.float32) * 10
+    many = rng.standard_normal((columns, WIDE)).astype(np.float32) * 10
     one = np.ascontiguousarray(many[:, 5])
-    out, wide = np.empty(rows, np.float32), np.empty((rows, 32), np.float32)
-    arrays = [panels, bias if biased else None, one, out, many, wide]
+    out, wide = np.empty(rows, np.float32), np.empty((rows, WIDE), np.float32)
+    arrays = [
+        arranged(weights),
+        np.pad(bias, (0, -rows % 8)) if biased else None,
+        one,
+        out,
+        many,
+        wide,
+    ]
     own.products(
         ctypes.c_int64(rows),
         ctypes.c_int64(columns),
         *[None if each is None else ctypes.c_void_p(each.ctypes.data) for each in arrays],
+        ctypes.c_int(shares),
     )
+    many, wide = many[:, : 16 * shares], wide[:, : 16 * shares]
     with np.errstate(over="ignore"):
         plain = weights.astype(float) @ many + (bias[:, None] if biased else 0.0)
         expected = plain / (1.0 + np.exp(-plain))

@@ -8,6 +8,7 @@ from scipy.optimize import brentq
 
 from dae_solver.problems import bouncing_ball, diode_rectifier
 from dae_solver.solver import Change, DAESystem, StateEvent, TimeEvent, simulate
+from dae_solver.solver.events import apply_all
 from scimind.errors import InputError
 
 METHODS = ["rk4", "dopri5", "radau3"]
@@ -208,3 +209,31 @@ def test_wrong_events_are_refused_with_the_reason() -> None:
         StateEvent(condition=lambda t, x, y, p: x[0], direction=2)
     with pytest.raises(InputError, match="x0 has 3, events has 2"):
         simulate(system, [0, 1], np.ones((3, 1)), events=[[], []], step=0.1)
+
+
+def test_changes_of_many_scenarios_are_those_of_each_alone() -> None:
+    rng = np.random.default_rng(5)
+    kinds = [
+        lambda k: Change(name="a", value=0.1 * k),
+        lambda k: Change(name="a", value=2.0 + k, how="scale"),
+        lambda k: Change(name="b", value=k, row=1, how="add"),
+        lambda k: Change(name="b", value=1.0 + k, row=[0, 2], how="scale"),
+        lambda k: Change(name="b", value=np.array([k, 7.0]), row=[2, 0]),
+        lambda k: Change(name="b", value=3, how="add"),
+    ]
+    changes = [
+        [kinds[choice](k) for choice in rng.integers(0, len(kinds), rng.integers(0, 5))]
+        for k in range(40)
+    ]
+    scenarios = rng.permutation(60)[:40].tolist()
+    start = {"a": rng.standard_normal(60), "b": rng.standard_normal((3, 60))}
+    together, alone = ({name: each.copy() for name, each in start.items()} for _ in range(2))
+    apply_all(together, changes, scenarios)
+    for scenario, each in zip(scenarios, changes, strict=True):
+        for change in each:
+            change.apply(alone, scenario)
+    for name, expected in alone.items():
+        np.testing.assert_array_equal(together[name], expected)
+        assert (expected != start[name]).any()
+    with pytest.raises(InputError, match="changes parameter 'c'; there are: a, b"):
+        apply_all(together, [[Change(name="c", value=1.0)]] * 2, [0, 1])

@@ -31,18 +31,19 @@ inline void product(const double* matrix, const double* right, double* out) {
 }
 
 // Some rows at a time, so that sums need not wait for each other.
-template <int TILE>
-inline void rows_of_product(const double* row, const Lanes* right, Lanes* out) {
-  Lanes s[TILE] = {};
+template <int TILE, class V>
+inline void rows_of_product(const Real<V>* row, const V* right, V* out) {
+  V s[TILE] = {};
   for (int j = 0; j < ROWS; ++j) {
-    const Lanes x = right[j];
+    const V x = right[j];
 #pragma GCC unroll 8
     for (int r = 0; r < TILE; ++r) s[r] += row[r * ROWS + j] * x;
   }
   for (int r = 0; r < TILE; ++r) out[r] = s[r];
 }
 
-inline void product(const double* matrix, const Lanes* right, Lanes* out) {
+template <class V>
+inline void product(const Real<V>* matrix, const V* right, V* out) {
   int i = 0;
   for (; i + 8 <= ROWS; i += 8) rows_of_product<8>(matrix + i * ROWS, right, out + i);
   if constexpr (ROWS % 8 != 0) rows_of_product<ROWS % 8>(matrix + i * ROWS, right, out + i);
@@ -81,14 +82,15 @@ struct Anderson {
       change[r] = moved[r], result[r] = fresh[r];
     }
     if (had == 0 || plain) return;
-    const V least = splat<V>(1e-300);
+    const V least = splat<V>(std::is_same_v<Real<V>, float> ? 1e-30 : 1e-300);
     if (had == 1) {
       const V share = along / where(one > least, one, least);
       for (int r = 0; r < ROWS; ++r) to[r] -= share * e[at][r];
       return;
     }
     // The last term keeps parallel differences apart, of which one would do.
-    const V size = one * other * (1.0 + 1e-12) - both * both + least;
+    constexpr Real<V> apart = 1.0 + (std::is_same_v<Real<V>, float> ? 1e-5 : 1e-12);
+    const V size = one * other * apart - both * both + least;
     const V first = (other * along - both * across) / size;
     const V second = (one * across - both * along) / size;
     for (int r = 0; r < ROWS; ++r) to[r] -= first * e[at][r] + second * e[two][r];
@@ -98,8 +100,8 @@ struct Anderson {
 // Voltages from a guess, and how far the last round moved them; returns the number of rounds. None
 // is worked out beyond the first round where they are not `wanted`.
 template <class V>
-int solved(const V* x, const V* p, const double* c, const double* inverse, const double* added,
-           const V* guess, double tolerance, Mask<V> wanted, V* y, V* last) {
+int solved(const V* x, const V* p, const Real<V>* c, const Real<V>* inverse, const Real<V>* added,
+           const V* guess, Real<V> tolerance, Mask<V> wanted, V* y, V* last) {
   V t[1], g[GIVEN], s[ROWS], u[ROWS], fresh[ROWS], moved[ROWS], found[ROWS];
   Mask<V> h[MASKS];
   prepare<V>(x, p, c, t, g, h);
@@ -112,7 +114,7 @@ int solved(const V* x, const V* p, const double* c, const double* inverse, const
   while (number < MOST_ROUNDS) {
     currents<V>(u, g, h, c, s);
     for (int b = 0; b < BUSES; ++b) {
-      const double* a = added + 4 * b;
+      const Real<V>* a = added + 4 * b;
       const V real = u[b], imag = u[BUSES + b];
       s[b] = a[0] * real + a[1] * imag - s[b];
       s[BUSES + b] = a[2] * real + a[3] * imag - s[BUSES + b];
@@ -135,32 +137,45 @@ int solved(const V* x, const V* p, const double* c, const double* inverse, const
   return number;
 }
 
+// The numbers of the grid and of its networks.
+template <class R>
+struct Numbers {
+  const R* c;
+  const R* const* inverses;
+  const R* const* added;
+};
+
 struct Batch {
   Parameters parameters;
-  const double* c;
+  Numbers<double> numbers;
   const double* const* admittances;
-  const double* const* inverses;
-  const double* const* added;
   const int64_t* network;
+  Numbers<float> single;
+
+  const Numbers<double>& of(double) const { return numbers; }
+  const Numbers<float>& of(float) const { return single; }
 };
 
 // The equations of the scenarios in some lanes, which share one network.
 template <class V>
 struct Equations {
   V p[PARAMETERS];
-  const double *c, *admittance, *inverse, *added;
+  const Real<V> *c, *inverse, *added;
+  const double* admittance;
 
   Equations(const Columns& columns, const Batch& batch) : Equations(batch, columns.at[0]) {
     batch.parameters.read(columns, p);
   }
   // Without parameters.
-  Equations(const Batch& batch, int64_t scenario) : c(batch.c) {
+  Equations(const Batch& batch, int64_t scenario) {
     const int64_t network = batch.network[scenario];
+    const Numbers<Real<V>>& numbers = batch.of(Real<V>());
+    c = numbers.c;
+    inverse = numbers.inverses[network];
+    added = numbers.added[network];
     admittance = batch.admittances[network];
-    inverse = batch.inverses[network];
-    added = batch.added[network];
   }
-  int voltages(const V* x, const V* guess, double tolerance, V* y, V* last,
+  int voltages(const V* x, const V* guess, Real<V> tolerance, V* y, V* last,
                Mask<V> wanted = truth<V>(1.0)) const {
     return solved<V>(x, p, c, inverse, added, guess, tolerance, wanted, y, last);
   }
@@ -214,7 +229,7 @@ void slopes_of(const Columns& columns, const Batch& batch, const double* x, cons
   columns.read(x, STATES, states);
   columns.read(y, ROWS, voltages);
   batch.parameters.read(columns, p);
-  slopes<V>(states, voltages, p, batch.c, found);
+  slopes<V>(states, voltages, p, batch.numbers.c, found);
   columns.write(found, STATES, out);
 }
 
@@ -223,7 +238,7 @@ void limits_of(const Columns& columns, const Batch& batch, const double* x, doub
   V states[STATES], p[PARAMETERS], found[STATES];
   columns.read(x, STATES, states);
   batch.parameters.read(columns, p);
-  limits<V>(states, p, batch.c, found);
+  limits<V>(states, p, batch.numbers.c, found);
   columns.write(found, STATES, out);
 }
 

@@ -153,11 +153,9 @@ class _Batch(ctypes.Structure):
         ("address", ctypes.c_void_p),
         ("rows", ctypes.c_void_p),
         ("arrays", ctypes.c_int64),
-        ("table", ctypes.c_void_p),
-        ("admittances", ctypes.c_void_p),
-        ("inverses", ctypes.c_void_p),
-        ("added", ctypes.c_void_p),
-        ("network", ctypes.c_void_p),
+        *((name, ctypes.c_void_p) for name in ("table", "inverses", "added")),
+        *((name, ctypes.c_void_p) for name in ("admittances", "network")),
+        *((f"single_{name}", ctypes.c_void_p) for name in ("table", "inverses", "added")),
     )
 
 
@@ -194,12 +192,19 @@ class Library:
         for function, types in signatures:
             function.argtypes, function.restype = types, None
         self.rows, self.table, self.solver = dict(rows), table, dae.solver
-        self.batch = _Batch(table=address_of(table), arrays=len(rows))
+        self._single_table = table.astype(np.float32)
+        self.batch = _Batch(
+            table=address_of(table),
+            single_table=address_of(self._single_table),
+            arrays=len(rows),
+        )
         self._there = ctypes.addressof(self.batch)
         # What the batch points at.
         self._arrays: list[np.ndarray] = []
         self._key: tuple[int, ...] = ()
         self._matrices: list[np.ndarray] = []
+        # Inverse and what is added at buses, in single precision, of each network.
+        self._single: list[tuple[np.ndarray, ...]] = []
 
     def slopes(self, x: np.ndarray, y: np.ndarray, p: Parameters) -> np.ndarray:
         """``f [state, scenario]``."""
@@ -375,14 +380,18 @@ class Library:
         self._network = np.ascontiguousarray(network, np.int64)
         self.batch.network = address_of(self._network)
         solver, number = self.solver, len(self.solver.inverses)
-        if not self._matrices or len(self._matrices[0]) != number:
+        if number != len(self._single):
+            first = len(self._single)
+            new = zip(solver.inverses[first:], solver.at_buses[first:], strict=True)
+            self._single += [tuple(each.astype(np.float32) for each in pair) for pair in new]
+            singles = zip(*self._single, strict=True)
             self._matrices = [
                 np.array([address_of(each) for each in matrices], np.uint64)
-                for matrices in (solver.admittances, solver.inverses, solver.at_buses)
+                for matrices in (solver.inverses, solver.at_buses, solver.admittances, *singles)
             ]
-            self.batch.admittances, self.batch.inverses, self.batch.added = map(
-                address_of, self._matrices
-            )
+            batch, addresses = self.batch, list(map(address_of, self._matrices))
+            batch.inverses, batch.added, batch.admittances = addresses[:3]
+            batch.single_inverses, batch.single_added = addresses[3:]
         if len(network) < 2 or (self._network == self._network[0]).all():
             return None
         return np.argsort(self._network, kind="stable")

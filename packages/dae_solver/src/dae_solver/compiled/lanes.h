@@ -1,88 +1,97 @@
-// Scenarios of a batch: eight at a time in the lanes of vectors, a single one in plain numbers.
-// What is written from the recording of a grid follows after this file, then batch.h.
+// Scenarios of a batch: eight at a time in the lanes of vectors, or sixteen in single precision; a
+// single one in plain numbers. What is written from the recording of a grid follows after this
+// file, then batch.h.
 
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <memory>
+#include <type_traits>
 #include <vector>
 
 // LANES comes before this file.
 
 namespace {
 
+constexpr int SINGLES = 2 * LANES;
 typedef double Lanes __attribute__((vector_size(LANES * sizeof(double))));
+typedef float Singles __attribute__((vector_size(SINGLES * sizeof(float))));
 
 template <class V>
 using Mask = decltype(V{} < V{});
 
+// What is in the lanes of a vector, and how many there are.
+template <class V>
+struct Element {
+  typedef V type;
+};
+template <>
+struct Element<Lanes> {
+  typedef double type;
+};
+template <>
+struct Element<Singles> {
+  typedef float type;
+};
+template <class V>
+using Real = typename Element<V>::type;
+template <class V>
+constexpr int lanes_of = sizeof(V) / sizeof(Real<V>);
+
 template <class V>
 inline V splat(double value) {
-  return V{} + value;
+  return V{} + static_cast<Real<V>>(value);
 }
 
 template <class V>
 inline Mask<V> truth(double value) {
-  return splat<V>(value) != 0.0;
+  return splat<V>(value) != splat<V>(0.0);
 }
 
-inline double where(bool mask, double a, double b) { return mask ? a : b; }
-inline bool where(bool mask, bool a, bool b) { return mask ? a : b; }
-inline Lanes where(Mask<Lanes> mask, Lanes a, Lanes b) { return mask ? a : b; }
-inline Mask<Lanes> where(Mask<Lanes> mask, Mask<Lanes> a, Mask<Lanes> b) { return mask ? a : b; }
+template <class V>
+inline V where(Mask<V> mask, V a, V b) {
+  return mask ? a : b;
+}
+
+inline bool at_lane(bool mask, int) { return mask; }
+inline bool at_lane(Mask<Lanes> mask, int lane) { return mask[lane] != 0; }
+inline bool at_lane(Mask<Singles> mask, int lane) { return mask[lane] != 0; }
+inline double at_lane(double value, int) { return value; }
+inline double at_lane(Lanes value, int lane) { return value[lane]; }
+inline float at_lane(Singles value, int lane) { return value[lane]; }
+inline void set_lane(double& value, int, double to) { value = to; }
+inline void set_lane(Lanes& value, int lane, double to) { value[lane] = to; }
+inline void set_lane(Singles& value, int lane, double to) { value[lane] = static_cast<float>(to); }
+inline void set_lane(bool& mask, int, bool to) { mask = to; }
+inline void set_lane(Mask<Lanes>& mask, int lane, bool to) { mask[lane] = to ? -1 : 0; }
+inline void set_lane(Mask<Singles>& mask, int lane, bool to) { mask[lane] = to ? -1 : 0; }
 
 inline bool any(bool mask) { return mask; }
-inline bool any(Mask<Lanes> mask) {
-  bool found = false;
-  for (int lane = 0; lane < LANES; ++lane) found |= mask[lane] != 0;
-  return found;
+template <class M>
+inline bool any(M mask) {
+  uint64_t words[sizeof(M) / sizeof(uint64_t)], found = 0;
+  __builtin_memcpy(words, &mask, sizeof mask);
+  for (const uint64_t word : words) found |= word;
+  return found != 0;
 }
 
 #include "mathematics.h"
 
-inline double abs(double a) { return std::fabs(a); }
-inline Lanes abs(Lanes a) { return number(bits(a) & INT64_MAX); }
-
-// The larger of two numbers that are not negative; what is not a number stays, as the bits of both
-// kinds are ordered like that.
-inline double larger(double a, double b) { return b <= a || a != a ? a : b; }
-inline Lanes larger(Lanes a, Lanes b) {
-  const LanesInt one = bits(a), other = bits(b);
-  return number(one > other ? one : other);
-}
-inline bool at_lane(bool mask, int) { return mask; }
-inline bool at_lane(Mask<Lanes> mask, int lane) { return mask[lane] != 0; }
-inline double at_lane(double value, int) { return value; }
-inline double at_lane(Lanes value, int lane) { return value[lane]; }
-inline void set_lane(double& value, int, double to) { value = to; }
-inline void set_lane(Lanes& value, int lane, double to) { value[lane] = to; }
-inline void set_lane(bool& mask, int, bool to) { mask = to; }
-inline void set_lane(Mask<Lanes>& mask, int lane, bool to) { mask[lane] = to ? -1 : 0; }
-
-inline double atan2(double a, double b) { return std::atan2(a, b); }
-inline Lanes atan2(Lanes a, Lanes b) {
-  Lanes out;
-  for (int lane = 0; lane < LANES; ++lane) out[lane] = std::atan2(a[lane], b[lane]);
-  return out;
-}
-
 // Rows of `columns` scenarios, of which those in `lanes` are read and written; the last fills up.
 struct Columns {
   int64_t scenarios;
-  int64_t at[LANES];
+  int64_t at[SINGLES];
   int count;
   bool side_by_side;
 
-  void read(const double* from, int rows, double* to) const {
-    for (int r = 0; r < rows; ++r) to[r] = from[r * scenarios + at[0]];
-  }
-  void read(const double* from, int rows, Lanes* to) const {
+  template <class V>
+  void read(const double* from, int rows, V* to) const {
     for (int r = 0; r < rows; ++r) {
       const double* row = from + r * scenarios;
-      if (side_by_side)
-        __builtin_memcpy(&to[r], row + at[0], sizeof(Lanes));
+      if (std::is_same_v<V, Lanes> && side_by_side)
+        __builtin_memcpy(&to[r], row + at[0], sizeof(V));
       else
-        for (int lane = 0; lane < LANES; ++lane) to[r][lane] = row[at[lane]];
+        for (int lane = 0; lane < lanes_of<V>; ++lane) set_lane(to[r], lane, row[at[lane]]);
     }
   }
   void write(const double* from, int rows, double* to) const {

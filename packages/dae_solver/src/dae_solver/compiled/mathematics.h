@@ -1,14 +1,17 @@
-// Elementary functions of several scenarios at once. Coefficients are those of Sun's fdlibm; errors
-// are below three units in the last place. Lanes beyond the reach of the reduction are left to libm.
+// Elementary functions of several scenarios at once. Coefficients are those of Sun's fdlibm and, in
+// single precision, of Moshier's Cephes; errors are below three units in the last place. Lanes
+// beyond the reach of the reduction are left to libm.
 
 typedef int64_t LanesInt __attribute__((vector_size(LANES * sizeof(int64_t))));
+typedef int32_t SinglesInt __attribute__((vector_size(SINGLES * sizeof(int32_t))));
 
-#define EACH_LANE(name)                                                      \
-  inline double name(double a) { return std::name(a); }                      \
-  inline Lanes each_##name(Lanes a) {                                        \
-    Lanes out;                                                               \
-    for (int lane = 0; lane < LANES; ++lane) out[lane] = std::name(a[lane]); \
-    return out;                                                              \
+#define EACH_LANE(name)                                                             \
+  inline double name(double a) { return std::name(a); }                             \
+  template <class V>                                                                \
+  inline V each_##name(V a) {                                                       \
+    V out;                                                                          \
+    for (int lane = 0; lane < lanes_of<V>; ++lane) out[lane] = std::name(a[lane]);  \
+    return out;                                                                     \
   }
 EACH_LANE(sin)
 EACH_LANE(cos)
@@ -20,9 +23,12 @@ EACH_LANE(floor)
 #undef EACH_LANE
 inline Lanes log(Lanes a) { return each_log(a); }
 inline Lanes tanh(Lanes a) { return each_tanh(a); }
+inline Singles log(Singles a) { return each_log(a); }
+inline Singles tanh(Singles a) { return each_tanh(a); }
 
 // Adding it rounds to whole numbers, which are then in the lowest bits.
 constexpr double ROUNDS = 6755399441055744.0;
+constexpr float ROUNDS_SINGLE = 12582912.0f;
 
 inline LanesInt bits(Lanes a) {
   LanesInt out;
@@ -34,7 +40,34 @@ inline Lanes number(LanesInt a) {
   __builtin_memcpy(&out, &a, sizeof out);
   return out;
 }
-inline bool within(Lanes a, double reach) { return !any(!(number(bits(a) & INT64_MAX) <= reach)); }
+inline SinglesInt bits(Singles a) {
+  SinglesInt out;
+  __builtin_memcpy(&out, &a, sizeof out);
+  return out;
+}
+inline Singles number(SinglesInt a) {
+  Singles out;
+  __builtin_memcpy(&out, &a, sizeof out);
+  return out;
+}
+
+inline double abs(double a) { return std::fabs(a); }
+inline Lanes abs(Lanes a) { return number(bits(a) & INT64_MAX); }
+inline Singles abs(Singles a) { return number(bits(a) & INT32_MAX); }
+
+// The larger of two numbers that are not negative; what is not a number stays, as the bits of both
+// kinds are ordered like that.
+inline double larger(double a, double b) { return b <= a || a != a ? a : b; }
+template <class V>
+inline V larger(V a, V b) {
+  return number(bits(a) > bits(b) ? bits(a) : bits(b));
+}
+
+// What is not a number is left to the formulas, which keep it.
+template <class V>
+inline bool within(V a, Real<V> reach) {
+  return !any(abs(a) > reach);
+}
 
 // The sine of a quarter turn times `ahead`, and further by an angle.
 inline Lanes turned_sine(Lanes a, int64_t ahead) {
@@ -65,6 +98,37 @@ inline Lanes turned_sine(Lanes a, int64_t ahead) {
 inline Lanes sin(Lanes a) { return within(a, 1e6) ? turned_sine(a, 0) : each_sin(a); }
 inline Lanes cos(Lanes a) { return within(a, 1e6) ? turned_sine(a, 1) : each_cos(a); }
 
+inline Singles turned_sine(Singles a, int32_t ahead) {
+  const Singles shifted = a * 6.36619772e-01f + ROUNDS_SINGLE, quarters = shifted - ROUNDS_SINGLE;
+  const Singles r = ((a - quarters * 1.5703125f) - quarters * 4.837512969970703125e-4f) -
+                    quarters * 7.54978995489188216e-8f;
+  const Singles z = r * r;
+  const Singles s =
+      r + r * z * (-1.6666654611e-1f + z * (8.3321608736e-3f + z * -1.9515295891e-4f));
+  const Singles c =
+      1.0f - 0.5f * z +
+      z * z * (4.166664568298827e-2f + z * (-1.388731625493765e-3f + z * 2.443315711809948e-5f));
+  const SinglesInt turn = bits(shifted) + ahead;
+  const Singles found = (turn & 1) != 0 ? c : s;
+  return number(bits(found) ^ ((turn & 2) << 30));
+}
+inline Singles sin(Singles a) { return within(a, 1e3f) ? turned_sine(a, 0) : each_sin(a); }
+inline Singles cos(Singles a) { return within(a, 1e3f) ? turned_sine(a, 1) : each_cos(a); }
+
+// Up to 87, which the caller knows.
+inline Singles exp_within(Singles a) {
+  const Singles shifted = a * 1.44269504f + ROUNDS_SINGLE, powers = shifted - ROUNDS_SINGLE;
+  const Singles r = (a - powers * 0.693359375f) + powers * 2.12194440e-4f;
+  Singles y = 1.9875691500e-4f * r + 1.3981999507e-3f;
+  y = y * r + 8.3334519073e-3f;
+  y = y * r + 4.1665795894e-2f;
+  y = y * r + 1.6666665459e-1f;
+  y = y * r + 5.0000001201e-1f;
+  y = y * r * r + r + 1.0f;
+  return y * number((bits(shifted) + 127) << 23);
+}
+inline Singles exp(Singles a) { return within(a, 87.0f) ? exp_within(a) : each_exp(a); }
+
 inline Lanes exp(Lanes a) {
   if (!within(a, 700.0)) return each_exp(a);
   const Lanes shifted = a * 1.44269504088896338700e+00 + ROUNDS, powers = shifted - ROUNDS;
@@ -76,14 +140,15 @@ inline Lanes exp(Lanes a) {
                     z * (6.61375632143793436117e-05 +
                          z * (-1.65339022054652515390e-06 + z * 4.13813679705723846039e-08))));
   const Lanes found = 1.0 - ((low - r * c / (2.0 - c)) - high);
-  return number(bits(found) + (bits(shifted) << 52));
+  return found * number((bits(shifted) + 1023) << 52);
 }
 
-inline Lanes sqrt(Lanes a) {
-  double values[LANES];
+template <class V>
+inline V sqrt(V a) {
+  Real<V> values[lanes_of<V>];
   __builtin_memcpy(values, &a, sizeof a);
 #pragma omp simd
-  for (int lane = 0; lane < LANES; ++lane) values[lane] = std::sqrt(values[lane]);
+  for (int lane = 0; lane < lanes_of<V>; ++lane) values[lane] = std::sqrt(values[lane]);
   __builtin_memcpy(&a, values, sizeof a);
   return a;
 }
@@ -92,4 +157,13 @@ inline Lanes floor(Lanes a) {
   if (!within(a, 1e15)) return each_floor(a);
   const Lanes nearest = (a + ROUNDS) - ROUNDS;
   return nearest > a ? nearest - 1.0 : nearest;
+}
+inline Singles floor(Singles a) { return each_floor(a); }
+
+inline double atan2(double a, double b) { return std::atan2(a, b); }
+template <class V>
+inline V atan2(V a, V b) {
+  V out;
+  for (int lane = 0; lane < lanes_of<V>; ++lane) out[lane] = std::atan2(a[lane], b[lane]);
+  return out;
 }

@@ -58,21 +58,30 @@ struct Course {
   float* coefficients;
 };
 
-// Some scenarios of one network in each share of the lanes, and their windows.
+// Lanes of one network in a share.
+struct Part {
+  int share, first, last;
+  int64_t scenario;  // one of that network
+};
+// Windows in the lanes of some shares, in the order of their networks.
 struct Group {
-  int shares = 0;
+  int shares = 0, parts = 0;
   Columns columns[SHARES];
   int64_t slots[WIDE];
+  Part part[WIDE];
 };
 
 struct One {
   typedef double E;
-  typedef float N;
+  typedef float N, S;
 };
 struct Many {
-  typedef Lanes E;
+  typedef Singles E;
   typedef Wide N;
+  typedef Singles S;
 };
+// Voltages are solved for no better than this in single precision, per unit.
+constexpr double FINEST = 3e-6;
 
 // Legendre polynomials shifted to [0, 1], at s in [-1, 1]: see dae_solver/model/collocation.py.
 template <class V>
@@ -85,8 +94,8 @@ inline void legendre(V s, int64_t degrees, V* out) {
 // Where windows are while they are corrected.
 struct Slots {
   std::vector<int64_t> scenario;
-  std::vector<double> x, y, y_end, p, angle, goal, moved;
-  std::vector<float> start, coefficients;
+  std::vector<double> x, angle, goal, moved;
+  std::vector<float> y, y_end, p, start, coefficients;
   std::vector<uint8_t> open;
 };
 
@@ -99,58 +108,51 @@ struct Verdict {
 
 template <class K>
 class Windows {
-  typedef typename K::E E;
-  typedef typename K::N N;
+  typedef typename K::E E;  // of equations
+  typedef typename K::N N;  // of all shares
+  typedef typename K::S S;  // of one
 
  public:
   Windows(const Batch& batch, const Learned& o, const Demand& demand, const Course& course)
-      : batch(batch), o(o), demand(demand), course(course), rows(STATES + 1) {
-    const int64_t values = rows * o.nodes;
-    seen.resize(o.features), h.resize(2 * o.width + o.features + o.modes), more.resize(o.width);
-    c.resize(o.modes), unit.resize(2 * o.modes + 1), change.resize(o.modes);
-    mixed.resize(o.experts * o.modes), gates.resize(o.experts);
-    there.resize(values), at.resize(values), left.resize(values);
-    moved.resize(o.machines * o.nodes), end.resize(STATES);
+      : batch(batch),
+        o(o),
+        demand(demand),
+        course(course),
+        rows(STATES + 1),
+        tolerance(lanes_of<E> > 1 ? std::max(demand.tolerance, FINEST) : demand.tolerance) {
+    const int64_t values = rows * o.nodes, room = PANEL - 1;
+    seen.resize(o.features), h.resize(2 * o.width + o.features + o.modes + room);
+    more.resize(o.width + room), c.resize(o.modes + room), change.resize(o.modes + room);
+    unit.resize(2 * o.modes + 1), gates.resize(o.experts + room);
+    mixed.resize(o.experts * o.modes + room), there.resize(values + room);
+    at.resize(values), left.resize(values + room), deviation.resize(STATES + room);
+    moved.resize(o.machines * o.nodes + room);
   }
 
-  // First guesses of windows, and whether their voltages exist.
-  void begin(const Group& group, Slots& slots) {
-    for (int share = 0; share < group.shares; ++share) start_of(group, share, slots);
-    for (int64_t k = 0; k < o.features; ++k) seen[k] = (seen[k] - o.center[k]) / o.spread[k];
-    product(o.start, seen.data(), more.data());
-    store(group, more.data(), o.width, slots.start);
-    product(o.enter, seen.data(), h.data());
-    silu(o.width, h.data());
+  // First guesses of windows, where their voltages exist, and their first correction.
+  void begin(const Group& group, Slots& slots, Course& out) {
+    shares = group.shares;
+    for (int part = 0; part < group.parts; ++part) start_of(group, group.part[part], slots);
+    each(seen, o.features, [&](int64_t k, int, S value) {
+      return (value - o.center[k]) / o.spread[k];
+    });
+    apply(o.start, seen.data(), more.data());
+    apply(o.enter, seen.data(), h.data());
+    silu(o.width, h.data(), shares);
     through(o.layers);
     std::copy(seen.begin(), seen.end(), h.begin() + o.width);
-    product(o.leave, h.data(), c.data());
-    for (int64_t m = 0; m < o.modes; ++m) c[m] = c[m] * o.mode_spread[m];
-    store(group, c.data(), o.modes, slots.coefficients);
+    apply(o.leave, h.data(), c.data());
+    each(c, o.modes, [&](int64_t m, int, S value) { return value * o.mode_spread[m]; });
+    correct(group, slots, 0, out);
+    store(group, more.data(), o.width, slots.open, slots.start);
   }
 
-  // One correction of windows, of which some are accepted, some refused and some left open.
-  void correct(const Group& group, Slots& slots, int64_t round, Course& out) {
+  // A later correction.
+  void go_on(const Group& group, Slots& slots, int64_t round, Course& out) {
+    shares = group.shares;
     load(group, slots.coefficients, o.modes, c.data());
     load(group, slots.start, o.width, more.data());
-    const N size = residual(group, slots, round);
-    step();
-    store(group, c.data(), o.modes, slots.coefficients);
-    N furthest[MOST_NODES], apart[MOST_NODES];
-    angles(group, slots, furthest, apart);
-    Verdict verdicts[WIDE];
-    bool any_accepted = false;
-    each_lane(group, [&](int place) {
-      const bool first = round == 0, last = round == demand.corrections;
-      verdicts[place] = judge(slots, group.slots[place], place, furthest, apart,
-                              at_lane(size, place), first, last);
-      slots.open[group.slots[place]] = verdicts[place].part == OPEN;
-      any_accepted |= verdicts[place].part >= 0;
-    });
-    if (!any_accepted) return;
-    ends(group, slots, verdicts);
-    each_lane(group, [&](int place) {
-      if (verdicts[place].part >= 0) accept(group, place, slots, verdicts[place], round, out);
-    });
+    correct(group, slots, round, out);
   }
 
  private:
@@ -159,18 +161,57 @@ class Windows {
   const Demand& demand;
   const Course& course;
   const int64_t rows;
-  std::vector<N> seen, h, more, c, unit, change, mixed, gates, there, at, left, moved, end;
-  std::vector<double> ending = std::vector<double>(WIDE * STATES);
+  const Real<E> tolerance;
+  int shares = 0;
+  std::vector<N> seen, h, more, c, unit, change, mixed, gates, there, at, left, moved, deviation;
+
+  // A correction of windows, of which some are accepted, some refused and some left open.
+  void correct(const Group& group, Slots& slots, int64_t round, Course& out) {
+    const N size = residual(group, slots, round);
+    step();
+    N furthest[MOST_NODES], apart[MOST_NODES];
+    angles(group, slots, furthest, apart);
+    Verdict verdicts[WIDE];
+    bool any_accepted = false;
+    each_lane(group, [&](int place) {
+      const int64_t slot = group.slots[place];
+      const bool first = round == 0, last = round == demand.corrections;
+      verdicts[place] = !slots.open[slot] ? Verdict{REFUSED}
+                                          : judge(slots, slot, place, furthest, apart,
+                                                  at_lane(size, place), first, last);
+      slots.open[slot] = verdicts[place].part == OPEN;
+      any_accepted |= verdicts[place].part >= 0;
+    });
+    store(group, c.data(), o.modes, slots.open, slots.coefficients);
+    if (!any_accepted) return;
+    ends(group, verdicts);
+    each_lane(group, [&](int place) {
+      if (verdicts[place].part >= 0) accept(group, place, slots, verdicts[place], round, out);
+    });
+  }
+
+  // Replaces some values by what follows from each.
+  template <class What>
+  void each(std::vector<N>& values, int64_t count, What what) const {
+    for (int64_t k = 0; k < count; ++k)
+      for (int share = 0; share < shares; ++share)
+        put(values[k], share, what(k, share, part(values[k], share)));
+  }
+  static S part(const N& values, int share) { return static_cast<S>(get(values, share)); }
+
+  void apply(const Matrix& matrix, const N* in, N* to) const { product(matrix, in, to, shares); }
 
   // Calls `what` with the lane of each window.
   template <class What>
   static void each_lane(const Group& group, What what) {
     for (int share = 0; share < group.shares; ++share)
-      for (int lane = 0; lane < group.columns[share].count; ++lane)
-        what(share * LANES + lane);
+      for (int lane = 0; lane < group.columns[share].count; ++lane) what(share * SINGLES + lane);
   }
-  void store(const Group& group, const N* from, int64_t count, std::vector<float>& to) const {
+  // Of some windows.
+  void store(const Group& group, const N* from, int64_t count, const std::vector<uint8_t>& some,
+             std::vector<float>& to) const {
     each_lane(group, [&](int place) {
+      if (!some[group.slots[place]]) return;
       float* row = &to[group.slots[place] * count];
       for (int64_t k = 0; k < count; ++k) row[k] = at_lane(from[k], place);
     });
@@ -181,122 +222,159 @@ class Windows {
       for (int64_t k = 0; k < count; ++k) set_lane(to[k], place, row[k]);
     });
   }
-  static void keep(const Group& group, int share, const E* from, int64_t count, double* to) {
-    for (int lane = 0; lane < group.columns[share].count; ++lane)
+  static void keep(const Group& group, const Part& part, const E* from, int64_t count,
+                   std::vector<float>& to) {
+    for (int lane = part.first; lane < part.last; ++lane)
       for (int64_t k = 0; k < count; ++k)
-        to[group.slots[share * LANES + lane] * count + k] = at_lane(from[k], lane);
+        to[group.slots[part.share * SINGLES + lane] * count + k] = at_lane(from[k], lane);
   }
   // Lanes without a window do what the last one does.
-  static void fetch(const Group& group, int share, const double* from, int64_t count, E* to) {
-    const int lanes = static_cast<int>(sizeof(E) / sizeof(double)), some = group.columns[share].count;
-    for (int lane = 0; lane < lanes; ++lane) {
-      const int64_t slot = group.slots[share * LANES + (lane < some ? lane : some - 1)];
+  template <class R>
+  static void fetch(const Group& group, int share, const std::vector<R>& from, int64_t count,
+                    E* to) {
+    const int some = group.columns[share].count;
+    for (int lane = 0; lane < lanes_of<E>; ++lane) {
+      const int64_t slot = group.slots[share * SINGLES + (lane < some ? lane : some - 1)];
       for (int64_t k = 0; k < count; ++k) set_lane(to[k], lane, from[slot * count + k]);
     }
   }
 
-  Equations<E> equations_of(const Group& group, int share, const Slots& slots) const {
-    Equations<E> found(batch, group.columns[share].at[0]);
-    fetch(group, share, slots.p.data(), PARAMETERS, found.p);
+  // The lanes of a part.
+  static Mask<E> lanes(const Part& part) {
+    Mask<E> found = truth<E>(1.0);
+    for (int lane = 0; lane < lanes_of<E>; ++lane)
+      set_lane(found, lane, lane >= part.first && lane < part.last);
     return found;
+  }
+  static void blend(N& to, const Part& part, Mask<E> mask, E value) {
+    put(to, part.share, where(mask, value, static_cast<E>(get(to, part.share))));
   }
 
   void through(const Matrix* layers) {
     N* beyond = h.data() + o.width + o.features + o.modes;
     for (int64_t k = 0; k < o.hidden; ++k) {
-      product(layers[k], h.data(), beyond);
-      silu(o.width, beyond);
-      for (int64_t r = 0; r < o.width; ++r) h[r] += beyond[r];
+      apply(layers[k], h.data(), beyond);
+      silu(o.width, beyond, shares);
+      each(h, o.width, [&](int64_t r, int share, S value) {
+        return value + part(beyond[r], share);
+      });
     }
   }
 
-  void start_of(const Group& group, int share, Slots& slots) {
-    const Columns& columns = group.columns[share];
-    const Equations<E> equations(columns, batch);
-    E x[STATES], v[ROWS], guess[ROWS], f[STATES], last, angle = splat<E>(0.0);
-    columns.read(course.x, STATES, x);
+  void start_of(const Group& group, const Part& part, Slots& slots) {
+    const Columns& columns = group.columns[part.share];
+    Equations<E> equations(batch, part.scenario);
+    batch.parameters.read(columns, equations.p);
+    E x[STATES], v[ROWS], guess[ROWS], f[STATES], last, angle[1];
+    for (int lane = part.first; lane < part.last; ++lane) {
+      const int64_t slot = group.slots[part.share * SINGLES + lane];
+      const double* from = course.x + columns.at[lane];
+      double* own = &slots.x[slot * STATES];
+      double center = 0.0;
+      for (int64_t r = 0; r < STATES; ++r) own[r] = from[r * course.scenarios];
+      for (int64_t k = 0; k < o.machines; ++k) center += o.inertia[k] * own[o.angles[k]];
+      for (int64_t k = 0; k < o.machines; ++k) own[o.angles[k]] -= center;
+      slots.angle[slot] = center;
+    }
+    fetch(group, part.share, slots.x, STATES, x);
+    fetch(group, part.share, slots.angle, 1, angle);
     columns.read(course.y, ROWS, v);
-    for (int64_t k = 0; k < o.machines; ++k) angle += o.inertia[k] * x[o.angles[k]];
-    for (int64_t k = 0; k < o.machines; ++k) x[o.angles[k]] -= angle;
-    turned<E>(v, cos(angle), -sin(angle), guess);
-    equations.voltages(x, guess, demand.tolerance, v, &last);
+    turned<E>(v, cos(angle[0]), -sin(angle[0]), guess);
+    const Mask<E> ours = lanes(part);
+    equations.voltages(x, guess, tolerance, v, &last, ours);
     slopes<E>(x, v, equations.p, equations.c, f);
-    keep(group, share, x, STATES, slots.x.data());
-    keep(group, share, v, ROWS, slots.y.data());
-    keep(group, share, &angle, 1, slots.angle.data());
-    keep(group, share, equations.p, PARAMETERS, slots.p.data());
-    const Mask<E> solved = last <= demand.tolerance;
+    keep(group, part, v, ROWS, slots.y);
+    keep(group, part, equations.p, PARAMETERS, slots.p);
+    const Mask<E> solved = last <= tolerance;
     N* to = seen.data();
-    for (int r = 0; r < STATES; ++r) put(*to++, share, x[r]);
-    for (int r = 0; r < STATES; ++r) put(*to++, share, o.move * f[r]);
-    for (int r = 0; r < ROWS; ++r) put(*to++, share, v[r]);
-    for (int part = 0; part < course.parameters; ++part)
-      for (int64_t r = 0; r < course.rows[part]; ++r)
-        put(*to++, share, equations.p[course.places[part] + r]);
+    const auto see = [&](E value) { blend(*to++, part, ours, value); };
+    for (int r = 0; r < STATES; ++r) see(x[r]);
+    for (int r = 0; r < STATES; ++r) see(static_cast<Real<E>>(o.move) * f[r]);
+    for (int r = 0; r < ROWS; ++r) see(v[r]);
+    for (int of = 0; of < course.parameters; ++of)
+      for (int64_t r = 0; r < course.rows[of]; ++r) see(equations.p[course.places[of] + r]);
     for (int64_t k = 0; k < o.machines; ++k)
-      put(*to++, share, course.online < 0 ? splat<E>(1.0) : equations.p[course.online + k]);
-    for (int lane = 0; lane < columns.count; ++lane) {
-      const int64_t topology = course.topology[columns.at[lane]];
-      const float* z = course.z + topology * course.impedances;
-      for (int64_t k = 0; k < course.impedances; ++k) set_lane(to[k], share * LANES + lane, z[k]);
-      slots.open[group.slots[share * LANES + lane]] = at_lane(solved, lane);
+      see(course.online < 0 ? splat<E>(1.0) : equations.p[course.online + k]);
+    for (int lane = part.first; lane < part.last; ++lane) {
+      const int place = part.share * SINGLES + lane;
+      const float* z = course.z + course.topology[columns.at[lane]] * course.impedances;
+      for (int64_t k = 0; k < course.impedances; ++k) set_lane(to[k], place, z[k]);
+      slots.open[group.slots[place]] = at_lane(solved, lane);
     }
   }
 
   // What the equations say less what the windows are, as coefficients in `change`; its size.
   N residual(const Group& group, Slots& slots, int64_t round) {
     const int64_t nodes = o.nodes, other = round % 2;
-    product(o.decode, c.data(), there.data());
+    apply(o.decode, c.data(), there.data());
     const N* points = there.data();
     if (other) {
       mixed_nodes(o.gauss, rows, there.data(), at.data());
       points = at.data();
     }
     N good = N{};
-    for (int share = 0; share < group.shares; ++share)
-      put(good, share, slopes_at(group, share, slots, points, o.times[other]));
+    for (int part = 0; part < group.parts; ++part)
+      slopes_at(group, group.part[part], slots, points, o.times[other], good);
     mixed_nodes(o.integrate[other], STATES, left.data(), at.data());
-    N size = N{};
-    for (int64_t n = 0; n < nodes; ++n) {
-      N* value = &at[n * rows];
-      N center = N{};
-      for (int64_t k = 0; k < o.machines; ++k)
-        center += static_cast<float>(o.inertia[k]) * value[o.angles[k]];
-      for (int64_t k = 0; k < o.machines; ++k) value[o.angles[k]] -= center;
-      value[STATES] = center;
-      for (int64_t r = 0; r < rows; ++r) {
-        const N by = (value[r] - there[n * rows + r]) * o.weight[r];
-        left[n * rows + r] = by;
-        size += by * by;
+    N sizes = N{};
+    for (int share = 0; share < shares; ++share) {
+      S size = S{};
+      for (int64_t n = 0; n < nodes; ++n) {
+        N* value = &at[n * rows];
+        S center = S{};
+        for (int64_t k = 0; k < o.machines; ++k)
+          center += static_cast<float>(o.inertia[k]) * this->part(value[o.angles[k]], share);
+        for (int64_t k = 0; k < o.machines; ++k) {
+          N& angle = value[o.angles[k]];
+          put(angle, share, this->part(angle, share) - center);
+        }
+        put(value[STATES], share, center);
+        for (int64_t r = 0; r < rows; ++r) {
+          const S by =
+              (this->part(value[r], share) - this->part(there[n * rows + r], share)) * o.weight[r];
+          put(left[n * rows + r], share, by);
+          size += by * by;
+        }
       }
+      size = root(size / static_cast<float>(rows * nodes));
+      const auto known = (this->part(good, share) > 0.0f) & (size - size == 0.0f);
+      if (any(!known))
+        for (int64_t k = 0; k < rows * nodes; ++k)
+          put(left[k], share, known ? this->part(left[k], share) : S{});
+      put(sizes, share, known ? size : S{} + INFINITY);
     }
-    size = root(size / static_cast<float>(rows * nodes));
-    const auto known = (good > 0.0f) & (size - size == 0.0f);
-    for (int64_t k = 0; k < rows * nodes; ++k) left[k] = known ? left[k] : N{};
-    product(o.encode, left.data(), change.data());
-    return known ? size : N{} + INFINITY;
+    apply(o.encode, left.data(), change.data());
+    return sizes;
   }
 
   // At each point a sum over nodes, of the first rows.
   void mixed_nodes(const float* weights, int64_t count, const N* from, N* to) const {
-    for (int64_t n = 0; n < o.nodes; ++n)
-      for (int64_t r = 0; r < count; ++r) {
-        N sum = N{};
-        for (int64_t k = 0; k < o.nodes; ++k) sum += weights[n * o.nodes + k] * from[k * rows + r];
-        to[n * rows + r] = sum;
+    for (int64_t r = 0; r < count; ++r)
+      for (int share = 0; share < shares; ++share) {
+        S values[MOST_NODES];
+        for (int64_t k = 0; k < o.nodes; ++k) values[k] = part(from[k * rows + r], share);
+        for (int64_t n = 0; n < o.nodes; ++n) {
+          S sum = S{};
+          for (int64_t k = 0; k < o.nodes; ++k) sum += weights[n * o.nodes + k] * values[k];
+          put(to[n * rows + r], share, sum);
+        }
       }
   }
 
-  // Slopes at some points of windows, in `left`; 1 where all voltages there exist.
-  E slopes_at(const Group& group, int share, Slots& slots, const N* points, const double* times) {
-    const Equations<E> equations = equations_of(group, share, slots);
+  // Slopes at some points of windows, in `left`; `good` becomes 1 where all voltages there exist.
+  void slopes_at(const Group& group, const Part& part, Slots& slots, const N* points,
+                 const double* times, N& good) {
+    const int share = part.share;
+    Equations<E> equations(batch, part.scenario);
+    fetch(group, share, slots.p, PARAMETERS, equations.p);
     E first[STATES], start[ROWS], x[STATES], inside[STATES], guess[ROWS], v[ROWS], f[STATES], last;
-    fetch(group, share, slots.x.data(), STATES, first);
-    fetch(group, share, slots.y.data(), ROWS, start);
+    fetch(group, share, slots.x, STATES, first);
+    fetch(group, share, slots.y, ROWS, start);
     // In the frame of the centre of inertia, voltages go on as they did between the points before.
     E before[ROWS], after[ROWS];
     for (int r = 0; r < ROWS; ++r) before[r] = after[r] = start[r];
-    Mask<E> solved = truth<E>(1.0);
+    const Mask<E> ours = lanes(part);
+    Mask<E> solved = ours;
     for (int64_t n = 0; n < o.nodes; ++n) {
       const N* point = points + n * rows;
       const E center = get(point[STATES], share);
@@ -304,82 +382,89 @@ class Windows {
       for (int64_t k = 0; k < o.machines; ++k) x[o.angles[k]] += center;
       limits<E>(x, equations.p, equations.c, inside);
       const double two = n > 1 ? times[n - 2] : 0.0, one = n ? times[n - 1] : 0.0;
-      const double ahead = n ? (times[n] - one) / (one - two) : 0.0;
+      const Real<E> ahead = n ? (times[n] - one) / (one - two) : 0.0;
       for (int r = 0; r < ROWS; ++r) guess[r] = after[r] + ahead * (after[r] - before[r]);
       const E cosine = cos(center), sine = sin(center);
       turned<E>(guess, cosine, sine, v);
-      equations.voltages(inside, v, demand.tolerance, guess, &last, solved);
+      equations.voltages(inside, v, tolerance, guess, &last, solved);
       for (int r = 0; r < ROWS; ++r) v[r] = guess[r], before[r] = after[r];
       turned<E>(v, cosine, -sine, after);
-      solved = solved & (last <= demand.tolerance);
+      solved = solved & (last <= tolerance);
       slopes<E>(inside, v, equations.p, equations.c, f);
-      for (int r = 0; r < STATES; ++r) put(left[n * rows + r], share, f[r]);
+      for (int r = 0; r < STATES; ++r) blend(left[n * rows + r], part, ours, f[r]);
     }
-    keep(group, share, v, ROWS, slots.y_end.data());
-    return where(solved, splat<E>(1.0), splat<E>(0.0));
+    keep(group, part, v, ROWS, slots.y_end);
+    blend(good, part, ours, where(solved, splat<E>(1.0), splat<E>(0.0)));
   }
 
   // The corrector: from the residual in `change` to the change there, which `c` gets.
   void step() {
-    N size = N{};
-    for (int64_t m = 0; m < o.modes; ++m) {
-      change[m] = change[m] / o.residual[m];
-      size += change[m] * change[m];
+    N sizes = N{};
+    for (int share = 0; share < shares; ++share) {
+      S size = S{};
+      for (int64_t m = 0; m < o.modes; ++m) {
+        const S scaled = part(change[m], share) / o.residual[m];
+        put(change[m], share, scaled);
+        size += scaled * scaled;
+      }
+      size = root(size / static_cast<float>(o.modes)) + 1e-12f;
+      for (int64_t m = 0; m < o.modes; ++m) {
+        put(unit[m], share, part(c[m], share) / o.mode_spread[m]);
+        put(unit[o.modes + m], share, part(change[m], share) / size);
+      }
+      put(unit[2 * o.modes], share, log(size));
+      put(sizes, share, size);
     }
-    size = root(size / static_cast<float>(o.modes)) + 1e-12f;
-    for (int64_t m = 0; m < o.modes; ++m) {
-      unit[m] = c[m] / o.mode_spread[m];
-      unit[o.modes + m] = change[m] / size;
-    }
-    unit[2 * o.modes] = logarithm(size);
-    product(o.step, unit.data(), h.data());
-    for (int64_t r = 0; r < o.width; ++r) h[r] += more[r];
-    silu(o.width, h.data());
+    apply(o.step, unit.data(), h.data());
+    each(h, o.width, [&](int64_t r, int share, S value) { return value + part(more[r], share); });
+    silu(o.width, h.data(), shares);
     through(o.corrector_layers);
     std::copy(unit.begin() + o.modes, unit.begin() + 2 * o.modes, h.begin() + o.width);
-    product(o.out, h.data(), change.data());
-    product(o.gate, h.data(), gates.data());
-    product(o.mixed, unit.data() + o.modes, mixed.data());
-    for (int64_t e = 0; e < o.experts; ++e)
-      for (int64_t m = 0; m < o.modes; ++m) change[m] += mixed[e * o.modes + m] * gates[e];
-    for (int64_t m = 0; m < o.modes; ++m) {
-      change[m] = change[m] * (o.change[m] * size);
-      c[m] += change[m];
-    }
+    apply(o.out, h.data(), change.data());
+    apply(o.gate, h.data(), gates.data());
+    apply(o.mixed, unit.data() + o.modes, mixed.data());
+    each(change, o.modes, [&](int64_t m, int share, S value) {
+      for (int64_t e = 0; e < o.experts; ++e)
+        value += part(mixed[e * o.modes + m], share) * part(gates[e], share);
+      return value * (o.change[m] * part(sizes, share));
+    });
+    each(c, o.modes, [&](int64_t m, int share, S value) { return value + part(change[m], share); });
   }
 
   // How far the change moves an angle, degrees, and the spread of the angles, up to each node.
   void angles(const Group& group, const Slots& slots, N* furthest, N* apart) {
-    product(o.angle_modes, change.data(), moved.data());
-    for (int64_t n = 0; n < o.nodes; ++n) furthest[n] = N{};
-    N lowest[MOST_NODES], highest[MOST_NODES];
-    for (int64_t n = 0; n < o.nodes; ++n) lowest[n] = N{} + INFINITY, highest[n] = N{} - INFINITY;
-    for (int64_t k = 0; k < o.machines; ++k) {
-      N first = N{}, online = N{} + 1.0f;
-      for (int share = 0; share < group.shares; ++share) {
+    apply(o.angle_modes, change.data(), moved.data());
+    for (int share = 0; share < shares; ++share) {
+      S far[MOST_NODES], lowest[MOST_NODES], highest[MOST_NODES];
+      for (int64_t n = 0; n < o.nodes; ++n)
+        far[n] = S{}, lowest[n] = S{} + INFINITY, highest[n] = S{} - INFINITY;
+      for (int64_t k = 0; k < o.machines; ++k) {
+        S first = S{}, online = S{} + 1.0f;
         for (int lane = 0; lane < group.columns[share].count; ++lane) {
-          const int place = share * LANES + lane;
-          const int64_t slot = group.slots[place];
-          set_lane(first, place, slots.x[slot * STATES + o.angles[k]]);
+          const int64_t slot = group.slots[share * SINGLES + lane];
+          set_lane(first, lane, slots.x[slot * STATES + o.angles[k]]);
           if (course.online >= 0)
-            set_lane(online, place, slots.p[slot * PARAMETERS + course.online + k]);
+            set_lane(online, lane, slots.p[slot * PARAMETERS + course.online + k]);
+        }
+        const auto on = online > 0.0f;
+        for (int64_t n = 0; n < o.nodes; ++n) {
+          const S by = part(moved[n * o.machines + k], share), size = by < 0.0f ? -by : by;
+          far[n] = (size <= far[n]) | (far[n] != far[n]) ? far[n] : size;
+          const S now = first + part(there[n * rows + o.angles[k]], share) + by;
+          lowest[n] = on & !(now >= lowest[n]) ? now : lowest[n];
+          highest[n] = on & !(now <= highest[n]) ? now : highest[n];
         }
       }
       for (int64_t n = 0; n < o.nodes; ++n) {
-        const N by = moved[n * o.machines + k], far = by < 0.0f ? -by : by;
-        furthest[n] = (far <= furthest[n]) | (furthest[n] != furthest[n]) ? furthest[n] : far;
-        const N now = first + there[n * rows + o.angles[k]] + by;
-        const auto on = online > 0.0f;
-        lowest[n] = on & !(now >= lowest[n]) ? now : lowest[n];
-        highest[n] = on & !(now <= highest[n]) ? now : highest[n];
+        S degrees = far[n] * static_cast<float>(DEGREES), spread = highest[n] - lowest[n];
+        if (n) {
+          const S before = part(furthest[n - 1], share), least = part(apart[n - 1], share);
+          degrees = degrees >= before ? degrees : before;
+          spread = spread >= least ? spread : least;
+        }
+        put(furthest[n], share, degrees);
+        put(apart[n], share, spread);
       }
-    }
-    for (int64_t n = 0; n < o.nodes; ++n) {
-      furthest[n] = furthest[n] * static_cast<float>(DEGREES);
-      apart[n] = highest[n] - lowest[n];
-      if (!n) continue;
-      furthest[n] = furthest[n] >= furthest[n - 1] ? furthest[n] : furthest[n - 1];
-      apart[n] = apart[n] >= apart[n - 1] ? apart[n] : apart[n - 1];
     }
   }
 
@@ -414,34 +499,22 @@ class Windows {
     return demand.factor * grown * (course.score[scenario] + score) <= allowed;
   }
 
-  // States where windows end.
-  void ends(const Group& group, const Slots& slots, const Verdict* verdicts) {
+  // Deviations where windows end.
+  void ends(const Group& group, const Verdict* verdicts) {
     bool whole = true;
     each_lane(group, [&](int place) {
       const Verdict& verdict = verdicts[place];
       whole &= verdict.part < 0 || verdict.length >= o.horizon * (1 - 1e-9);
     });
     if (whole)
-      product(o.last, c.data(), end.data());
+      apply(o.last, c.data(), deviation.data());
     else
       within(group, verdicts);
-    for (int share = 0; share < group.shares; ++share) {
-      const Equations<E> equations = equations_of(group, share, slots);
-      E x[STATES], angle[1], inside[STATES];
-      fetch(group, share, slots.x.data(), STATES, x);
-      fetch(group, share, slots.angle.data(), 1, angle);
-      for (int r = 0; r < STATES; ++r) x[r] += get(end[r], share);
-      for (int64_t k = 0; k < o.machines; ++k) x[o.angles[k]] += angle[0];
-      limits<E>(x, equations.p, equations.c, inside);
-      for (int lane = 0; lane < group.columns[share].count; ++lane)
-        for (int r = 0; r < STATES; ++r)
-          ending[(share * LANES + lane) * STATES + r] = at_lane(inside[r], lane);
-    }
   }
 
   // Deviations somewhere in windows, by the polynomial through their nodes.
   void within(const Group& group, const Verdict* verdicts) {
-    product(o.decode, c.data(), left.data());
+    apply(o.decode, c.data(), left.data());
     N weights[MOST_NODES] = {};
     each_lane(group, [&](int place) {
       double polynomials[MOST_DEGREES], sums[MOST_NODES] = {};
@@ -451,32 +524,44 @@ class Windows {
           sums[n] += polynomials[d] * o.spectrum[d * o.nodes + n];
       for (int64_t n = 0; n < o.nodes; ++n) set_lane(weights[n], place, sums[n]);
     });
-    N center = N{};
-    for (int64_t r = STATES; r >= 0; --r) {
-      N sum = N{};
-      for (int64_t n = 0; n < o.nodes; ++n) sum += weights[n] * left[n * rows + r];
-      if (r == STATES)
-        center = sum;
-      else
-        end[r] = sum;
+    for (int share = 0; share < shares; ++share) {
+      const auto sum = [&](int64_t r) {
+        S found = S{};
+        for (int64_t n = 0; n < o.nodes; ++n)
+          found += part(weights[n], share) * part(left[n * rows + r], share);
+        return found;
+      };
+      for (int64_t r = 0; r < STATES; ++r) put(deviation[r], share, sum(r));
+      const S center = sum(STATES);
+      for (int64_t k = 0; k < o.machines; ++k) {
+        N& angle = deviation[o.angles[k]];
+        put(angle, share, part(angle, share) + center);
+      }
     }
-    for (int64_t k = 0; k < o.machines; ++k) end[o.angles[k]] += center;
   }
 
   void accept(const Group& group, int place, const Slots& slots, const Verdict& verdict,
               int64_t round, Course& out) const {
     const int64_t slot = group.slots[place], scenario = slots.scenario[slot], k = out.accepted++;
     const double t = out.t[scenario], goal = slots.goal[slot];
+    const double angle = slots.angle[slot];
+    double x[STATES], p[PARAMETERS], inside[STATES], v[ROWS], y[ROWS];
+    for (int r = 0; r < STATES; ++r)
+      x[r] = slots.x[slot * STATES + r] + at_lane(deviation[r], place);
+    for (int64_t m = 0; m < o.machines; ++m) x[o.angles[m]] += angle;
+    const Columns alone = {course.scenarios, {scenario}, 1, false};
+    batch.parameters.read(alone, p);
+    limits<double>(x, p, batch.numbers.c, inside);
     out.of[k] = scenario, out.begin[k] = t, out.end[k] = t + verdict.length;
     for (int r = 0; r < STATES; ++r) {
-      double& x = out.x[r * out.scenarios + scenario];
-      out.first[k * STATES + r] = x;
-      x = ending[place * STATES + r];
+      double& state = out.x[r * out.scenarios + scenario];
+      out.first[k * STATES + r] = state;
+      state = inside[r];
     }
-    std::copy_n(&slots.coefficients[slot * o.modes], o.modes, out.coefficients + k * o.modes);
-    const double angle = slots.angle[slot];
-    double y[ROWS];
-    turned<double>(&slots.y_end[slot * ROWS], std::cos(angle), std::sin(angle), y);
+    for (int64_t m = 0; m < o.modes; ++m)
+      out.coefficients[k * o.modes + m] = at_lane(c[m], place);
+    for (int r = 0; r < ROWS; ++r) v[r] = slots.y_end[slot * ROWS + r];
+    turned<double>(v, std::cos(angle), std::sin(angle), y);
     for (int r = 0; r < ROWS; ++r) out.y[r * out.scenarios + scenario] = y[r];
     out.score[scenario] += verdict.score;
     out.spread[scenario] = std::max(out.spread[scenario], verdict.spread);
@@ -485,28 +570,29 @@ class Windows {
   }
 };
 
-// Calls `block` for windows in groups whose shares have one network each.
+// Calls `block` for windows, which are sorted by network, in groups.
 template <class Block>
 void each_group(const std::vector<int64_t>& slots, const Slots& all, const Batch& batch,
                 int64_t scenarios, Block block) {
-  Group group;
-  const auto fill = [&](size_t begin, size_t end) {
-    Columns& columns = group.columns[group.shares];
-    columns.scenarios = scenarios, columns.side_by_side = false;
-    columns.count = static_cast<int>(end - begin);
-    for (int lane = 0; lane < LANES; ++lane) {
-      const int64_t slot = slots[begin + (lane < columns.count ? lane : columns.count - 1)];
-      group.slots[group.shares * LANES + lane] = slot;
-      columns.at[lane] = all.scenario[slot];
+  for (size_t begin = 0; begin < slots.size(); begin += WIDE) {
+    const int number = static_cast<int>(std::min<size_t>(slots.size() - begin, WIDE));
+    Group group;
+    group.shares = (number + SINGLES - 1) / SINGLES;
+    for (int place = 0; place < group.shares * SINGLES; ++place) {
+      const int share = place / SINGLES, lane = place % SINGLES;
+      const int64_t slot = slots[begin + std::min(place, number - 1)], scenario = all.scenario[slot];
+      Columns& columns = group.columns[share];
+      group.slots[place] = slot, columns.at[lane] = scenario;
+      columns.scenarios = scenarios, columns.side_by_side = false;
+      columns.count = std::min(number - share * SINGLES, SINGLES);
+      if (place >= number) continue;
+      Part& last = group.part[std::max(group.parts - 1, 0)];
+      if (!lane || batch.network[last.scenario] != batch.network[scenario])
+        group.part[group.parts++] = {share, lane, lane + 1, scenario};
+      else
+        last.last = lane + 1;
     }
-    ++group.shares;
-  };
-  const auto network = [&](size_t k) { return batch.network[all.scenario[slots[k]]]; };
-  for (size_t begin = 0, end; begin < slots.size(); begin = end) {
-    for (end = begin + 1; end < slots.size() && end < begin + LANES; ++end)
-      if (network(end) != network(begin)) break;
-    fill(begin, end);
-    if (group.shares == SHARES || end == slots.size()) block(group), group.shares = 0;
+    block(group);
   }
 }
 
@@ -566,11 +652,9 @@ void windows_of(const Batch& batch, const Learned& o, const Demand& demand, Cour
         if (slots.open[slot]) still.push_back(slot);
       open.swap(still);
     };
-    each([&](auto& windows, const Group& group) { windows.begin(group, slots); });
-    for (int64_t round = 0; round <= demand.corrections && !open.empty(); ++round)
-      each([&](auto& windows, const Group& group) {
-        windows.correct(group, slots, round, course);
-      });
+    each([&](auto& windows, const Group& group) { windows.begin(group, slots, course); });
+    for (int64_t round = 1; round <= demand.corrections && !open.empty(); ++round)
+      each([&](auto& windows, const Group& group) { windows.go_on(group, slots, round, course); });
     for (const int64_t scenario : going) course.why[place[scenario]] = REFUSED_ONE;
     for (int64_t k = before; k < course.accepted; ++k) course.why[place[course.of[k]]] = ACT;
     still.clear();

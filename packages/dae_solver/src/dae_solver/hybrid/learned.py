@@ -13,9 +13,10 @@ from dae_solver.compiled.dae import address_of
 from dae_solver.hybrid.structures import LearnedStruct, Matrix
 from dae_solver.model.features import MOVE
 from dae_solver.model.operator import TrajectoryOperator
+from scimind.typing import Float
 
-# Rows of a panel of a matrix, see compiled/networks.h.
-PANEL = 8
+# Rows of a panel and columns of a chunk of a matrix, see compiled/networks.h.
+PANEL, CHUNK = 8, 64
 SMALLEST = 1e-30
 
 
@@ -99,15 +100,10 @@ class Learned:
         return address_of(self._arrays[-1])
 
     def _matrix(self, weights: np.ndarray, bias: np.ndarray | None = None) -> Matrix:
-        """In panels of rows, with zeros after the last."""
         rows, columns = weights.shape
-        panels = np.zeros((-(-rows // PANEL) * PANEL, columns), np.float32)
-        # Numbers too small for normal ones would each take as long as a hundred others.
-        panels[:rows] = np.where(np.abs(weights) < SMALLEST, 0.0, weights)
-        ordered = panels.reshape(-1, PANEL, columns).transpose(0, 2, 1)
         return Matrix(
-            weights=self._at(ordered, np.float32),
-            bias=None if bias is None else self._at(bias, np.float32),
+            weights=self._at(arranged(weights), np.float32),
+            bias=None if bias is None else self._at(_whole(bias), np.float32),
             rows=rows,
             columns=columns,
         )
@@ -121,6 +117,21 @@ class Learned:
         number = sum(name.startswith(f"{part}.hidden.") for name in weights) // 2
         found = [self._network(weights, f"{part}.hidden.{k}") for k in range(number)]
         return (Matrix * max(number, 1))(*found)
+
+
+def arranged(weights: Float[np.ndarray, "row column"]) -> Float[np.ndarray, " weight"]:
+    """In chunks of columns, each in panels of rows, with zeros after the last row."""
+    # Numbers too small for normal ones would each take as long as a hundred others.
+    whole = _whole(np.where(np.abs(weights) < SMALLEST, 0.0, weights))
+    panels = whole.reshape(-1, PANEL, whole.shape[1]).transpose(0, 2, 1)
+    chunks = [panels[:, at : at + CHUNK].ravel() for at in range(0, whole.shape[1], CHUNK)]
+    found: np.ndarray = np.concatenate(chunks).astype(np.float32)
+    return found
+
+
+def _whole(rows: np.ndarray) -> np.ndarray:
+    """With zeros up to a whole number of panels."""
+    return np.pad(rows, [(0, -len(rows) % PANEL)] + [(0, 0)] * (rows.ndim - 1))
 
 
 def _parts(operator: TrajectoryOperator) -> tuple[Any, ...]:

@@ -19,7 +19,7 @@ from dae_solver.physics.dae import PowerDAE
 from dae_solver.physics.scenarios import Scenarios
 from dae_solver.physics.separation import angle_spread
 from dae_solver.physics.voltages import rotated
-from dae_solver.solver.events import Schedule
+from dae_solver.solver.events import Schedule, apply_all
 from dae_solver.solver.initial import consistent
 from dae_solver.solver.parameters import some
 from scimind.errors import InputError
@@ -531,16 +531,16 @@ class HybridRun:
             return
         grid = self.grid
         before = self._voltages(scenarios)
-        names = []
-        for scenario in scenarios.tolist():
-            happened = self.schedule.pop(scenario, float(self.t[scenario]))
-            for event in happened:
-                for change in event.changes:
-                    change.apply(self.p, scenario)
-            names.append(" + ".join(event.name for event in happened))
+        x, t, which = self.x[:, scenarios], self.t[scenarios], scenarios.tolist()
+        names, changes, due = [], [], []
+        for scenario, now in zip(which, t.tolist(), strict=True):
+            happened = self.schedule.pop(scenario, now)
+            names.append(" + ".join([event.name for event in happened]))
+            changes.append([change for event in happened for change in event.changes])
             rest = self.schedule.pending[scenario]
-            self.due[scenario] = rest[0].time if rest else np.inf
-        x, t = self.x[:, scenarios], self.t[scenarios]
+            due.append(rest[0].time if rest else np.inf)
+        apply_all(self.p, changes, which)
+        self.due[scenarios] = due
         y, report = consistent(
             grid, t, x, before, some(self.p, scenarios, len(self.t)), tolerance=SETTLED
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -32,15 +32,18 @@ class Change:
     row: int | Sequence[int] | None = None
     how: str = "set"
 
-    def apply(self, p: dict[str, np.ndarray], scenario: int) -> None:
-        """Change the parameters of one scenario in place."""
+    def apply(self, p: dict[str, np.ndarray], scenario: int | np.ndarray) -> None:
+        """Change the parameters of one scenario in place, or of several, each by its own value."""
         if self.name not in p:
             raise InputError(
                 f"an event changes parameter {self.name!r}; there are: {', '.join(p)}",
                 rule="dae.parameter",
             )
         array = p[self.name]
-        place: Any = (Ellipsis, scenario) if self.row is None else (self.row, scenario)
+        place: Any = (Ellipsis, scenario)
+        if self.row is not None:
+            several = np.ndim(scenario) > 0 and np.ndim(self.row) > 0
+            place = (np.asarray(self.row)[:, None] if several else self.row, scenario)
         if self.how == "set":
             array[place] = self.value
         elif self.how == "scale":
@@ -51,6 +54,39 @@ class Change:
             raise InputError(
                 f"a change has how={self.how!r}; use set, scale or add", rule="dae.change"
             )
+
+
+def apply_all(
+    p: dict[str, np.ndarray], changes: Sequence[Sequence[Change]], scenarios: Sequence[int]
+) -> None:
+    """Change parameters in place: those of each scenario in their order, those alike together.
+
+    Args:
+        p: Parameters.
+        changes: Of each of the scenarios.
+        scenarios: Which.
+    """
+    for number in range(max(map(len, changes), default=0)):
+        alike: dict[Any, list[tuple[int, Change]]] = {}
+        for scenario, each in zip(scenarios, changes, strict=True):
+            if number < len(each):
+                change = each[number]
+                row = change.row
+                key = (
+                    change.name,
+                    change.how,
+                    row if row is None or isinstance(row, int) else tuple(row),
+                    None if isinstance(change.value, int | float) else scenario,
+                )
+                alike.setdefault(key, []).append((scenario, change))
+        for members in alike.values():
+            if len(members) == 1:
+                ((scenario, change),) = members
+                change.apply(p, scenario)
+                continue
+            values = np.array([change.value for _, change in members])
+            together = replace(members[0][1], value=values)
+            together.apply(p, np.array([scenario for scenario, _ in members]))
 
 
 @dataclass(frozen=True, kw_only=True)
