@@ -22,11 +22,12 @@ log = logging.getLogger(__name__)
 
 # Steps of the classical engine that are tried, seconds, and the share of the bound that its error
 # may take.
-STEPS, CLASSICAL_SHARE = (1 / 15, 1 / 30, 1 / 60, 1 / 120), 0.4
+STEPS, CLASSICAL_SHARE = tuple(1 / n for n in (15, 20, 30, 40, 60, 80, 120)), 0.4
 # Where the engine must help more than this share of the scenarios, it does everything, and its
 # error may take more of the bound.
 ALONE, ALONE_SHARE = 0.75, 0.8
-TOLERANCES = (1e-4, 1e-8)
+# Of the voltages, per unit: so much for each degree of the bound, and at most.
+TOLERANCE, LOOSEST = 1e-5, 1e-4
 # The reference is this much finer than the finest step.
 REFERENCE = 1 / 240
 # What is added to the bound of each trajectory, as a share of the bound.
@@ -37,7 +38,7 @@ SMALLEST, GROWTH = 0.4, 1.3
 
 def voltage_tolerance(bound: float) -> float:
     """Tolerance of the voltages that suits a bound, per unit."""
-    return TOLERANCES[0] if bound >= 1.0 else TOLERANCES[1]
+    return min(TOLERANCE * bound, LOOSEST)
 
 
 def reference(grid: PowerSystem, scenarios: Scenarios, t_end: float, every: float) -> Trajectories:
