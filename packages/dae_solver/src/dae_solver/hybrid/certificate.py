@@ -16,7 +16,7 @@ from scimind.typing import Float
 FIRST, SLOWEST = 0.3, 0.8
 
 # From this spread of the angles on, degrees, errors grow by e with every so many degrees.
-UNSTEADY, GROWS = 110.0, 20.0
+UNSTEADY, GROWS = 80.0, 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
