@@ -195,9 +195,9 @@ class Windows {
   void each(std::vector<N>& values, int64_t count, What what) const {
     for (int64_t k = 0; k < count; ++k)
       for (int share = 0; share < shares; ++share)
-        put(values[k], share, what(k, share, part(values[k], share)));
+        put(values[k], share, what(k, share, share_of(values[k], share)));
   }
-  static S part(const N& values, int share) { return static_cast<S>(get(values, share)); }
+  static S share_of(const N& values, int share) { return static_cast<S>(get(values, share)); }
 
   void apply(const Matrix& matrix, const N* in, N* to) const { product(matrix, in, to, shares); }
 
@@ -256,7 +256,7 @@ class Windows {
       apply(layers[k], h.data(), beyond);
       silu(o.width, beyond, shares);
       each(h, o.width, [&](int64_t r, int share, S value) {
-        return value + part(beyond[r], share);
+        return value + share_of(beyond[r], share);
       });
     }
   }
@@ -323,24 +323,24 @@ class Windows {
         N* value = &at[n * rows];
         S center = S{};
         for (int64_t k = 0; k < o.machines; ++k)
-          center += static_cast<float>(o.inertia[k]) * this->part(value[o.angles[k]], share);
+          center += static_cast<float>(o.inertia[k]) * share_of(value[o.angles[k]], share);
         for (int64_t k = 0; k < o.machines; ++k) {
           N& angle = value[o.angles[k]];
-          put(angle, share, this->part(angle, share) - center);
+          put(angle, share, share_of(angle, share) - center);
         }
         put(value[STATES], share, center);
         for (int64_t r = 0; r < rows; ++r) {
           const S by =
-              (this->part(value[r], share) - this->part(there[n * rows + r], share)) * o.weight[r];
+              (share_of(value[r], share) - share_of(there[n * rows + r], share)) * o.weight[r];
           put(left[n * rows + r], share, by);
           size += by * by;
         }
       }
       size = root(size / static_cast<float>(rows * nodes));
-      const auto known = (this->part(good, share) > 0.0f) & (size - size == 0.0f);
+      const auto known = (share_of(good, share) > 0.0f) & (size - size == 0.0f);
       if (any(!known))
         for (int64_t k = 0; k < rows * nodes; ++k)
-          put(left[k], share, known ? this->part(left[k], share) : S{});
+          put(left[k], share, known ? share_of(left[k], share) : S{});
       put(sizes, share, known ? size : S{} + INFINITY);
     }
     apply(o.encode, left.data(), change.data());
@@ -352,7 +352,7 @@ class Windows {
     for (int64_t r = 0; r < count; ++r)
       for (int share = 0; share < shares; ++share) {
         S values[MOST_NODES];
-        for (int64_t k = 0; k < o.nodes; ++k) values[k] = part(from[k * rows + r], share);
+        for (int64_t k = 0; k < o.nodes; ++k) values[k] = share_of(from[k * rows + r], share);
         for (int64_t n = 0; n < o.nodes; ++n) {
           S sum = S{};
           for (int64_t k = 0; k < o.nodes; ++k) sum += weights[n * o.nodes + k] * values[k];
@@ -403,20 +403,20 @@ class Windows {
     for (int share = 0; share < shares; ++share) {
       S size = S{};
       for (int64_t m = 0; m < o.modes; ++m) {
-        const S scaled = part(change[m], share) / o.residual[m];
+        const S scaled = share_of(change[m], share) / o.residual[m];
         put(change[m], share, scaled);
         size += scaled * scaled;
       }
       size = root(size / static_cast<float>(o.modes)) + 1e-12f;
       for (int64_t m = 0; m < o.modes; ++m) {
-        put(unit[m], share, part(c[m], share) / o.mode_spread[m]);
-        put(unit[o.modes + m], share, part(change[m], share) / size);
+        put(unit[m], share, share_of(c[m], share) / o.mode_spread[m]);
+        put(unit[o.modes + m], share, share_of(change[m], share) / size);
       }
       put(unit[2 * o.modes], share, log(size));
       put(sizes, share, size);
     }
     apply(o.step, unit.data(), h.data());
-    each(h, o.width, [&](int64_t r, int share, S value) { return value + part(more[r], share); });
+    each(h, o.width, [&](int64_t r, int share, S value) { return value + share_of(more[r], share); });
     silu(o.width, h.data(), shares);
     through(o.corrector_layers);
     std::copy(unit.begin() + o.modes, unit.begin() + 2 * o.modes, h.begin() + o.width);
@@ -425,10 +425,10 @@ class Windows {
     apply(o.mixed, unit.data() + o.modes, mixed.data());
     each(change, o.modes, [&](int64_t m, int share, S value) {
       for (int64_t e = 0; e < o.experts; ++e)
-        value += part(mixed[e * o.modes + m], share) * part(gates[e], share);
-      return value * (o.change[m] * part(sizes, share));
+        value += share_of(mixed[e * o.modes + m], share) * share_of(gates[e], share);
+      return value * (o.change[m] * share_of(sizes, share));
     });
-    each(c, o.modes, [&](int64_t m, int share, S value) { return value + part(change[m], share); });
+    each(c, o.modes, [&](int64_t m, int share, S value) { return value + share_of(change[m], share); });
   }
 
   // How far the change moves an angle, degrees, and the spread of the angles, up to each node.
@@ -448,9 +448,9 @@ class Windows {
         }
         const auto on = online > 0.0f;
         for (int64_t n = 0; n < o.nodes; ++n) {
-          const S by = part(moved[n * o.machines + k], share), size = by < 0.0f ? -by : by;
+          const S by = share_of(moved[n * o.machines + k], share), size = by < 0.0f ? -by : by;
           far[n] = (size <= far[n]) | (far[n] != far[n]) ? far[n] : size;
-          const S now = first + part(there[n * rows + o.angles[k]], share) + by;
+          const S now = first + share_of(there[n * rows + o.angles[k]], share) + by;
           lowest[n] = on & !(now >= lowest[n]) ? now : lowest[n];
           highest[n] = on & !(now <= highest[n]) ? now : highest[n];
         }
@@ -458,7 +458,7 @@ class Windows {
       for (int64_t n = 0; n < o.nodes; ++n) {
         S degrees = far[n] * static_cast<float>(DEGREES), spread = highest[n] - lowest[n];
         if (n) {
-          const S before = part(furthest[n - 1], share), least = part(apart[n - 1], share);
+          const S before = share_of(furthest[n - 1], share), least = share_of(apart[n - 1], share);
           degrees = degrees >= before ? degrees : before;
           spread = spread >= least ? spread : least;
         }
@@ -528,14 +528,14 @@ class Windows {
       const auto sum = [&](int64_t r) {
         S found = S{};
         for (int64_t n = 0; n < o.nodes; ++n)
-          found += part(weights[n], share) * part(left[n * rows + r], share);
+          found += share_of(weights[n], share) * share_of(left[n * rows + r], share);
         return found;
       };
       for (int64_t r = 0; r < STATES; ++r) put(deviation[r], share, sum(r));
       const S center = sum(STATES);
       for (int64_t k = 0; k < o.machines; ++k) {
         N& angle = deviation[o.angles[k]];
-        put(angle, share, part(angle, share) + center);
+        put(angle, share, share_of(angle, share) + center);
       }
     }
   }
