@@ -8,12 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dae_solver.compiled.library import LANES, header
+from dae_solver.compiled.library import header, lanes
 from dae_solver.hybrid.learned import arranged
-from scimind.device.compiler import LEVELS, flags, instruction_set, libraries
-
-# Windows side by side in wide vectors.
-WIDE = 64
+from instruction_sets import LEVELS_HERE
+from scimind.device.compiler import flags, libraries
 
 NAMES = ("sin", "cos", "exp", "log", "tanh", "sqrt", "floor")
 LARGEST = {"exp": 709.0, "tanh": 20.0, "floor": 1e17}
@@ -23,7 +21,6 @@ SINGLE = {"sin": (1e-30, 9e2), "cos": (1e-30, 9e2), "exp": (1e-30, 88.0), "tanh"
 ERROR = {"sin": 3.0, "cos": 3.0, "exp": 1.0, "log": 1.0, "tanh": 2.5, "sqrt": 0.5, "floor": 0.0}
 
 SOURCE = f"""
-constexpr int LANES = {LANES};
 {header("lanes.h")}
 {header("networks.h")}
 template <class V, class F>
@@ -64,19 +61,15 @@ void products(int64_t rows, int64_t columns, const float* weights, const float* 
 """
 
 
-def levels() -> list[str | None]:
-    """Those that this machine has: any processor, and up to its own."""
-    names = [None, *reversed(LEVELS)]
-    own = instruction_set()
-    return names[: names.index(own) + 1]
-
-
-@pytest.fixture(scope="module", params=levels())
+@pytest.fixture(scope="module", params=LEVELS_HERE)
 def own(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     path: Path = tmp_path_factory.mktemp("own") / "own.cc"
-    path.write_text(SOURCE)
+    number = lanes(request.param)
+    path.write_text(f"constexpr int LANES = {number};\n{SOURCE}")
     (found,) = libraries([path], [*flags(request.param), "-O2", "-ffp-contract=fast", "-Wno-psabi"])
-    return ctypes.CDLL(str(found))
+    library = ctypes.CDLL(str(found))
+    library.lanes = number  # type: ignore[attr-defined]
+    return library
 
 
 def call(own: ctypes.CDLL, name: str, x: np.ndarray) -> np.ndarray:
@@ -148,9 +141,10 @@ def test_layers_are_those_of_numpy(
     rows, columns = shape
     weights = rng.standard_normal(shape).astype(np.float32)
     bias = rng.standard_normal(rows).astype(np.float32)
-    many = rng.standard_normal((columns, WIDE)).astype(np.float32) * 10
-    one = np.ascontiguousarray(many[:, 5])
-    out, wide = np.empty(rows, np.float32), np.empty((rows, WIDE), np.float32)
+    share = 2 * own.lanes
+    many = rng.standard_normal((columns, 4 * share)).astype(np.float32) * 10
+    one = np.ascontiguousarray(many[:, 3])
+    out, wide = np.empty(rows, np.float32), np.empty((rows, 4 * share), np.float32)
     arrays = [
         arranged(weights),
         np.pad(bias, (0, -rows % 8)) if biased else None,
@@ -165,10 +159,10 @@ def test_layers_are_those_of_numpy(
         *[None if each is None else ctypes.c_void_p(each.ctypes.data) for each in arrays],
         ctypes.c_int(shares),
     )
-    many, wide = many[:, : 16 * shares], wide[:, : 16 * shares]
+    many, wide = many[:, : share * shares], wide[:, : share * shares]
     with np.errstate(over="ignore"):
         plain = weights.astype(float) @ many + (bias[:, None] if biased else 0.0)
         expected = plain / (1.0 + np.exp(-plain))
     tolerance = 1e-6 * np.abs(weights).sum(1).max() * 40
     np.testing.assert_allclose(wide, expected, rtol=1e-5, atol=tolerance)
-    np.testing.assert_allclose(out, expected[:, 5], rtol=1e-5, atol=tolerance)
+    np.testing.assert_allclose(out, expected[:, 3], rtol=1e-5, atol=tolerance)

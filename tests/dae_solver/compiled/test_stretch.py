@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 import dae_solver.compiled.dae as compiled_dae
+from dae_solver.compiled import library
 from dae_solver.hybrid.classical import integrate
 from dae_solver.physics import PowerSystem, fault, generator_trip, line_trip, load_step
 from dae_solver.solver.stretch import Stretch
 from dae_solver.solver.system import DAESystem
+from instruction_sets import LOWER
 
 
 def scenarios_of(grid: PowerSystem) -> Any:
@@ -51,6 +53,18 @@ def test_trajectories_are_the_same(
     np.testing.assert_allclose(found.x, expected.x, rtol=0, atol=2e-8)
     np.testing.assert_allclose(found.y, expected.y, rtol=0, atol=2e-8)
     assert [(e.time, e.name) for e in found.events] == [(e.time, e.name) for e in expected.events]
+
+
+@pytest.mark.parametrize("level", LOWER)
+def test_processors_with_fewer_lanes_find_the_same(
+    wscc: PowerSystem, scenarios: Any, level: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = wscc.simulate(scenarios, t_end=1.5, every=0.05, step=1 / 60)
+    monkeypatch.setattr(library, "instruction_set", lambda: level)
+    again = PowerSystem.load("wscc9")
+    found = again.simulate(scenarios_of(again), t_end=1.5, every=0.05, step=1 / 60)
+    assert again.dae.evaluated_by == "compiled"
+    np.testing.assert_allclose(found.solution.x, expected.solution.x, rtol=0, atol=1e-8)
 
 
 def test_a_step_that_cannot_be_solved_is_left_to_the_others_ways(

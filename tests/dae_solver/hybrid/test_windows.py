@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dae_solver.compiled import library
 from dae_solver.config.model import ModelConfig
 from dae_solver.hybrid.certificate import Certificate
 from dae_solver.hybrid.learned import Learned
@@ -19,6 +20,7 @@ from dae_solver.hybrid.solver import HybridRun
 from dae_solver.model.modes import Modes
 from dae_solver.model.operator import Scaling, TrajectoryOperator
 from dae_solver.physics import PowerSystem, Scenarios, fault, generator_trip, line_trip, load_step
+from instruction_sets import LOWER
 from scimind.device.compiler import enabled
 from trained_operator import Trained
 
@@ -78,6 +80,17 @@ def test_all_decisions_and_trajectories_are_those_of_numpy(
     np.testing.assert_allclose(ours.y, theirs.y, rtol=0, atol=3e-5)
     if not refuse or len(some) > 2:
         assert ours.solution.windows[:2].sum() > len(some)
+
+
+@pytest.mark.parametrize("level", LOWER)
+def test_decisions_on_processors_with_fewer_lanes(
+    trained: Trained, level: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(library, "instruction_set", lambda: level)
+    grid = PowerSystem.load("wscc9")
+    ours, theirs = both(grid, trained.operator, mixed(grid))
+    np.testing.assert_array_equal(ours.solution.windows, theirs.solution.windows)
+    np.testing.assert_allclose(ours.solution.x, theirs.solution.x, rtol=0, atol=3e-5)
 
 
 def test_a_window_does_not_depend_on_those_beside_it(trained: Trained) -> None:

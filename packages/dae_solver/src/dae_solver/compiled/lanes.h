@@ -1,4 +1,4 @@
-// Scenarios of a batch: eight at a time in the lanes of vectors, or sixteen in single precision; a
+// Scenarios of a batch: some at a time in the lanes of vectors, twice as many in single precision; a
 // single one in plain numbers. What is written from the recording of a grid follows after this
 // file, then batch.h.
 

@@ -22,10 +22,19 @@ from scimind.device.compiler import BuildError, flags, instruction_set, librarie
 
 # What its functions may need on the stack, which has 8 MB.
 MOST_STACK = 6 << 20
-# Scenarios that are evaluated at once, and stages of a method whose steps are compiled.
-LANES, MOST_STAGES = 8, 8
+# Stages of a method whose steps are compiled.
+MOST_STAGES = 8
 
 X, Y, P, OUT = Array("x"), Array("y"), Array("p"), Array("out")
+
+
+def lanes(level: str | None) -> int:
+    """Scenarios that are evaluated at once: as many as registers hold, as wider vectors are slow.
+
+    Args:
+        level: Of the instruction set, see :func:`scimind.device.compiler.instruction_set`.
+    """
+    return {"x86-64-v4": 8, "x86-64-v3": 4}.get(level or "", 2)
 
 
 def source(dae: PowerDAE, rows: dict[str, int], *, windows: bool = False) -> tuple[str, np.ndarray]:
@@ -57,7 +66,7 @@ def source(dae: PowerDAE, rows: dict[str, int], *, windows: bool = False) -> tup
     _check_size(len(x), len(y), sum(each.rows for each in recording.operations))
     table, there = Table(), {x.operation: X, y.operation: Y, p.operation: P}
     parts = [
-        f"constexpr int LANES = {LANES}, MOST_STAGES = {MOST_STAGES};",
+        f"constexpr int LANES = {lanes(instruction_set())}, MOST_STAGES = {MOST_STAGES};",
         f"constexpr int MOST_ROUNDS = {MOST_ROUNDS}, PLAIN_ROUNDS = {PLAIN_ROUNDS};",
         header("lanes.h"),
         f"constexpr int STATES = {len(x)}, BUSES = {len(y) // 2}, PARAMETERS = {max(len(p), 1)};",
@@ -101,7 +110,7 @@ def _check_size(states: int, algebraics: int, rows: int) -> None:
         rows: Of all operations together.
     """
     step = 2 * (2 * states + (2 + MOST_STAGES) * algebraics) + MOST_STAGES * states
-    needed = LANES * np.dtype(float).itemsize * (step + 16 * algebraics + rows)
+    needed = lanes(instruction_set()) * np.dtype(float).itemsize * (step + 16 * algebraics + rows)
     if needed > MOST_STACK:
         raise BuildError(
             f"its {states} states and {algebraics} algebraic variables need {needed >> 20} MB of "

@@ -1,5 +1,5 @@
-// Small networks in single precision: 64 windows at a time in the lanes of vectors, of which as many
-// shares are worked out as are used; a single one with the rows of a matrix in them. See
+// Small networks in single precision: windows side by side in the lanes of some vectors, the shares,
+// of which as many are worked out as are used; a single one with the rows of a matrix in them. See
 // dae_solver/model/host.py.
 
 // So many columns of an input stay in the nearest cache.
@@ -59,7 +59,16 @@ inline void product(const Matrix& m, const float* in, float* out, int) {
   }
 }
 
-// Some rows and some shares at once, as many as registers hold.
+// Rows at a time of so many shares, whose sums fit into the registers; they divide those of a panel.
+constexpr int rows_at_once(int used) {
+#ifdef __AVX512F__
+  return used <= 2 ? 8 : 4;
+#else
+  return used == 1 ? 8 : used <= 3 ? 4 : 2;
+#endif
+}
+
+// Some rows and some shares at once.
 template <int SOME, int USED>
 inline void block(const float* w, const Wide* in, int64_t columns, const float* bias, bool fresh,
                   Wide* out) {
@@ -84,7 +93,7 @@ inline void block(const float* w, const Wide* in, int64_t columns, const float* 
 
 template <int USED>
 void product_of(const Matrix& m, const Wide* in, Wide* out) {
-  constexpr int SOME = USED <= 2 ? PANEL : PANEL / 2;
+  constexpr int SOME = rows_at_once(USED);
   const float* w = m.weights;
   for (int64_t begin = 0; begin < m.columns; begin += CHUNK) {
     const int64_t columns = std::min(CHUNK, m.columns - begin);
