@@ -2,9 +2,6 @@
 // single precision, of Moshier's Cephes; errors are below three units in the last place. Lanes
 // beyond the reach of the reduction are left to libm.
 
-typedef int64_t LanesInt __attribute__((vector_size(LANES * sizeof(int64_t))));
-typedef int32_t SinglesInt __attribute__((vector_size(SINGLES * sizeof(int32_t))));
-
 #define EACH_LANE(name)                                                             \
   inline double name(double a) { return std::name(a); }                             \
   template <class V>                                                                \
@@ -30,37 +27,32 @@ inline Singles tanh(Singles a) { return each_tanh(a); }
 constexpr double ROUNDS = 6755399441055744.0;
 constexpr float ROUNDS_SINGLE = 12582912.0f;
 
-inline LanesInt bits(Lanes a) {
-  LanesInt out;
+// Numbers as their bits, and back: masks are whole numbers of the same size.
+template <class V>
+inline Mask<V> bits(V a) {
+  Mask<V> out;
   __builtin_memcpy(&out, &a, sizeof out);
   return out;
 }
-inline Lanes number(LanesInt a) {
-  Lanes out;
-  __builtin_memcpy(&out, &a, sizeof out);
-  return out;
-}
-inline SinglesInt bits(Singles a) {
-  SinglesInt out;
-  __builtin_memcpy(&out, &a, sizeof out);
-  return out;
-}
-inline Singles number(SinglesInt a) {
-  Singles out;
+template <class V>
+inline V number(Mask<V> a) {
+  V out;
   __builtin_memcpy(&out, &a, sizeof out);
   return out;
 }
 
 inline double abs(double a) { return std::fabs(a); }
-inline Lanes abs(Lanes a) { return number(bits(a) & INT64_MAX); }
-inline Singles abs(Singles a) { return number(bits(a) & INT32_MAX); }
+template <class V>
+inline V abs(V a) {
+  return number<V>(bits(a) & ~bits(-V{}));
+}
 
 // The larger of two numbers that are not negative; what is not a number stays, as the bits of both
 // kinds are ordered like that.
 inline double larger(double a, double b) { return b <= a || a != a ? a : b; }
 template <class V>
 inline V larger(V a, V b) {
-  return number(bits(a) > bits(b) ? bits(a) : bits(b));
+  return number<V>(bits(a) > bits(b) ? bits(a) : bits(b));
 }
 
 // What is not a number is left to the formulas, which keep it.
@@ -91,9 +83,9 @@ inline Lanes turned_sine(Lanes a, int64_t ahead) {
                 z * (2.48015872894767294178e-05 +
                      z * (-2.75573143513906633035e-07 +
                           z * (2.08757232129817482790e-09 + z * -1.13596475577881948265e-11)))));
-  const LanesInt turn = bits(shifted) + ahead;
+  const Mask<Lanes> turn = bits(shifted) + ahead;
   const Lanes found = (turn & 1) != 0 ? c : s;
-  return number(bits(found) ^ ((turn & 2) << 62));
+  return number<Lanes>(bits(found) ^ ((turn & 2) << 62));
 }
 inline Lanes sin(Lanes a) { return within(a, 1e6) ? turned_sine(a, 0) : each_sin(a); }
 inline Lanes cos(Lanes a) { return within(a, 1e6) ? turned_sine(a, 1) : each_cos(a); }
@@ -108,9 +100,9 @@ inline Singles turned_sine(Singles a, int32_t ahead) {
   const Singles c =
       1.0f - 0.5f * z +
       z * z * (4.166664568298827e-2f + z * (-1.388731625493765e-3f + z * 2.443315711809948e-5f));
-  const SinglesInt turn = bits(shifted) + ahead;
+  const Mask<Singles> turn = bits(shifted) + ahead;
   const Singles found = (turn & 1) != 0 ? c : s;
-  return number(bits(found) ^ ((turn & 2) << 30));
+  return number<Singles>(bits(found) ^ ((turn & 2) << 30));
 }
 inline Singles sin(Singles a) { return within(a, 1e3f) ? turned_sine(a, 0) : each_sin(a); }
 inline Singles cos(Singles a) { return within(a, 1e3f) ? turned_sine(a, 1) : each_cos(a); }
@@ -125,7 +117,7 @@ inline Singles exp_within(Singles a) {
   y = y * r + 1.6666665459e-1f;
   y = y * r + 5.0000001201e-1f;
   y = y * r * r + r + 1.0f;
-  return y * number((bits(shifted) + 127) << 23);
+  return y * number<Singles>((bits(shifted) + 127) << 23);
 }
 inline Singles exp(Singles a) { return within(a, 87.0f) ? exp_within(a) : each_exp(a); }
 
@@ -140,7 +132,7 @@ inline Lanes exp(Lanes a) {
                     z * (6.61375632143793436117e-05 +
                          z * (-1.65339022054652515390e-06 + z * 4.13813679705723846039e-08))));
   const Lanes found = 1.0 - ((low - r * c / (2.0 - c)) - high);
-  return found * number((bits(shifted) + 1023) << 52);
+  return found * number<Lanes>((bits(shifted) + 1023) << 52);
 }
 
 template <class V>

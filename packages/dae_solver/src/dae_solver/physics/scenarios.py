@@ -10,7 +10,7 @@ import numpy as np
 
 from dae_solver.physics.disturbances import Disturbance, events_of
 from dae_solver.physics.powerflow import PowerFlow, solve
-from dae_solver.solver.events import TimeEvent
+from dae_solver.solver.events import TimeEvent, apply_all
 from dae_solver.solver.parameters import Parameters, take
 from scimind.errors import InputError
 from scimind.typing import Float
@@ -63,10 +63,9 @@ class Scenarios:
     def parameters_after(self, events: int | None = None) -> dict[str, np.ndarray]:
         """Parameters after so many events of each scenario, after all of them by default."""
         p = {name: value.copy() for name, value in self.parameters.items()}
-        for scenario, each in enumerate(self.events):
-            for event in sorted(each, key=lambda event: event.time)[:events]:
-                for change in event.changes:
-                    change.apply(p, scenario)
+        happened = [sorted(each, key=lambda event: event.time)[:events] for each in self.events]
+        changes = [[change for event in each for change in event.changes] for each in happened]
+        apply_all(p, changes, range(len(changes)))
         return p
 
 
