@@ -74,3 +74,29 @@ def test_the_graph_cache_of_mindspore_is_switched_off_aloud(tmp_path):
 def test_importing_the_library_does_not_import_mindspore():
     code = "import sys, scimind, scimind.device; assert 'mindspore' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_thread_that_calls_a_graph_runs_it(tmp_path):
+    """It would otherwise wait in a loop without pause, on a core that the kernels need."""
+    program = tmp_path / "program.py"  # MindSpore reads the source of what it compiles
+    program.write_text("""
+import time
+from scimind import device, ops
+device.setup("cpu", threads=1)
+import mindspore as ms, numpy as np
+
+@ms.jit
+def product(x):
+    for _ in range(10):
+        x = ops.linear(x, x)
+    return x.sum()
+
+x = ms.Tensor(np.full((1024, 1024), 1e-3, np.float32))
+product(x).asnumpy()
+own, all_threads = time.thread_time(), time.process_time()
+product(x).asnumpy()
+print((time.thread_time() - own) / (time.process_time() - all_threads))
+""")
+    env = {name: value for name, value in os.environ.items() if name != "MS_DEV_HOST_BLOCKING_RUN"}
+    done = subprocess.run([sys.executable, program], capture_output=True, text=True, env=env)
+    assert float(done.stdout.split()[-1]) > 0.5, done.stdout + done.stderr

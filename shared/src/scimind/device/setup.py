@@ -98,6 +98,10 @@ def setup(
     # Read when the libraries start: OpenMP by our kernels, GLOG by MindSpore's C++ log.
     os.environ.setdefault("GLOG_v", "3")
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+    if device == "cpu":
+        # Read at the first operator. Without it the caller hands graphs and operators to a thread
+        # and waits for them in a loop without pause, on a core that the kernels need.
+        os.environ.setdefault("MS_DEV_HOST_BLOCKING_RUN", "1")
     switch_off_graph_cache()
 
     import mindspore
