@@ -267,11 +267,25 @@ def test_windows_without_voltages_are_refused(trained: Trained) -> None:
     assert (left.size > 100.0).all()
 
 
-def test_growth_starts_beyond_the_steady_spread() -> None:
-    spread = np.radians([0.0, 60.0, 80.0, 110.0, 1e9])
+def test_growth_is_between_the_steady_spread_and_separation() -> None:
+    spread = np.radians([0.0, 60.0, 80.0, 110.0, 180.0, 1e9])
     growth = Certificate.growth(spread)
-    np.testing.assert_allclose(growth[:4], [1.0, 1.0, 1.0, np.e])
-    assert np.isfinite(growth).all()
+    np.testing.assert_allclose(growth, np.exp([0.0, 0.0, 0.0, 1.0, 100 / 30, 100 / 30]))
+
+
+def test_the_engine_may_err_more_where_machines_nearly_part(trained: Trained) -> None:
+    """Its certificate is its error where they stay together times the growth of errors."""
+    grid = trained.grid
+    scenarios = grid.scenarios(*[fault(7, t=0.1, clear=clear) for clear in (0.05, 0.15)])
+    certificate = replace(Certificate.of(trained.operator, 3.0), corrections=0, factor=1e6)
+    run = HybridRun(
+        grid=grid.dae, operator=trained.operator, certificate=certificate, tolerance=1e-8
+    )
+    solution, bounds = run.solve(scenarios, np.linspace(0.0, 2.0, 41))
+    assert solution.windows[:CLASSICAL].sum() == 0
+    assert run.spread[1] > np.radians(90.0) > run.spread[0]
+    grown = Certificate.growth(run.spread)
+    np.testing.assert_allclose(bounds, certificate.classical * grown + certificate.floor)
 
 
 def test_conformal_quantile_covers_what_it_promises() -> None:

@@ -27,13 +27,13 @@ constexpr int PARTS = 2, MOST_DEGREES = MOST_NODES + 1;
 constexpr double DEGREES = 180.0 / M_PI;
 struct Demand {
   double bound, factor, residual, floor, classical, tolerance, end;
-  double first, slowest, unsteady, grows, at_once, shortest;
+  double first, slowest, unsteady, grows, separation, at_once, shortest;
   double parts[PARTS], doubt[PARTS];
   int64_t corrections, refuse;
 
   double growth(double spread) const {
-    const double beyond = spread * DEGREES - unsteady;
-    return std::exp(std::min(std::max(beyond, 0.0), 1000.0) / grows);
+    const double beyond = std::min(spread * DEGREES, separation) - unsteady;
+    return std::exp(std::max(beyond, 0.0) / grows);
   }
 };
 
@@ -493,9 +493,9 @@ class Windows {
   // Whether a score leaves enough of the bound to what follows the window.
   bool fits(int64_t scenario, double end, double score, double spread) const {
     if (!demand.refuse || !std::isfinite(score)) return std::isfinite(score);
-    const double room = demand.bound - demand.classical - demand.floor;
-    const double allowed = room * (demand.at_once + (1.0 - demand.at_once) * end / demand.end);
     const double grown = demand.growth(std::max(course.spread[scenario], spread));
+    const double room = demand.bound - grown * demand.classical - demand.floor;
+    const double allowed = room * (demand.at_once + (1.0 - demand.at_once) * end / demand.end);
     return demand.factor * grown * (course.score[scenario] + score) <= allowed;
   }
 
@@ -661,8 +661,8 @@ void windows_of(const Batch& batch, const Learned& o, const Demand& demand, Cour
     for (const int64_t scenario : going) {
       int64_t& why = course.why[place[scenario]];
       if (why == REFUSED_ONE) continue;
-      const double grown = demand.growth(course.spread[scenario]) * course.score[scenario];
-      const double bound = demand.factor * grown + demand.floor + course.classical[scenario];
+      const double sum = demand.factor * course.score[scenario] + course.classical[scenario];
+      const double bound = demand.growth(course.spread[scenario]) * sum + demand.floor;
       if ((demand.refuse && bound > demand.bound) || spread_of(o, batch, course, scenario) > M_PI) {
         why = TOO_FAR;
         continue;

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
 
-from dae_solver.hybrid.certificate import Certificate, conformal_quantile
+from dae_solver.hybrid.certificate import LARGEST_GROWTH, Certificate, conformal_quantile
 from dae_solver.hybrid.solver import CLASSICAL, HybridRun
 from dae_solver.metrics import angle_error
 from dae_solver.model.operator import TrajectoryOperator
@@ -21,8 +21,8 @@ from scimind.typing import Float
 log = logging.getLogger(__name__)
 
 # Steps of the classical engine that are tried, seconds, and the share of the bound that its error
-# may take. That is believed to be so many times the largest seen, as it grows near instability.
-STEPS, CLASSICAL_SHARE = tuple(1 / n for n in (15, 20, 30, 40, 60, 80, 120)), 0.2
+# may take at separation. It is believed to be so many times the largest seen.
+STEPS, CLASSICAL_SHARE = tuple(1 / n for n in (15, 20, 30, 40, 60, 80, 120)), 0.75
 MARGIN = 2.0
 # Where the engine must help more than this share of the scenarios, it does everything, and its
 # error may take all of the bound.
@@ -86,8 +86,10 @@ def calibrate(
         alone: Where the engine must help more than this share of the scenarios, it does everything.
     """
     tolerance = voltage_tolerance(bound)
-    error_of_step = _classical_errors(grid, scenarios, truth, tolerance)
-    step, classical = _classical_step(error_of_step, CLASSICAL_SHARE * bound)
+    classical_of = _classical_errors(grid, scenarios, truth, tolerance)
+    step, classical = _classical_step(
+        lambda step: classical_of(step).steady, CLASSICAL_SHARE * bound / LARGEST_GROWTH
+    )
     certificate = Certificate(
         bound=bound,
         factor=1.0,
@@ -108,8 +110,9 @@ def calibrate(
         solution, bounds = run.solve(scenarios, truth.t)
         error = angle_errors(truth, solution.x)
         ours = run.score > 0.0
-        grown = certificate.growth(run.spread) * run.score
-        beyond = np.maximum(error - run.classical - certificate.floor, 0.0)[ours] / grown[ours]
+        grown = certificate.growth(run.spread)
+        beyond = np.maximum(error - certificate.floor, 0.0) / grown - run.classical
+        beyond = np.maximum(beyond, 0.0)[ours] / run.score[ours]
         # Trajectories of the engine alone have no ratio; they stay within what it is allowed.
         ratio = np.concatenate([beyond, np.zeros(len(error) - len(beyond))])
         needed = conformal_quantile(ratio, alpha)
@@ -120,7 +123,7 @@ def calibrate(
             bound, factor, 100 * share, error.max(), int((error > bounds).sum()), len(error),
         )  # fmt: skip
         if (solution.refused > 0).mean() > alone:
-            step, classical = _classical_step(error_of_step, bound)
+            step, classical = _classical_step(lambda step: classical_of(step).largest, bound)
             log.info("bound %g deg: the operator does not pay, RK4 1/%g s alone", bound, 1 / step)
             return replace(certificate, alone=True, step=step, classical=classical)
         if needed <= factor:
@@ -128,16 +131,26 @@ def calibrate(
         factor *= GROWTH
 
 
+@dataclass(frozen=True)
+class ClassicalError:
+    """Error of the engine, degrees: the largest, and that where angles stay together."""
+
+    largest: float
+    steady: float
+
+
 def _classical_errors(
     grid: PowerSystem, scenarios: Scenarios, truth: Trajectories, tolerance: float
-) -> Callable[[float], float]:
+) -> Callable[[float], ClassicalError]:
     """The error of the engine by its step, each computed when it is first asked for."""
     t_end, every = float(truth.t[-1]), float(truth.t[1])
 
     @cache
-    def error(step: float) -> float:
+    def error(step: float) -> ClassicalError:
         runs = grid.simulate(scenarios, t_end=t_end, every=every, step=step, tolerance=tolerance)
-        return MARGIN * float(angle_errors(truth, runs.solution.x).max())
+        found = angle_errors(truth, runs.solution.x)
+        grown = Certificate.growth(np.nanmax(runs.spread, 1))
+        return ClassicalError(MARGIN * float(found.max()), MARGIN * float((found / grown).max()))
 
     return error
 

@@ -15,8 +15,10 @@ from scimind.typing import Float
 # further ones lead nowhere.
 FIRST, SLOWEST = 0.3, 0.8
 
-# From this spread of the angles on, degrees, errors grow by e with every so many degrees.
-UNSTEADY, GROWS = 80.0, 30.0
+# From this spread of the angles on, degrees, errors grow by e with every so many degrees, up to
+# separation, where they are no longer asked for.
+UNSTEADY, GROWS, SEPARATION = 80.0, 30.0, 180.0
+LARGEST_GROWTH = float(np.exp((SEPARATION - UNSTEADY) / GROWS))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,17 +30,18 @@ class Certificate:
     correction moves them by the error of the discretisation too, and as far as they may be wrong
     after it. That, in degrees, together with ``residual`` times the size of the residual before it,
     is the score of a window; that of a trajectory is the sum over its windows. Near the limit of
-    stability errors grow, see :meth:`growth`. The bound of the error is ``factor`` times score and
-    growth, plus a ``floor``, plus the error of the classical engine where it integrated. The factor
-    is the ratio that a share of ``1 - alpha`` of the calibration trajectories does not exceed, by
-    split conformal prediction.
+    stability errors grow, see :meth:`growth`. The bound of the error is ``factor`` times the score,
+    plus the error of the classical engine where it integrated, both times the growth, plus a
+    ``floor``. The factor is the ratio that a share of ``1 - alpha`` of the calibration trajectories
+    does not exceed, by split conformal prediction.
 
     Attributes:
         bound: For which it was calibrated, degrees.
         factor: Bound over score.
         residual: Degrees for a residual of size 1.
         floor: Added to the bound of each trajectory that moves, degrees.
-        classical: Error of the classical engine at this step, degrees.
+        classical: Error of the classical engine at this step, degrees; that of all trajectories
+            when it is ``alone``, else that of those whose angles stay together.
         step: Of the classical engine, seconds.
         corrections: Most corrections of a window before the classical engine takes it.
         alone: Whether the classical engine does everything, because so few windows of the operator
@@ -79,7 +82,7 @@ class Certificate:
         Machines that pass the top of their power-angle curve are drawn apart instead of together;
         that the growth is exponential in the spread from there on is what calibration runs show.
         """
-        beyond = np.minimum(np.maximum(np.degrees(spread) - UNSTEADY, 0.0), 1000.0)
+        beyond = np.clip(np.degrees(spread), UNSTEADY, SEPARATION) - UNSTEADY
         found: np.ndarray = np.exp(beyond / GROWS)
         return found
 

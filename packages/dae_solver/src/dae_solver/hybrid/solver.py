@@ -32,6 +32,8 @@ SHORT = 4
 # Half of a window is taken where the whole does not converge, so its score is doubted.
 PARTS, DOUBT = np.array([1.0, 0.5]), np.array([[1.0], [3.0]])
 AT_ONCE = 0.3
+# Voltages in windows may be so much less exact than in the engine, whose steps add up.
+LOOSER = 10.0
 # Largest residual of the voltages at the start and after events, per unit.
 SETTLED = 1e-9
 # Largest derivative of a grid at rest, per second.
@@ -87,7 +89,7 @@ class HybridRun:
         grid: The equations.
         operator: Of this grid.
         certificate: Turns residuals into bounds.
-        tolerance: Of the voltages, per unit.
+        tolerance: Of the voltages in the engine, per unit.
         refuse: Whether windows whose bound is too large are left to the classical engine; off to
             see what the networks alone would say.
     """
@@ -167,7 +169,7 @@ class HybridRun:
             self.grid,
             self.operator,
             self.certificate,
-            tolerance=self.tolerance,
+            tolerance=LOOSER * self.tolerance,
             refuse=self.refuse,
             at_once=AT_ONCE,
             shortest=SHORT * self.certificate.step,
@@ -347,7 +349,7 @@ class HybridRun:
         grid, operator = self.grid, self.operator
         p = some(self.p, scenarios, len(self.t))
         x, guess, angle = turned(grid, self.x[:, scenarios], self.y[:, scenarios])
-        y, solved = grid.solve(0.0, x, guess, p, self.tolerance)
+        y, solved = grid.solve(0.0, x, guess, p, LOOSER * self.tolerance)
         seen = operator.scaling.features(self.features(x, y, np.asarray(grid.f(0.0, x, y, p)), p))
         attempt = Attempt(
             start=Start(x=x, y=y, p=p),
@@ -391,7 +393,7 @@ class HybridRun:
         part = attempt.start if every else attempt.start.take(open_)
         before = attempt.coefficients[:, open_]
         quadrature = operator.window.quadratures[round_ % 2]
-        left = residual(self.grid, operator, part, before, self.tolerance, quadrature)
+        left = residual(self.grid, operator, part, before, LOOSER * self.tolerance, quadrature)
         change = operator.correction(attempt.features[:, open_], before, left.coefficients)
         attempt.coefficients[:, open_] += change
         attempt.y_end[:, open_] = left.y
@@ -430,10 +432,10 @@ class HybridRun:
             return finite
         certificate = self.certificate
         passed = (self.t[scenarios] + length) / self.end
-        # Room for the error of the engine, which may be needed later.
-        room = certificate.bound - certificate.classical - certificate.floor
-        allowed = room * (AT_ONCE + (1.0 - AT_ONCE) * passed)
         grown = certificate.growth(np.maximum(self.spread[scenarios], spread))
+        # Room for the error of the engine, which may be needed later.
+        room = certificate.bound - grown * certificate.classical - certificate.floor
+        allowed = room * (AT_ONCE + (1.0 - AT_ONCE) * passed)
         total = certificate.factor * grown * (self.score[scenarios] + score)
         found: np.ndarray = total <= allowed
         return found
@@ -453,9 +455,10 @@ class HybridRun:
 
     def _bound(self) -> Float[np.ndarray, " scenario"]:
         """Of the angle errors so far, degrees."""
-        grown = self.certificate.growth(self.spread)
-        floor = self.certificate.floor * ((self.score > 0.0) | (self.classical > 0.0))
-        found: np.ndarray = self.certificate.factor * grown * self.score + floor + self.classical
+        certificate = self.certificate
+        grown = 1.0 if certificate.alone else certificate.growth(self.spread)
+        floor = certificate.floor * ((self.score > 0.0) | (self.classical > 0.0))
+        found: np.ndarray = grown * (certificate.factor * self.score + self.classical) + floor
         return found
 
     def _keep(

@@ -44,7 +44,7 @@ class Demand(ctypes.Structure):
 
     _fields_ = (
         *fields(ctypes.c_double, "bound factor residual floor classical tolerance end"),
-        *fields(ctypes.c_double, "first slowest unsteady grows at_once shortest"),
+        *fields(ctypes.c_double, "first slowest unsteady grows separation at_once shortest"),
         ("parts", ctypes.c_double * 2),
         ("doubt", ctypes.c_double * 2),
         *fields(ctypes.c_int64, "corrections refuse"),

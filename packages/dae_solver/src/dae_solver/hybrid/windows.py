@@ -11,7 +11,7 @@ from functools import cache, lru_cache
 import numpy as np
 
 from dae_solver.compiled.dae import CompiledDAE, Library, address_of
-from dae_solver.hybrid.certificate import FIRST, GROWS, SLOWEST, UNSTEADY, Certificate
+from dae_solver.hybrid.certificate import FIRST, GROWS, SEPARATION, SLOWEST, UNSTEADY, Certificate
 from dae_solver.hybrid.learned import Learned
 from dae_solver.hybrid.outputs import OperatorPiece
 from dae_solver.hybrid.shown import ShownWindows
@@ -184,6 +184,7 @@ def _demand(
         slowest=SLOWEST,
         unsteady=UNSTEADY,
         grows=GROWS,
+        separation=SEPARATION,
         at_once=at_once,
         shortest=shortest,
         parts=parts,
