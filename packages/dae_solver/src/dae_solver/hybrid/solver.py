@@ -105,6 +105,11 @@ class HybridRun:
         self.operator.check(self.grid)
         self.features = Features(self.grid)
 
+    @property
+    def in_windows(self) -> float:
+        """Tolerance of the voltages in windows, per unit."""
+        return LOOSER * self.tolerance
+
     def solve(
         self, scenarios: Scenarios, times: Float[np.ndarray, " time"]
     ) -> tuple[HybridSolution, Float[np.ndarray, " scenario"]]:
@@ -169,7 +174,7 @@ class HybridRun:
             self.grid,
             self.operator,
             self.certificate,
-            tolerance=LOOSER * self.tolerance,
+            tolerance=self.in_windows,
             refuse=self.refuse,
             at_once=AT_ONCE,
             shortest=SHORT * self.certificate.step,
@@ -349,7 +354,7 @@ class HybridRun:
         grid, operator = self.grid, self.operator
         p = some(self.p, scenarios, len(self.t))
         x, guess, angle = turned(grid, self.x[:, scenarios], self.y[:, scenarios])
-        y, solved = grid.solve(0.0, x, guess, p, LOOSER * self.tolerance)
+        y, solved = grid.solve(0.0, x, guess, p, self.in_windows)
         seen = operator.scaling.features(self.features(x, y, np.asarray(grid.f(0.0, x, y, p)), p))
         attempt = Attempt(
             start=Start(x=x, y=y, p=p),
@@ -393,7 +398,7 @@ class HybridRun:
         part = attempt.start if every else attempt.start.take(open_)
         before = attempt.coefficients[:, open_]
         quadrature = operator.window.quadratures[round_ % 2]
-        left = residual(self.grid, operator, part, before, LOOSER * self.tolerance, quadrature)
+        left = residual(self.grid, operator, part, before, self.in_windows, quadrature)
         change = operator.correction(attempt.features[:, open_], before, left.coefficients)
         attempt.coefficients[:, open_] += change
         attempt.y_end[:, open_] = left.y
