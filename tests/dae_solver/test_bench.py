@@ -59,6 +59,7 @@ def test_the_command_writes_table_sizes_and_report(trained_run: Path, tmp_path: 
     names = [
         "RK4, 1/30 s",
         "RK4, 1/15 s",
+        "RK4, 1/30 s, single precision",
         "RK4, 1/30 s, NumPy",
         "operator, within 3 deg",
         "networks, no certificate",
@@ -67,8 +68,11 @@ def test_the_command_writes_table_sizes_and_report(trained_run: Path, tmp_path: 
         "state at rest",
     ]
     assert list(rows) == [(name, batch) for batch in (6, 1) for name in names]
-    fine, coarse, plain, ours, alone, nearest, step_map, _ = (rows[name, 6] for name in names)
+    fine, coarse, single, plain, ours, alone, nearest, step_map, _ = (
+        rows[name, 6] for name in names
+    )
     assert plain["max_deg"] == pytest.approx(fine["max_deg"], rel=1e-3)
+    assert single["max_deg"] == pytest.approx(fine["max_deg"], abs=0.05)
     assert plain["times_numpy_30"] == 1.0
     assert fine["max_deg"] < coarse["max_deg"] < 1.0
     assert fine["times_rk4_30"] == 1.0
@@ -83,7 +87,7 @@ def test_the_command_writes_table_sizes_and_report(trained_run: Path, tmp_path: 
     assert step_map["training_cpu_s"] > nearest["training_cpu_s"] > 0.0
     for row in rows.values():
         assert row["cpu_ms_low"] <= row["cpu_ms"] <= row["cpu_ms_high"]
-    assert [(each["buses"], each["states"]) for each in found["sizes"]] == [(9, 30)] * 3
+    assert [(each["buses"], each["states"]) for each in found["sizes"]] == [(9, 30)] * 4
     assert found["equations"] in ("compiled", "NumPy")
     assert found["notes"] == ["ANDES: not run; andes= names the Python of an installation."]
     with (tmp_path / "bench.csv").open() as file:

@@ -15,6 +15,7 @@ from dae_solver.physics import PowerSystem, fault, generator_trip, line_trip, lo
 from dae_solver.solver.stretch import Stretch
 from dae_solver.solver.system import DAESystem
 from instruction_sets import LOWER
+from scimind.errors import InputError
 
 
 def scenarios_of(grid: PowerSystem) -> Any:
@@ -65,6 +66,58 @@ def test_processors_with_fewer_lanes_find_the_same(
     found = again.simulate(scenarios_of(again), t_end=1.5, every=0.05, step=1 / 60)
     assert again.dae.evaluated_by == "compiled"
     np.testing.assert_allclose(found.solution.x, expected.solution.x, rtol=0, atol=1e-8)
+
+
+def many(grid: PowerSystem) -> Any:
+    """Enough of each network for lanes of single precision; the last one is alone."""
+    return grid.scenarios(
+        *[fault(7, t=0.1 + 0.003 * k, clear=0.05 + 0.002 * k, trip="5-7") for k in range(21)],
+        *[load_step(5, t=0.05 * k, p=0.9 + 0.02 * k) for k in range(13)],
+        line_trip("8-9", t=0.0),
+        load_level=np.linspace(0.9, 1.02, 35),
+    )
+
+
+@pytest.mark.parametrize("method", ["heun", "rk4", "dopri5"])
+def test_single_precision_takes_the_same_steps(wscc: PowerSystem, method: str) -> None:
+    scenarios, options = many(wscc), {"t_end": 5.0, "every": 0.013, "step": 1 / 60}
+    double, single = (
+        wscc.simulate(scenarios, method=method, single=single, **options)  # type: ignore[arg-type]
+        for single in (False, True)
+    )
+    assert single.stable.all()
+    found, expected = single.solution, double.solution
+    np.testing.assert_array_equal(found.statistics.steps, expected.statistics.steps)
+    assert [(e.time, e.name) for e in found.events] == [(e.time, e.name) for e in expected.events]
+    off = np.degrees(np.abs(single.delta_coi - double.delta_coi)).max((1, 2))
+    assert off[-1] == 0.0  # one alone is not put into lanes
+    assert (off[:-1] > 0.0).all()
+    assert off.max() < 0.02
+    np.testing.assert_allclose(found.y, expected.y, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("level", LOWER)
+def test_single_precision_on_processors_with_fewer_lanes(
+    wscc: PowerSystem, level: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"t_end": 1.5, "every": 0.05, "step": 1 / 60, "single": True}
+    expected = wscc.simulate(many(wscc), **options)  # type: ignore[arg-type]
+    monkeypatch.setattr(library, "instruction_set", lambda: level)
+    again = PowerSystem.load("wscc9")
+    found = again.simulate(many(again), **options)  # type: ignore[arg-type]
+    assert again.dae.evaluated_by == "compiled"
+    off = np.degrees(np.abs(found.delta_coi - expected.delta_coi))
+    assert 0.0 < off.max() < 0.02
+
+
+@pytest.mark.parametrize(
+    "options", [{"step": None, "method": "dopri5"}, {"method": "trapezoid"}, {"method": "radau3"}]
+)
+def test_single_precision_is_refused_where_it_is_not_there(
+    wscc: PowerSystem, options: dict[str, Any]
+) -> None:
+    with pytest.raises(InputError, match="single precision is for fixed steps of an explicit"):
+        wscc.simulate(many(wscc), single=True, **options)
 
 
 def test_a_step_that_cannot_be_solved_is_left_to_the_others_ways(

@@ -215,8 +215,10 @@ def training_report(
             "scenarios flagged",
             "CPU time, ms",
             "of RK4 1/30 s, ms",
+            "in single precision, ms",
             "in NumPy, ms",
             "times faster",
+            "than single precision",
             "than NumPy",
         ],
         [
@@ -233,8 +235,10 @@ def training_report(
                 f"{100 * s.flagged:.1f} %",
                 s.cpu_ms,
                 s.compiled_cpu_ms,
+                s.single_cpu_ms,
                 s.baseline_cpu_ms,
                 s.faster_than_compiled,
+                s.faster_than_single,
                 s.faster,
             ]
             for s, _ in outcomes

@@ -44,9 +44,10 @@ class Contender:
 
 
 def classical(grid: PowerSystem) -> list[Contender]:
-    """The classical engine with both steps, and with the shorter one in NumPy."""
+    """The classical engine with both steps, and with the shorter one in other arithmetics."""
     solvers = [
         *(RungeKutta(grid=grid, step=step) for step in STEPS),
+        RungeKutta(grid=grid, step=STEPS[0], single=True),
         RungeKutta(grid=grid, step=STEPS[0], numpy=True),
     ]
     return [Contender(name=solver.name, solver=solver) for solver in solvers]

@@ -92,7 +92,7 @@ class CompiledDAE(PowerDAE):
 
     def stretch(self, stretch: Stretch, p: Parameters) -> None:
         """Do all steps of a stretch without events."""
-        library = self.library(p)
+        library = self.library(p, windows=stretch.single) or self.library(p)
         assert library is not None
         library.stretch(stretch, p, self.networks(p))
 
@@ -188,7 +188,14 @@ class Library:
         ]
         if hasattr(library, "dae_windows"):
             self._windows, self._views = library.dae_windows, library.dae_views
-            signatures += [(self._windows, [pointer] * 4), (self._views, [pointer])]
+            self._stretch_single = library.dae_stretch_single
+            signatures += [
+                (self._windows, [pointer] * 4),
+                (self._views, [pointer]),
+                (self._stretch_single, [number, *[pointer] * 3]),
+            ]
+        else:
+            self._stretch_single = self._stretch
         for function, types in signatures:
             function.argtypes, function.restype = types, None
         self.rows, self.table, self.solver = dict(rows), table, dae.solver
@@ -309,7 +316,8 @@ class Library:
         if order is not None or (s.stop != s.stop[0]).any():
             # Neighbours have one network and about as many steps.
             order = np.lexsort((s.stop - point.t, self._network))
-        self._stretch(
+        integrate = self._stretch_single if s.single else self._stretch
+        integrate(
             len(self._network),
             self._there,
             _or_none(order),

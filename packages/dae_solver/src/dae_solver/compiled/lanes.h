@@ -38,6 +38,9 @@ using Real = typename Element<V>::type;
 template <class V>
 constexpr int lanes_of = sizeof(V) / sizeof(Real<V>);
 
+// Voltages are solved for no better than this in single precision, per unit.
+constexpr double FINEST = 3e-6;
+
 template <class V>
 inline V splat(double value) {
   return V{} + static_cast<Real<V>>(value);
@@ -94,17 +97,23 @@ struct Columns {
         for (int lane = 0; lane < lanes_of<V>; ++lane) set_lane(to[r], lane, row[at[lane]]);
     }
   }
-  void write(const double* from, int rows, double* to) const {
-    for (int r = 0; r < rows; ++r) to[r * scenarios + at[0]] = from[r];
-  }
-  void write(const Lanes* from, int rows, double* to) const {
+  template <class V>
+  void write(const V* from, int rows, double* to) const {
     for (int r = 0; r < rows; ++r) {
       double* row = to + r * scenarios;
-      if (side_by_side)
-        __builtin_memcpy(row + at[0], &from[r], sizeof(Lanes));
+      if (std::is_same_v<V, Lanes> && side_by_side)
+        __builtin_memcpy(row + at[0], &from[r], sizeof(V));
       else
-        for (int lane = 0; lane < count; ++lane) row[at[lane]] = from[r][lane];
+        for (int lane = 0; lane < count; ++lane) row[at[lane]] = at_lane(from[r], lane);
     }
+  }
+  // One number of each, in double precision whatever the lanes are.
+  template <int NUMBER>
+  void read_each(const double* from, double (&to)[NUMBER]) const {
+    for (int lane = 0; lane < NUMBER; ++lane) to[lane] = from[at[lane]];
+  }
+  void write_each(const double* from, double* to) const {
+    for (int lane = 0; lane < count; ++lane) to[at[lane]] = from[lane];
   }
 };
 
@@ -125,22 +134,22 @@ struct Parameters {
 
 // Calls `block` for some scenarios at a time, all of one network, in the order of `order`, by which
 // `network` is sorted; without one in their own order, all of the same network. Its second argument
-// has the type to compute with.
-template <class Block>
+// has the type to compute with: `V`, or plain numbers for a single scenario.
+template <class V = Lanes, class Block>
 void each_block(int64_t scenarios, const int64_t* order, const int64_t* network, Block block) {
   Columns columns;
   columns.scenarios = scenarios;
   for (int64_t begin = 0, end; begin < scenarios; begin = end) {
     const auto place = [&](int64_t k) { return order ? order[k] : k; };
-    for (end = begin + 1; end < scenarios && end < begin + LANES; ++end)
+    for (end = begin + 1; end < scenarios && end < begin + lanes_of<V>; ++end)
       if (order && network[place(end)] != network[place(begin)]) break;
     columns.count = static_cast<int>(end - begin);
-    for (int lane = 0; lane < LANES; ++lane)
+    for (int lane = 0; lane < lanes_of<V>; ++lane)
       columns.at[lane] = place(begin + (lane < columns.count ? lane : columns.count - 1));
-    columns.side_by_side = !order && columns.count == LANES;
+    columns.side_by_side = !order && columns.count == lanes_of<V>;
     if (columns.count == 1)
       block(columns, double());
     else
-      block(columns, Lanes());
+      block(columns, V());
   }
 }

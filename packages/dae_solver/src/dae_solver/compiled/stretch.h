@@ -1,5 +1,6 @@
 // Equal steps of an explicit Runge-Kutta method from event to event, see
-// dae_solver/solver/methods/explicit.py and dae_solver/solver/run.py, whose rules these are.
+// dae_solver/solver/methods/explicit.py and dae_solver/solver/run.py, whose rules these are. Times are
+// in double precision whatever the lanes are.
 
 struct Stretch {
   // The method.
@@ -31,28 +32,35 @@ inline Mask<V> finite(const V* values, int rows) {
 
 template <class V>
 struct Place {
-  V x[STATES], y[ROWS], f[STATES], slope[ROWS], missed[MOST_STAGES * ROWS], t, h;
+  V x[STATES], y[ROWS], f[STATES], slope[ROWS], missed[MOST_STAGES * ROWS], h;
+  double t[lanes_of<V>];
 };
+
+template <class V>
+inline Real<V> tolerance_of(const Stretch& s) {
+  return lanes_of<V> > LANES ? std::max(s.tolerance, FINEST) : s.tolerance;
+}
 
 // One step from `start`; true where all equations were solved.
 template <class V>
 Mask<V> one_step(const Equations<V>& equations, const Stretch& s, const Place<V>& start, V h,
              Place<V>& end) {
   const int stages = static_cast<int>(s.stages);
+  const Real<V> tolerance = tolerance_of<V>(s);
   V k[MOST_STAGES][STATES], stage[STATES], guess[ROWS], better[ROWS], y[ROWS];
   for (int r = 0; r < STATES; ++r) k[0][r] = start.f[r];
   Mask<V> good = truth<V>(1.0), moving = truth<V>(0.0);
   for (int r = 0; r < ROWS; ++r) moving = moving | (start.slope[r] != 0.0);
   const V ratio = h / start.h, square = ratio * ratio;
-  double node = 0.0;
+  Real<V> node = 0.0;
   for (int number = 1; number <= stages; ++number) {
     const bool end_of_step = number == stages;
     const double* weights = end_of_step ? s.b : s.a + number * stages;
-    const double at = end_of_step ? 1.0 : s.c[number];
+    const Real<V> at = end_of_step ? 1.0 : s.c[number];
     for (int r = 0; r < STATES; ++r) {
       V sum = splat<V>(0.0);
       for (int j = 0; j < number; ++j)
-        if (weights[j] != 0.0) sum += weights[j] * k[j][r];
+        if (weights[j] != 0.0) sum += static_cast<Real<V>>(weights[j]) * k[j][r];
       stage[r] = start.x[r] + h * sum;
     }
     if (end_of_step) {
@@ -73,8 +81,8 @@ Mask<V> one_step(const Equations<V>& equations, const Stretch& s, const Place<V>
     }
     node = at;
     V last;
-    equations.voltages(stage, better, s.tolerance, y, &last);
-    good = good & (last <= s.tolerance);
+    equations.voltages(stage, better, tolerance, y, &last);
+    good = good & (last <= tolerance);
     for (int r = 0; r < ROWS; ++r) {
       const V miss = y[r] - guess[r];
       end.missed[(number - 1) * ROWS + r] =
@@ -120,7 +128,7 @@ void outputs(const Columns& columns, const Equations<V>& equations, const Stretc
       if (!at_lane(done, lane)) continue;
       const int64_t scenario = columns.at[lane], number = s.next[scenario];
       if (number >= s.outputs) continue;
-      const double goal = s.times[number], t = at_lane(end.t, lane), h = at_lane(end.h, lane);
+      const double goal = s.times[number], t = end.t[lane], h = t - start.t[lane];
       if (goal > t + 1e-12 * std::fmax(1.0, std::fabs(t))) continue;
       more = true;
       if (std::fabs(goal - t) <= 1e-9 * h) {
@@ -129,7 +137,7 @@ void outputs(const Columns& columns, const Equations<V>& equations, const Stretc
         write_lane<V>(end.y, ROWS, lane, at, s.y_out);
       } else {
         set_lane(inside, lane, true);
-        const double by = (goal - at_lane(start.t, lane)) / h;
+        const double by = (goal - start.t[lane]) / h;
         set_lane(share, lane, std::fmin(std::fmax(by, 0.0), 1.0));
       }
     }
@@ -143,7 +151,7 @@ void outputs(const Columns& columns, const Equations<V>& equations, const Stretc
              end.h * ((share - 2.0 * square + cube) * start.f[r] + (cube - square) * end.f[r]);
     for (int r = 0; r < ROWS; ++r) guess[r] = start.y[r] + share * (end.y[r] - start.y[r]);
     V last;
-    equations.voltages(x, guess, s.tolerance, y, &last);
+    equations.voltages(x, guess, tolerance_of<V>(s), y, &last);
     for (int lane = 0; lane < columns.count; ++lane)
       if (at_lane(inside, lane)) {
         const int64_t at = next(lane);
@@ -163,27 +171,35 @@ void stretch_of(const Columns& columns, const Batch& batch, const Stretch& s) {
   const Equations<V> equations(columns, batch);
   const int guesses = static_cast<int>(s.stages) * ROWS;
   Place<V> here, there;
-  V first, step, stop, pause;
+  constexpr int NUMBER = lanes_of<V>;
+  double first[NUMBER], step[NUMBER], stop[NUMBER], pause[NUMBER], goal[NUMBER];
   columns.read(s.x, STATES, here.x);
   columns.read(s.y, ROWS, here.y);
   columns.read(s.f, STATES, here.f);
   columns.read(s.slope, ROWS, here.slope);
   columns.read(s.missed, guesses, here.missed);
-  columns.read(s.t, 1, &here.t);
   columns.read(s.h, 1, &here.h);
-  columns.read(s.first, 1, &first);
-  columns.read(s.step, 1, &step);
-  columns.read(s.stop, 1, &stop);
-  columns.read(s.pause, 1, &pause);
-  Mask<V> going = here.t < stop, stuck = truth<V>(0.0);
+  columns.read_each(s.t, here.t);
+  columns.read_each(s.first, first);
+  columns.read_each(s.step, step);
+  columns.read_each(s.stop, stop);
+  columns.read_each(s.pause, pause);
+  Mask<V> going = truth<V>(0.0), stuck = going;
+  for (int lane = 0; lane < NUMBER; ++lane) set_lane(going, lane, here.t[lane] < stop[lane]);
   while (any(going)) {
-    const V node = first + (floor((here.t - first) / step + 1e-9) + 1.0) * step;
-    const V goal = where(node >= stop - 1e-9 * (node - here.t), stop, node);
-    const V h = where(going, goal - here.t, step);
+    V h = V{};
+    for (int lane = 0; lane < NUMBER; ++lane) {
+      const double t = here.t[lane];
+      const double passed = std::floor((t - first[lane]) / step[lane] + 1e-9);
+      const double node = first[lane] + (passed + 1.0) * step[lane];
+      goal[lane] = node >= stop[lane] - 1e-9 * (node - t) ? stop[lane] : node;
+      set_lane(h, lane, at_lane(going, lane) ? goal[lane] - t : step[lane]);
+    }
     const Mask<V> good = one_step(equations, s, here, h, there);
     stuck = stuck | (going & !good);
     going = going & good;
-    there.t = where(going, goal, here.t);
+    for (int lane = 0; lane < NUMBER; ++lane)
+      there.t[lane] = at_lane(going, lane) ? goal[lane] : here.t[lane];
     outputs(columns, equations, s, here, there, going);
     blend(going, there.x, STATES, here.x);
     blend(going, there.y, ROWS, here.y);
@@ -191,17 +207,20 @@ void stretch_of(const Columns& columns, const Batch& batch, const Stretch& s) {
     blend(going, there.slope, ROWS, here.slope);
     blend(going, there.missed, guesses, here.missed);
     blend(going, &there.h, 1, &here.h);
-    here.t = there.t;
     for (int lane = 0; lane < columns.count; ++lane)
       if (at_lane(going, lane)) ++s.steps[columns.at[lane]];
-    going = going & (here.t < stop) & (here.t < pause - 1e-12 * (1.0 + abs(here.t)));
+    for (int lane = 0; lane < NUMBER; ++lane) {
+      const double t = here.t[lane] = there.t[lane];
+      if (t >= stop[lane] || t >= pause[lane] - 1e-12 * (1.0 + std::fabs(t)))
+        set_lane(going, lane, false);
+    }
   }
   columns.write(here.x, STATES, s.x);
   columns.write(here.y, ROWS, s.y);
   columns.write(here.f, STATES, s.f);
   columns.write(here.slope, ROWS, s.slope);
   columns.write(here.missed, guesses, s.missed);
-  columns.write(&here.t, 1, s.t);
+  columns.write_each(here.t, s.t);
   columns.write(&here.h, 1, s.h);
   for (int lane = 0; lane < columns.count; ++lane)
     if (at_lane(stuck, lane)) s.stuck[columns.at[lane]] = 1;

@@ -80,9 +80,6 @@ struct Many {
   typedef Wide N;
   typedef Singles S;
 };
-// Voltages are solved for no better than this in single precision, per unit.
-constexpr double FINEST = 3e-6;
-
 // Legendre polynomials shifted to [0, 1], at s in [-1, 1]: see dae_solver/model/collocation.py.
 template <class V>
 inline void legendre(V s, int64_t degrees, V* out) {
@@ -728,4 +725,12 @@ void dae_windows(const Batch* batch, const Learned* learned, const Demand* deman
 }
 
 void dae_views(const Views* views) { views_of(*views); }
+
+// Here, as the equations in single precision are compiled for windows only.
+void dae_stretch_single(int64_t scenarios, const Batch* batch, const int64_t* order,
+                        const Stretch* stretch) {
+  each_block<Singles>(scenarios, order, batch->network, [&](const Columns& columns, auto kind) {
+    stretch_of<decltype(kind)>(columns, *batch, *stretch);
+  });
+}
 }

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import cache
+from dataclasses import replace
 
 import numpy as np
 
 from dae_solver.hybrid.certificate import LARGEST_GROWTH, Certificate, conformal_quantile
+from dae_solver.hybrid.solution import HybridSolution
 from dae_solver.hybrid.solver import CLASSICAL, HybridRun
 from dae_solver.metrics import angle_error
 from dae_solver.model.operator import TrajectoryOperator
@@ -29,12 +29,18 @@ MARGIN = 2.0
 ALONE = 0.75
 # Of the voltages, per unit: so much for each degree of the bound, and at most.
 TOLERANCE, LOOSEST = 1e-5, 1e-4
+# From this bound on, degrees, the engine beside an operator takes its steps in single precision,
+# which costs hundredths of a degree.
+SINGLE = 1.0
 # The reference is this much finer than the finest step.
 REFERENCE = 1 / 240
 # What is added to the bound of each trajectory, as a share of the bound.
 FLOOR = 0.1
 # Factors between score and bound are tried from here on.
 SMALLEST, GROWTH = 0.25, 1.3
+
+# A run of the calibration scenarios: with its solution, bounds and errors, degrees.
+Calibrated = tuple[HybridRun, HybridSolution, np.ndarray, np.ndarray]
 
 
 def voltage_tolerance(bound: float) -> float:
@@ -85,30 +91,37 @@ def calibrate(
         corrections: Most corrections of a window.
         alone: Where the engine must help more than this share of the scenarios, it does everything.
     """
-    tolerance = voltage_tolerance(bound)
-    classical_of = _classical_errors(grid, scenarios, truth, tolerance)
-    step, classical = _classical_step(
-        lambda step: classical_of(step).steady, CLASSICAL_SHARE * bound / LARGEST_GROWTH
-    )
-    certificate = Certificate(
+
+    def run_by(certificate: Certificate) -> Calibrated:
+        run = HybridRun(
+            grid=grid.dae,
+            operator=operator,
+            certificate=certificate,
+            tolerance=voltage_tolerance(bound),
+        )
+        solution, bounds = run.solve(scenarios, truth.t)
+        return run, solution, bounds, angle_errors(truth, solution.x)
+
+    blank = Certificate(
         bound=bound,
         factor=1.0,
         residual=2.0,
         floor=FLOOR * bound,
-        classical=classical,
-        step=step,
+        classical=0.0,
+        step=STEPS[0],
         corrections=corrections,
+        single=bound >= SINGLE,
         alpha=alpha,
         trajectories=len(scenarios),
     )
+    step, classical = _classical_step(
+        run_by, blank, lambda error, grown: error / grown, CLASSICAL_SHARE * bound / LARGEST_GROWTH
+    )
+    certificate = replace(blank, step=step, classical=classical)
     factor = SMALLEST
     while True:
         certificate = replace(certificate, factor=factor)
-        run = HybridRun(
-            grid=grid.dae, operator=operator, certificate=certificate, tolerance=tolerance
-        )
-        solution, bounds = run.solve(scenarios, truth.t)
-        error = angle_errors(truth, solution.x)
+        run, solution, bounds, error = run_by(certificate)
         ours = run.score > 0.0
         grown = certificate.growth(run.spread)
         beyond = np.maximum(error - certificate.floor, 0.0) / grown - run.classical
@@ -123,7 +136,8 @@ def calibrate(
             bound, factor, 100 * share, error.max(), int((error > bounds).sum()), len(error),
         )  # fmt: skip
         if (solution.refused > 0).mean() > alone:
-            step, classical = _classical_step(lambda step: classical_of(step).largest, bound)
+            certificate = replace(certificate, single=False)
+            step, classical = _classical_step(run_by, certificate, lambda error, _: error, bound)
             log.info("bound %g deg: the operator does not pay, RK4 1/%g s alone", bound, 1 / step)
             return replace(certificate, alone=True, step=step, classical=classical)
         if needed <= factor:
@@ -131,31 +145,23 @@ def calibrate(
         factor *= GROWTH
 
 
-@dataclass(frozen=True)
-class ClassicalError:
-    """Error of the engine, degrees: the largest, and that where angles stay together."""
+def _classical_step(
+    run_by: Callable[[Certificate], Calibrated],
+    certificate: Certificate,
+    part: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    largest: float,
+) -> tuple[float, float]:
+    """The longest step whose error is not above the largest, or the shortest; and its error.
 
-    largest: float
-    steady: float
-
-
-def _classical_errors(
-    grid: PowerSystem, scenarios: Scenarios, truth: Trajectories, tolerance: float
-) -> Callable[[float], ClassicalError]:
-    """The error of the engine by its step, each computed when it is first asked for."""
-    t_end, every = float(truth.t[-1]), float(truth.t[1])
-
-    @cache
-    def error(step: float) -> ClassicalError:
-        runs = grid.simulate(scenarios, t_end=t_end, every=every, step=step, tolerance=tolerance)
-        found = angle_errors(truth, runs.solution.x)
-        grown = Certificate.growth(np.nanmax(runs.spread, 1))
-        return ClassicalError(MARGIN * float(found.max()), MARGIN * float((found / grown).max()))
-
-    return error
-
-
-def _classical_step(error: Callable[[float], float], largest: float) -> tuple[float, float]:
-    """The longest step whose error is not above the largest, or the shortest; and its error."""
-    step = next((step for step in STEPS if error(step) <= largest), STEPS[-1])
-    return step, error(step)
+    Args:
+        run_by: Runs the calibration scenarios.
+        certificate: Says what else the engine does.
+        part: What counts of the errors, given those and how much they have grown.
+        largest: Error, degrees.
+    """
+    for step in STEPS:
+        run, _, _, error = run_by(replace(certificate, alone=True, step=step))
+        found = MARGIN * float(part(error, Certificate.growth(run.spread)).max())
+        if found <= largest:
+            break
+    return step, found

@@ -46,6 +46,8 @@ class Certificate:
         corrections: Most corrections of a window before the classical engine takes it.
         alone: Whether the classical engine does everything, because so few windows of the operator
             are good enough for this bound that asking it does not pay.
+        single: Whether the classical engine may take its steps in single precision; its error is
+            that of such steps.
         alpha: Share of trajectories whose error may exceed the bound.
         trajectories: So many were used for the calibration.
 
@@ -60,6 +62,7 @@ class Certificate:
     step: float
     corrections: int
     alone: bool = False
+    single: bool = False
     alpha: float = float("nan")
     trajectories: int = 0
 

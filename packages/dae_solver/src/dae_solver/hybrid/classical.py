@@ -62,6 +62,8 @@ def integrate(
     length: Float[np.ndarray, " scenario"],
     step: float,
     tolerance: float,
+    *,
+    single: bool = False,
 ) -> Course:
     """Runge-Kutta steps of equal size per scenario, at most ``step``.
 
@@ -73,6 +75,7 @@ def integrate(
         length: Of each window, seconds.
         step: Longest step, seconds.
         tolerance: Of the voltages, per unit.
+        single: Whether single precision will do, where the grid has it.
     """
     steps = np.ceil(length / step - 1e-9).astype(int)
     f = np.asarray(grid.f(0.0, x, y, p))
@@ -85,14 +88,19 @@ def integrate(
         good=np.ones(len(steps), bool),
     )
     course.x[:, 0], course.f[:, 0] = x.T, f.T
-    left = _at_once(grid, course, p, length, tolerance)
+    left = _at_once(grid, course, p, length, tolerance, single)
     if len(left):
         _step_by_step(grid, course, left, take(p, left), length[left], tolerance)
     return course
 
 
 def _at_once(
-    grid: PowerDAE, course: Course, p: Parameters, length: np.ndarray, tolerance: float
+    grid: PowerDAE,
+    course: Course,
+    p: Parameters,
+    length: np.ndarray,
+    tolerance: float,
+    single: bool,
 ) -> np.ndarray:
     """All steps in one call where the grid can; the scenarios of which it could not do all."""
     scenarios = len(length)
@@ -125,6 +133,7 @@ def _at_once(
         next_output=np.ones(scenarios, int),
         steps=np.zeros(scenarios, int),
         stuck=np.zeros(scenarios, bool),
+        single=single,
     )
     grid.stretch(stretch, p)
     done = ~stretch.stuck

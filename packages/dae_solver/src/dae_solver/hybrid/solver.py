@@ -128,7 +128,7 @@ class HybridRun:
             )
         self.x, self.y, self.y_start = scenarios.x0.copy(), np.ascontiguousarray(y), y.copy()
         self.only_classical, self.waiting = np.zeros((2, number), bool)
-        # Where voltages solve the equations; the operator leaves guesses.
+        # Where voltages solve the equations; the operator and single precision leave guesses.
         self.exact = np.ones(number, bool)
         self.end = float(times[-1])
         ended = np.where(start.converged, times[-1], -np.inf)
@@ -517,12 +517,14 @@ class HybridRun:
         """Windows by the classical engine."""
         grid, first = self.grid, self.t[scenarios]
         p = some(self.p, scenarios, len(self.t))
-        x, y, step = self.x[:, scenarios], self._voltages(scenarios), self.certificate.step
-        course = integrate(grid, x, y, p, length, step, self.tolerance)
+        x, y, certificate = self.x[:, scenarios], self._voltages(scenarios), self.certificate
+        course = integrate(
+            grid, x, y, p, length, certificate.step, self.tolerance, single=certificate.single
+        )
         self.outputs.pieces.append(course_piece(grid, p, scenarios, first, first + length, course))
         self.x[:, scenarios], self.y[:, scenarios] = course.end, course.y
-        self.exact[scenarios] = True
-        self.classical[scenarios] = self.certificate.classical
+        self.exact[scenarios] = not certificate.single
+        self.classical[scenarios] = certificate.classical
         self.spread[scenarios] = np.maximum(self.spread[scenarios], course.spread(grid, p))
         np.add.at(self.solution.windows[CLASSICAL], scenarios, 1)
         for scenario in scenarios[~course.good].tolist():

@@ -45,6 +45,7 @@ class Control:
     tolerances: Tolerances
     guesses: tuple[tuple[str, Guess], ...]
     until: Condition | None
+    single: bool
 
 
 class Run:
@@ -219,6 +220,7 @@ class Run:
             next_output=self.next_output[which],
             steps=self.statistics.steps[which],
             stuck=np.zeros(len(which), bool),
+            single=control.single,
         )
 
     def _round(self, active: np.ndarray) -> None:

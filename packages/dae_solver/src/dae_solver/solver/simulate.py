@@ -10,6 +10,7 @@ import numpy as np
 from dae_solver.solver.events import Condition, StateEvent, TimeEvent
 from dae_solver.solver.initial import Guess
 from dae_solver.solver.methods import Tolerances, method_of
+from dae_solver.solver.methods.explicit import ExplicitRungeKutta
 from dae_solver.solver.run import Control, Run
 from dae_solver.solver.solution import Solution
 from dae_solver.solver.system import DAESystem
@@ -36,6 +37,7 @@ def simulate(
     algebraic_tolerance: float = 1e-11,
     guesses: Sequence[tuple[str, Guess]] = (),
     until: Condition | None = None,
+    single: bool = False,
 ) -> Solution:
     """Integrate a batch of scenarios of one system.
 
@@ -63,6 +65,8 @@ def simulate(
         guesses: For the algebraic variables at the start and after events, tried in order.
         until: ``until(t, x, y, p) -> [scenario]``; a scenario for which it is true at an output
             time at which a step ends has its last output there, and NaN from then on.
+        single: Whether fixed steps of an explicit method may be taken in single precision, where
+            the system has it: compiled grids, in batches. Steps without state events only.
 
     Returns:
         The trajectories. A scenario that fails has its reason in ``failure`` and NaN from there
@@ -81,6 +85,12 @@ def simulate(
     if step is not None and not step > 0:
         raise InputError(f"step is {step}; give a positive step, or None", rule="dae.step")
     chosen = method_of(method)
+    if single and (step is None or state_events or not isinstance(chosen, ExplicitRungeKutta)):
+        raise InputError(
+            f"single precision is for fixed steps of an explicit method without state events; "
+            f"method={method!r}, step={step}, {len(state_events)} state events",
+            rule="dae.single",
+        )
     start = system.x0 if x0 is None else np.asarray(x0, float)
     if start is None:
         raise InputError("the system has no initial state; give x0", rule="dae.initial")
@@ -103,6 +113,7 @@ def simulate(
         else Tolerances(algebraic=algebraic_tolerance, rtol=0.01 * rtol, atol=0.01 * atol),
         guesses=tuple(guesses),
         until=until,
+        single=single,
     )
     run = Run(system, times, x, y, system.batch(scenarios, parameters), control)
     return run.to_end(events, state_events)

@@ -32,6 +32,7 @@ class Stretch:
         next_output: Number of the next output of each scenario, changed in place.
         steps: Steps of each scenario, added to in place.
         stuck: Whether the next step could not be done; the scenario is before it.
+        single: Whether single precision will do, which a system need not have.
     """
 
     a: Float[np.ndarray, "stage stage"]
@@ -51,3 +52,4 @@ class Stretch:
     next_output: Int[np.ndarray, " scenario"]
     steps: Int[np.ndarray, " scenario"]
     stuck: Bool[np.ndarray, " scenario"]
+    single: bool = False

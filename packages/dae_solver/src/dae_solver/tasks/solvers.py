@@ -67,9 +67,10 @@ def clocked(act: Callable[[], object]) -> tuple[float, float]:
     return time.process_time() - cpu, time.perf_counter() - wall
 
 
-def runge_kutta_name(step: float, *, numpy: bool) -> str:
+def runge_kutta_name(step: float, *, numpy: bool = False, single: bool = False) -> str:
     """Of :class:`RungeKutta` with a step, in tables."""
-    return f"RK4, 1/{round(1 / step)} s{', NumPy' if numpy else ''}"
+    how = ", NumPy" if numpy else ", single precision" if single else ""
+    return f"RK4, 1/{round(1 / step)} s{how}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,23 +83,30 @@ class RungeKutta:
         tolerance: Of the voltages, pu.
         numpy: Whether NumPy evaluates the equations, for all scenarios at once, instead of the
             library that is compiled for them.
+        single: Whether steps are in single precision, which NumPy does not have.
     """
 
     grid: PowerSystem
     step: float
     tolerance: float = 1e-6
     numpy: bool = False
+    single: bool = False
 
     @property
     def name(self) -> str:
         """For tables."""
-        return runge_kutta_name(self.step, numpy=self.numpy)
+        return runge_kutta_name(self.step, numpy=self.numpy, single=self.single)
 
     def simulate(self, scenarios: Scenarios, *, t_end: float, every: float) -> Trajectories:
         """See `Solver`."""
         grid = self.grid.in_numpy() if self.numpy else self.grid
         return grid.simulate(
-            scenarios, t_end=t_end, every=every, step=self.step, tolerance=self.tolerance
+            scenarios,
+            t_end=t_end,
+            every=every,
+            step=self.step,
+            tolerance=self.tolerance,
+            single=self.single,
         )
 
 
