@@ -1,5 +1,6 @@
-// activation(x weight^T + bias) and its gradients, as products of tiles that fit in the cache. The
-// sizes of the tiles are those at which the product runs at full speed on x86-64 with AVX-512.
+// activation(x weight^T + bias) and its gradients, as products of tiles: of such a size that there are
+// some for each thread, that what follows a product finds it in the cache, and that oneDNN, which
+// rearranges both factors in every call, runs at nine tenths of its speed at least.
 #include <algorithm>
 
 #include "scimind/operator.h"
@@ -34,6 +35,7 @@ void fill_tile(float* tile, int64_t rows, int64_t columns, int64_t stride, float
     std::fill(tile + row * stride, tile + row * stride + columns, value);
 }
 
+constexpr int64_t kLarge = 1LL << 31;  // products, from which on lower tiles cost a tenth
 constexpr int64_t kEnough = 1 << 17;  // products, of a few microseconds, that are worth a thread
 
 // `forward` of so few rows that a call of oneDNN does not pay; reads the weight once.
@@ -67,7 +69,8 @@ void forward(In x, In weight, In bias, Out y, Out z) {
   if (rows <= kFewRows) return few<Activation, kActivate>(x, weight, bias, y, z);
   // oneDNN is slow for 9 to 31 rows by a transposed matrix, faster for 8. Up to 256 rows tiles are
   // lower, so that there are enough of them for several threads.
-  Tiles tiles{rows, out, rows <= 24 ? 8 : rows <= 256 ? 64 : 256, 512};
+  const bool large = rows * out * in >= kLarge;
+  Tiles tiles{rows, out, rows <= 24 ? 8 : rows <= 256 ? 64 : large ? 512 : 256, large ? 1024 : 512};
   // Threads have tiles that follow each other: each reads a part of the larger factor.
   tiles.downwards = out > rows;
   const int64_t down = tiles.down();
@@ -172,7 +175,7 @@ void weight_tile(const float* dz, int64_t stride, const float* x, int64_t in, in
 void products(In x, In weight, const float* dz, int64_t stride, Out dx, Out dweight) {
   const int64_t rows = x.rows(), in = weight.axis(1), out = weight.axis(0);
   if (in == 0) return;
-  const Tiles inputs{rows, in, 256, 512}, weights{out, in, 128, 512};
+  const Tiles inputs{rows, in, 512, 1024}, weights{out, in, 512, 1024};
   // A small weight has too few tiles for several cores, so its sum over many rows is cut in pieces.
   const int64_t wanted = weights.count() > 0 ? ceil_div(8, weights.count()) : 1;
   const int64_t pieces = std::clamp<int64_t>(rows / 1024, 1, wanted);
