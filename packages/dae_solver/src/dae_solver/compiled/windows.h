@@ -33,7 +33,7 @@ struct Demand {
 
   double growth(double spread) const {
     const double beyond = std::min(spread * DEGREES, separation) - unsteady;
-    return std::exp(std::max(beyond, 0.0) / grows);
+    return beyond <= 0.0 ? 1.0 : std::exp(beyond / grows);
   }
 };
 
@@ -475,7 +475,8 @@ class Windows {
       const double* found = std::lower_bound(o.times[0], o.times[0] + o.nodes, length - 1e-12);
       const int64_t node = std::min<int64_t>(found - o.times[0], o.nodes - 1);
       const double by = at_lane(furthest[node], place), spread = at_lane(apart[node], place);
-      const double left = std::hypot(first ? demand.first * by : by, demand.residual * size);
+      const double ahead = first ? demand.first * by : by, missed = demand.residual * size;
+      const double left = std::sqrt(ahead * ahead + missed * missed);
       const double score = demand.doubt[part] * left;
       if (!part) {
         stuck = stuck || !(by < demand.slowest * slots.moved[slot]);

@@ -27,8 +27,8 @@ class DataConfig:
 
     scenarios: int = 8000
     starts: int = 4000
-    calibration: int = 1000
-    test: int = 500
+    calibration: int = 3000
+    test: int = 1000
     held_out: float | list[str] = 0.25
     t_end: float = 5.0
     settled: float = 0.5

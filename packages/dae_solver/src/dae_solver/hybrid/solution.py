@@ -11,7 +11,7 @@ import numpy as np
 from dae_solver.hybrid.outputs import Outputs
 from dae_solver.physics.dae import PowerDAE
 from dae_solver.physics.scenarios import Scenarios
-from dae_solver.solver.events import Happened
+from dae_solver.solver.events import Happened, TimeEvent
 from dae_solver.solver.initial import Consistency
 from dae_solver.solver.parameters import take
 from scimind.typing import Float
@@ -26,7 +26,7 @@ class Restart:
 
     scenarios: np.ndarray
     t: np.ndarray
-    names: list[str]
+    events: list[list[TimeEvent]]
     x: np.ndarray
     y_minus: np.ndarray
     y_plus: np.ndarray
@@ -39,7 +39,7 @@ class Restart:
         return Restart(
             scenarios=self.scenarios[kept],
             t=self.t[kept],
-            names=[self.names[k] for k in kept.tolist()],
+            events=[self.events[k] for k in kept.tolist()],
             x=self.x[:, kept],
             y_minus=self.y_minus[:, kept],
             y_plus=self.y_plus[:, kept],
@@ -122,7 +122,7 @@ class HybridSolution:
             Happened(
                 scenario=int(scenario),
                 time=float(one.t[k]),
-                name=one.names[k],
+                name=" + ".join([event.name for event in one.events[k]]),
                 x_minus=one.x[:, k],
                 x_plus=one.x[:, k],
                 y_minus=one.y_minus[:, k],

@@ -19,7 +19,7 @@ from dae_solver.physics.dae import PowerDAE
 from dae_solver.physics.scenarios import Scenarios
 from dae_solver.physics.separation import angle_spread
 from dae_solver.physics.voltages import rotated
-from dae_solver.solver.events import Schedule, apply_all
+from dae_solver.solver.events import Schedule, apply_all, changes_of
 from dae_solver.solver.initial import consistent
 from dae_solver.solver.parameters import some
 from scimind.errors import InputError
@@ -542,22 +542,15 @@ class HybridRun:
         grid = self.grid
         before = self._voltages(scenarios)
         x, t, which = self.x[:, scenarios], self.t[scenarios], scenarios.tolist()
-        names, changes, due = [], [], []
-        for scenario, now in zip(which, t.tolist(), strict=True):
-            happened = self.schedule.pop(scenario, now)
-            names.append(" + ".join([event.name for event in happened]))
-            changes.append([change for event in happened for change in event.changes])
-            rest = self.schedule.pending[scenario]
-            due.append(rest[0].time if rest else np.inf)
-        apply_all(self.p, changes, which)
-        self.due[scenarios] = due
+        happened, self.due[scenarios] = self.schedule.pop_all(which, t.tolist())
+        apply_all(self.p, [changes_of(each) for each in happened], which)
         y, report = consistent(
             grid, t, x, before, some(self.p, scenarios, len(self.t)), tolerance=SETTLED
         )
         self.y[:, scenarios], self.exact[scenarios] = y, True
         self.solution.restarts.append(report)
         self.solution.happened.append(
-            Restart(scenarios=scenarios, t=t, names=names, x=x, y_minus=before, y_plus=y)
+            Restart(scenarios=scenarios, t=t, events=happened, x=x, y_minus=before, y_plus=y)
         )
         self._remember(scenarios)
         for scenario in scenarios[~report.converged].tolist():

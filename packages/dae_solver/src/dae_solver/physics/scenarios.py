@@ -10,7 +10,7 @@ import numpy as np
 
 from dae_solver.physics.disturbances import Disturbance, events_of
 from dae_solver.physics.powerflow import PowerFlow, solve
-from dae_solver.solver.events import TimeEvent, apply_all
+from dae_solver.solver.events import TimeEvent, apply_all, changes_of
 from dae_solver.solver.parameters import Parameters, take
 from scimind.errors import InputError
 from scimind.typing import Float
@@ -64,8 +64,7 @@ class Scenarios:
         """Parameters after so many events of each scenario, after all of them by default."""
         p = {name: value.copy() for name, value in self.parameters.items()}
         happened = [sorted(each, key=lambda event: event.time)[:events] for each in self.events]
-        changes = [[change for event in each for change in event.changes] for each in happened]
-        apply_all(p, changes, range(len(changes)))
+        apply_all(p, [changes_of(each) for each in happened], range(len(happened)))
         return p
 
 

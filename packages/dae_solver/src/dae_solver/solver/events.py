@@ -67,26 +67,28 @@ def apply_all(
         scenarios: Which.
     """
     for number in range(max(map(len, changes), default=0)):
-        alike: dict[Any, list[tuple[int, Change]]] = {}
+        alike: dict[Any, tuple[Change, list[int], list[Any]]] = {}
         for scenario, each in zip(scenarios, changes, strict=True):
-            if number < len(each):
-                change = each[number]
-                row = change.row
-                key = (
-                    change.name,
-                    change.how,
-                    row if row is None or isinstance(row, int) else tuple(row),
-                    None if isinstance(change.value, int | float) else scenario,
-                )
-                alike.setdefault(key, []).append((scenario, change))
-        for members in alike.values():
-            if len(members) == 1:
-                ((scenario, change),) = members
-                change.apply(p, scenario)
+            if number >= len(each):
                 continue
-            values = np.array([change.value for _, change in members])
-            together = replace(members[0][1], value=values)
-            together.apply(p, np.array([scenario for scenario, _ in members]))
+            change = each[number]
+            row, value = change.row, change.value
+            key = (
+                change.name,
+                change.how,
+                row if row is None or isinstance(row, int) else tuple(row),
+                None if isinstance(value, (int, float)) else scenario,
+            )
+            members = alike.get(key)
+            if members is None:
+                alike[key] = members = (change, [], [])
+            members[1].append(scenario)
+            members[2].append(value)
+        for change, which, values in alike.values():
+            if len(which) == 1:
+                change.apply(p, which[0])
+            else:
+                replace(change, value=np.array(values)).apply(p, np.array(which))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,6 +172,13 @@ class StateEvent:
         )
 
 
+def changes_of(events: Sequence[TimeEvent]) -> Sequence[Change]:
+    """Of parameters, by some events one after the other."""
+    if len(events) == 1:
+        return events[0].changes
+    return [change for event in events for change in event.changes]
+
+
 @dataclass(kw_only=True)
 class Happened:
     """An event as it happened in a scenario.
@@ -235,3 +244,14 @@ class Schedule:
         due = each[:number]
         del each[:number]
         return due
+
+    def pop_all(
+        self, scenarios: Sequence[int], times: Sequence[float]
+    ) -> tuple[list[list[TimeEvent]], list[float]]:
+        """Those of several scenarios, each at its time, and when the next of each is due."""
+        happened, due = [], []
+        for scenario, time in zip(scenarios, times, strict=True):
+            happened.append(self.pop(scenario, time))
+            rest = self.pending[scenario]
+            due.append(rest[0].time if rest else np.inf)
+        return happened, due
