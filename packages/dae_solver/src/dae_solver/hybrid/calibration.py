@@ -136,13 +136,39 @@ def calibrate(
             bound, factor, 100 * share, error.max(), int((error > bounds).sum()), len(error),
         )  # fmt: skip
         if (solution.refused > 0).mean() > alone:
-            certificate = replace(certificate, single=False)
-            step, classical = _classical_step(run_by, certificate, lambda error, _: error, bound)
-            log.info("bound %g deg: the operator does not pay, RK4 1/%g s alone", bound, 1 / step)
-            return replace(certificate, alone=True, step=step, classical=classical)
+            certificate = _alone(run_by, replace(certificate, single=False))
+            log.info(
+                "bound %g deg: the operator does not pay, RK4 1/%g s alone, where needed 1/%g s",
+                bound, 1 / certificate.step, 1 / certificate.shortest_step,
+            )  # fmt: skip
+            return certificate
         if needed <= factor:
             return certificate
         factor *= GROWTH
+
+
+def _alone(run_by: Callable[[Certificate], Calibrated], certificate: Certificate) -> Certificate:
+    """The engine for everything: with steps that most scenarios permit, shorter ones for the rest.
+
+    Args:
+        run_by: Runs the calibration scenarios.
+        certificate: Says what else the engine does.
+    """
+    allowed = certificate.bound - certificate.floor
+    fine_step, fine = _classical_step(run_by, certificate, lambda error, _: error, allowed)
+    found, least = replace(certificate, alone=True, step=fine_step, classical=fine), 1 / fine_step
+    for step in STEPS:
+        if step <= fine_step:
+            break
+        error, grown = _engine_error(run_by, certificate, step)
+        classical = MARGIN * float((error / grown).max())
+        cost = 1 / step + float((classical * grown > allowed).mean()) / fine_step
+        if cost < least:
+            least = cost
+            found = replace(
+                found, step=step, classical=classical, fine_step=fine_step, fine_classical=fine
+            )
+    return found
 
 
 def _classical_step(
@@ -160,8 +186,15 @@ def _classical_step(
         largest: Error, degrees.
     """
     for step in STEPS:
-        run, _, _, error = run_by(replace(certificate, alone=True, step=step))
-        found = MARGIN * float(part(error, Certificate.growth(run.spread)).max())
+        found = MARGIN * float(part(*_engine_error(run_by, certificate, step)).max())
         if found <= largest:
             break
     return step, found
+
+
+def _engine_error(
+    run_by: Callable[[Certificate], Calibrated], certificate: Certificate, step: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Errors of the engine alone with a step, degrees, and how much they have grown."""
+    run, _, _, error = run_by(replace(certificate, alone=True, step=step, classical=0.0))
+    return error, Certificate.growth(run.spread)

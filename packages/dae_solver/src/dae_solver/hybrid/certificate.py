@@ -40,14 +40,17 @@ class Certificate:
         factor: Bound over score.
         residual: Degrees for a residual of size 1.
         floor: Added to the bound of each trajectory that moves, degrees.
-        classical: Error of the classical engine at this step, degrees; that of all trajectories
-            when it is ``alone``, else that of those whose angles stay together.
+        classical: Error of the classical engine at this step, degrees: of trajectories whose
+            angles stay together; of all of them where it is ``alone`` without a ``fine_step``.
         step: Of the classical engine, seconds.
         corrections: Most corrections of a window before the classical engine takes it.
         alone: Whether the classical engine does everything, because so few windows of the operator
             are good enough for this bound that asking it does not pay.
         single: Whether the classical engine may take its steps in single precision; its error is
             that of such steps.
+        fine_step: Of the engine alone for scenarios whose bound is too large with ``step``,
+            seconds; 0 where ``step`` does for all.
+        fine_classical: Its error then, degrees: that of all trajectories.
         alpha: Share of trajectories whose error may exceed the bound.
         trajectories: So many were used for the calibration.
 
@@ -63,6 +66,8 @@ class Certificate:
     corrections: int
     alone: bool = False
     single: bool = False
+    fine_step: float = 0.0
+    fine_classical: float = 0.0
     alpha: float = float("nan")
     trajectories: int = 0
 
@@ -115,6 +120,11 @@ class Certificate:
                 rule="operator.certificate",
             )
         return cls(**max(fitting, key=lambda each: each["bound"]))
+
+    @property
+    def shortest_step(self) -> float:
+        """Of the classical engine, seconds."""
+        return self.fine_step or self.step
 
     def facts(self) -> dict[str, Any]:
         """For the file of an operator."""

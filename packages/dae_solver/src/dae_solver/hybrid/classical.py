@@ -60,7 +60,7 @@ def integrate(
     y: Float[np.ndarray, "algebraic scenario"],
     p: Parameters,
     length: Float[np.ndarray, " scenario"],
-    step: float,
+    step: float | Float[np.ndarray, " scenario"],
     tolerance: float,
     *,
     single: bool = False,
@@ -73,7 +73,7 @@ def integrate(
         y: Voltages at the start.
         p: Parameters.
         length: Of each window, seconds.
-        step: Longest step, seconds.
+        step: Longest step, seconds, of all or of each.
         tolerance: Of the voltages, per unit.
         single: Whether single precision will do, where the grid has it.
     """

@@ -77,7 +77,7 @@ def simulate_hybrid(
         certificate=bound,
     )
     if audit:
-        runs.audit = _audit(grid, runs, certificate.step, audit)
+        runs.audit = _audit(grid, runs, certificate.shortest_step, audit)
     return runs
 
 

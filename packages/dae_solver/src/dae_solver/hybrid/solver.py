@@ -135,6 +135,11 @@ class HybridRun:
         self.outputs = Outputs(times=times, x0=scenarios.x0, ended=ended)
         self.score = np.zeros(number)
         self.classical, self.spread = np.zeros(number), np.zeros(number)
+        # The engine's step, its error, and whether that grows with the spread of the angles.
+        certificate = self.certificate
+        self.step = np.full(number, certificate.step)
+        self.engine = np.full(number, certificate.classical)
+        self.grows = np.full(number, not certificate.alone or certificate.fine_step > 0.0)
         self.solution = HybridSolution(
             grid=grid,
             scenarios=scenarios,
@@ -196,17 +201,22 @@ class HybridRun:
     def _begin_again(self, active: Int[np.ndarray, " scenario"]) -> None:
         """Scenarios whose errors may have grown beyond the bound, anew by the classical engine.
 
-        They begin after their last event, or where that was tried already, at the start.
+        They begin after their last event, or where that was tried already, at the start; where the
+        engine is alone, at the start with shorter steps.
         """
         if not self.refuse:
             return
-        asked = active[self.score[active] > 0.0]
+        certificate = self.certificate
+        asked = active[self.grows[active] if certificate.alone else self.score[active] > 0.0]
         if not len(asked):
             return
-        lost = asked[self._bound()[asked] > self.certificate.bound]
+        lost = asked[self._bound()[asked] > certificate.bound]
         if not len(lost):
             return
-        first = lost[self.only_classical[lost]]
+        if certificate.alone:
+            self.step[lost], self.engine[lost] = certificate.fine_step, certificate.fine_classical
+            self.grows[lost] = False
+        first = lost[self.only_classical[lost] | certificate.alone]
         if len(first):
             self._forget(first)
         memory = self.memory
@@ -461,7 +471,7 @@ class HybridRun:
     def _bound(self) -> Float[np.ndarray, " scenario"]:
         """Of the angle errors so far, degrees."""
         certificate = self.certificate
-        grown = 1.0 if certificate.alone else certificate.growth(self.spread)
+        grown = np.where(self.grows, certificate.growth(self.spread), 1.0)
         floor = certificate.floor * ((self.score > 0.0) | (self.classical > 0.0))
         found: np.ndarray = grown * (certificate.factor * self.score + self.classical) + floor
         return found
@@ -517,14 +527,13 @@ class HybridRun:
         """Windows by the classical engine."""
         grid, first = self.grid, self.t[scenarios]
         p = some(self.p, scenarios, len(self.t))
-        x, y, certificate = self.x[:, scenarios], self._voltages(scenarios), self.certificate
-        course = integrate(
-            grid, x, y, p, length, certificate.step, self.tolerance, single=certificate.single
-        )
+        x, y, step = self.x[:, scenarios], self._voltages(scenarios), self.step[scenarios]
+        single = self.certificate.single
+        course = integrate(grid, x, y, p, length, step, self.tolerance, single=single)
         self.outputs.pieces.append(course_piece(grid, p, scenarios, first, first + length, course))
         self.x[:, scenarios], self.y[:, scenarios] = course.end, course.y
-        self.exact[scenarios] = not certificate.single
-        self.classical[scenarios] = certificate.classical
+        self.exact[scenarios] = not single
+        self.classical[scenarios] = self.engine[scenarios]
         self.spread[scenarios] = np.maximum(self.spread[scenarios], course.spread(grid, p))
         np.add.at(self.solution.windows[CLASSICAL], scenarios, 1)
         for scenario in scenarios[~course.good].tolist():
