@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dae_solver.hybrid import solver
 from dae_solver.hybrid.calibration import angle_errors, calibrate
 from dae_solver.hybrid.certificate import Certificate, conformal_quantile
+from dae_solver.hybrid.outputs import SampledPiece
 from dae_solver.hybrid.residual import Start, residual, slopes
 from dae_solver.hybrid.solver import CLASSICAL, HybridRun
 from dae_solver.model.features import Features, turned
@@ -384,3 +386,30 @@ def test_the_engine_alone_takes_shorter_steps_where_angles_come_apart(trained: T
         )
     for k, events in enumerate(scenarios.events):
         assert [each.time for each in solution.events_of(k)] == [each.time for each in events]
+
+
+def test_the_engine_alone_works_in_parts_where_its_steps_need_much_room(
+    trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grid, operator, scenarios = trained.grid, trained.operator, trained.scenarios
+    blank = Certificate.of(operator, 3.0)
+    engine = replace(blank, alone=True, single=False, step=1 / 60, classical=0.1)
+
+    def solved() -> HybridRun:
+        run = HybridRun(grid=grid.dae, operator=operator, certificate=engine, tolerance=1e-8)
+        run.solve(scenarios, trained.truth.t)
+        return run
+
+    whole = solved()
+    # Steps of five seconds of seven scenarios: their states and derivatives.
+    monkeypatch.setattr(solver, "ROOM", 7 * 300 * 2 * 8 * len(grid.dae.states))
+    parts = solved()
+    sampled = [each for each in parts.outputs.pieces if isinstance(each, SampledPiece)]
+    assert len(sampled) > len(scenarios) / 10
+    assert not any(isinstance(each, SampledPiece) for each in whole.outputs.pieces)
+    for rows in (np.array([4]), np.arange(len(grid.dae.states))):
+        np.testing.assert_allclose(
+            parts.solution.some(rows), whole.solution.some(rows), rtol=0, atol=1e-9, equal_nan=True
+        )
+    np.testing.assert_allclose(parts.spread, whole.spread, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(parts.solution.y, whole.solution.y, rtol=0, atol=1e-7)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -31,6 +31,19 @@ class Piece(ABC):
     end: Float[np.ndarray, " window"]
 
     @abstractmethod
+    def fill(
+        self,
+        times: Float[np.ndarray, " time"],
+        rows: Int[np.ndarray, " row"],
+        found: Float[np.ndarray, "scenario time row"],
+    ) -> None:
+        """Write some states to their places among those at all output times."""
+
+
+class FormulaPiece(Piece):
+    """One that is known at any time."""
+
+    @abstractmethod
     def at(self, times: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Some states at times ``[window, time]``, as ``[window, time, row]``."""
 
@@ -40,7 +53,7 @@ class Piece(ABC):
         rows: Int[np.ndarray, " row"],
         found: Float[np.ndarray, "scenario time row"],
     ) -> None:
-        """Write some states to their places among those at all output times."""
+        """See :class:`Piece`."""
         number, valid = between(times, self.begin, self.end)
         if len(number) == 1:
             found[self.scenarios[0], number[0]] = self.at(times[number], rows)[0]
@@ -63,7 +76,7 @@ def between(
 
 
 @dataclass(frozen=True, kw_only=True)
-class RestingPiece(Piece):
+class RestingPiece(FormulaPiece):
     """Scenarios of which nothing moves.
 
     Attributes:
@@ -73,13 +86,13 @@ class RestingPiece(Piece):
     x: Float[np.ndarray, "state window"]
 
     def at(self, times: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """See :class:`Piece`."""
+        """See :class:`FormulaPiece`."""
         still = self.x[rows].T[:, None]
         return np.broadcast_to(still, (*times.shape, len(rows)))
 
 
 @dataclass(frozen=True, kw_only=True)
-class OperatorPiece(Piece):
+class OperatorPiece(FormulaPiece):
     """Windows of the operator.
 
     Attributes:
@@ -95,7 +108,7 @@ class OperatorPiece(Piece):
     coefficients: Float[np.ndarray, "mode window"]
 
     def at(self, times: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """See :class:`Piece`."""
+        """See :class:`FormulaPiece`."""
         deviation = self.modes.decode(self.coefficients, rows)  # [row, node, window]
         spectrum = np.tensordot(self.window.spectrum, deviation, (1, 1))
         basis = self.window.polynomials(times - self.begin[:, None])
@@ -104,7 +117,7 @@ class OperatorPiece(Piece):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassicalPiece(Piece):
+class ClassicalPiece(FormulaPiece):
     """Windows of the classical engine: a cubic Hermite polynomial for each step.
 
     Attributes:
@@ -114,7 +127,7 @@ class ClassicalPiece(Piece):
     course: Course
 
     def at(self, times: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """See :class:`Piece`."""
+        """See :class:`FormulaPiece`."""
         steps = self.course.steps[:, None]
         h = (self.end - self.begin)[:, None] / steps
         place = (times - self.begin[:, None]) / h
@@ -134,6 +147,43 @@ class ClassicalPiece(Piece):
             )
         )
         return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampledPiece(Piece):
+    """What was evaluated already, at the output times: many steps take more room than these.
+
+    Attributes:
+        x: Of each window at all output times; those outside have no meaning.
+    """
+
+    x: Float[np.ndarray, "window time state"]
+
+    @classmethod
+    def of(cls, piece: Piece, times: np.ndarray, states: int) -> SampledPiece:
+        """All states of a piece.
+
+        Args:
+            piece: To be evaluated.
+            times: Of the outputs.
+            states: Their number.
+        """
+        windows = len(piece.scenarios)
+        x = np.empty((windows, len(times), states))
+        replace(piece, scenarios=np.arange(windows)).fill(times, np.arange(states), x)
+        return cls(scenarios=piece.scenarios, begin=piece.begin, end=piece.end, x=x)
+
+    def fill(
+        self,
+        times: Float[np.ndarray, " time"],
+        rows: Int[np.ndarray, " row"],
+        found: Float[np.ndarray, "scenario time row"],
+    ) -> None:
+        """See :class:`Piece`."""
+        number, valid = between(times, self.begin, self.end)
+        window, place = np.nonzero(valid)
+        at = number[window, place]
+        found[self.scenarios[window], at] = self.x[window[:, None], at[:, None], rows]
 
 
 @dataclass(kw_only=True)

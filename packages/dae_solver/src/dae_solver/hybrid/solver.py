@@ -8,7 +8,7 @@ import numpy as np
 
 from dae_solver.hybrid.certificate import SLOWEST, Certificate
 from dae_solver.hybrid.classical import integrate
-from dae_solver.hybrid.outputs import OperatorPiece, Outputs, RestingPiece
+from dae_solver.hybrid.outputs import OperatorPiece, Outputs, Piece, RestingPiece, SampledPiece
 from dae_solver.hybrid.residual import Start, residual
 from dae_solver.hybrid.shown import course_piece
 from dae_solver.hybrid.solution import HybridSolution, Restart
@@ -38,6 +38,8 @@ LOOSER = 10.0
 SETTLED = 1e-9
 # Largest derivative of a grid at rest, per second.
 AT_REST = 1e-7
+# What steps of the engine may take, bytes; beyond it memory is asked for anew each time.
+ROOM = 32 << 20
 # So many refused windows, and the classical engine brings a scenario to its end.
 OFTEN = 3
 
@@ -524,13 +526,33 @@ class HybridRun:
     def _integrate(
         self, scenarios: Int[np.ndarray, " window"], length: Float[np.ndarray, " window"]
     ) -> None:
-        """Windows by the classical engine."""
+        """Windows by the classical engine, in parts whose steps there is room for."""
+        longest = float((length / self.step[scenarios]).max()) + 1.0
+        room = 2.0 * np.dtype(float).itemsize * len(self.grid.states) * longest * len(scenarios)
+        if room <= ROOM:
+            self._pieces(scenarios, length, sampled=False)
+            return
+        order = np.argsort(self.p["network"][scenarios], kind="stable")
+        for part in np.array_split(order, int(np.ceil(room / ROOM))):
+            self._pieces(scenarios[part], length[part], sampled=True)
+
+    def _pieces(
+        self,
+        scenarios: Int[np.ndarray, " window"],
+        length: Float[np.ndarray, " window"],
+        *,
+        sampled: bool,
+    ) -> None:
+        """Windows by the classical engine; what is `sampled` does not keep its steps."""
         grid, first = self.grid, self.t[scenarios]
         p = some(self.p, scenarios, len(self.t))
         x, y, step = self.x[:, scenarios], self._voltages(scenarios), self.step[scenarios]
         single = self.certificate.single
         course = integrate(grid, x, y, p, length, step, self.tolerance, single=single)
-        self.outputs.pieces.append(course_piece(grid, p, scenarios, first, first + length, course))
+        piece: Piece = course_piece(grid, p, scenarios, first, first + length, course)
+        if sampled:
+            piece = SampledPiece.of(piece, self.outputs.times, len(grid.states))
+        self.outputs.pieces.append(piece)
         self.x[:, scenarios], self.y[:, scenarios] = course.end, course.y
         self.exact[scenarios] = not single
         self.classical[scenarios] = self.engine[scenarios]

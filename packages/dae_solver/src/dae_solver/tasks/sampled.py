@@ -47,11 +47,7 @@ class Sampled(Outputs):
 
     def write(self, piece: Piece) -> None:
         """Take over a piece."""
-        number, valid = self.between(piece.begin, piece.end)
-        if valid.any():
-            rows = np.broadcast_to(piece.scenarios[:, None], number.shape)
-            values = piece.at(self.times[number], np.arange(self.values.shape[2]))
-            self.values[rows[valid], number[valid]] = values[valid]
+        piece.fill(self.times, np.arange(self.values.shape[2]), self.values)
 
 
 def trajectories(
