@@ -23,15 +23,20 @@ import numpy as np
 from report import report
 from scimind.provenance import cpu_seconds
 
-STEPS = 60
-# The default configurations, but for the length of the run.
-SHORTER = (f"steps={STEPS}", "schedule.warmup_steps=10", f"evaluate_every={STEPS}", "log.every=10")
-RUNS = {"biomol": SHORTER}
+# The default configurations, but for the length of the run; of dae_solver also for the number of
+# trajectories, which the equations make and not the operators.
+RUNS = {
+    "biomol": ("steps=60", "schedule.warmup_steps=10", "evaluate_every=60", "log.every=10"),
+    "dae_solver": (
+        *("steps=600", "evaluate_every=600", "log.every=100", "data.scenarios=300"),
+        *("pool=2000", "data.calibration=20", "data.test=20", "alpha=0.05"),
+    ),
+}
 KERNELS = ("plain", "auto")
 
 
 def run(package: str, kernels: str, folder: Path) -> dict[str, Any]:
-    """Speed of the training steps after the first twenty, process CPU time and losses of a run."""
+    """Speed of the training steps but the first, process CPU time and losses of a run."""
     before = cpu_seconds()
     subprocess.run(
         [
@@ -64,7 +69,7 @@ def compare(package: str, rounds: int) -> dict[str, Any]:
     return {
         "package": package,
         "options": RUNS[package],
-        "steps": STEPS,
+        "steps": int(RUNS[package][0].split("=")[1]),
         "rounds": rounds,
         **{
             f"{unit}_{kernels}": [round(row[unit], 1) for row in found[kernels]]

@@ -11,10 +11,17 @@ PAGE = HERE.parent / "docs" / "ops.md"
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
 
+def made_by(report: dict) -> str:
+    hardware = report["hardware"]
+    return (
+        f"`{report['command']}`, commit {report['commit'][:7]}, {hardware['processor']}, "
+        f"{hardware['cores']} cores"
+    )
+
+
 def steps(report: dict) -> list[str]:
     lines = [
-        f"`{report['command']}`, commit {report['commit'][:7]}, {report['hardware']['processor']}, "
-        f"{report['hardware']['cores']} cores, load average "
+        f"{made_by(report)}, load average "
         f"{report['load_average_at_the_start']:.1f} at the start (a shared machine: the minima say "
         "more).",
         "",
@@ -50,7 +57,7 @@ def operators(report: dict) -> list[str]:
         for count, found in ((count, report["ceilings"][str(count)]) for count in threads)
     )
     lines = [
-        f"`{report['command']}`, commit {report['commit'][:7]}, {report['rounds']} rounds in "
+        f"{made_by(report)}, {report['rounds']} rounds in "
         f"{report['sessions']} sessions, load average {report['load_average_at_the_start']:.1f} at "
         "the start: time of our kernel in a graph by that of PyTorch, "
         f"median [95 %], with {' / '.join(map(str, threads))} threads (CPU time with one, else "
@@ -121,7 +128,7 @@ def _dispatch(report: dict) -> list[str]:
 def parts(report: dict) -> list[str]:
     shapes = report["shapes"]
     lines = [
-        f"`{report['command']}`, commit {report['commit'][:7]}, load average "
+        f"{made_by(report)}, load average "
         f"{report['load_average']:.1f}: process CPU ms of the same steps, one thread, with all "
         "kernels and with one operator plain (minima; in brackets the loss).",
         "",
@@ -140,7 +147,7 @@ def parts(report: dict) -> list[str]:
 
 def generation(report: dict) -> list[str]:
     lines = [
-        f"`{report['command']}`, commit {report['commit'][:7]}, load average "
+        f"{made_by(report)}, load average "
         f"{report['load_average_at_the_start']:.1f} at the start: inference of the same "
         "transformers, the whole prompt of 128 tokens (prefill) or one more token after 128 to "
         "255 (decode).",
@@ -168,7 +175,7 @@ def default_runs(report: dict) -> list[str]:
     for row in report["results"]:
         before, after = (median(row[f"step_ms_{kernels}"]) for kernels in ("plain", "auto"))
         lines += [
-            f"`{report['command']}`, commit {report['commit'][:7]}: the first {row['steps']} steps "
+            f"{made_by(report)}: the first {row['steps']} steps "
             f"of the default run of `{row['package']}` take {before:.0f} ms each with MindSpore's "
             f"operators and {after:.0f} ms with ours (ratio {row['step_ms_ratio']:.2f}; CPU time "
             f"of the whole process {row['cpu_s_ratio']:.2f}); the losses differ by "
@@ -183,7 +190,7 @@ def first_step(report: dict) -> list[str]:
         median(row[kind]["cpu_s"] for row in report["rounds"]) for kind in ("cold", "warm")
     )
     return [
-        f"`{report['command']}`, commit {report['commit'][:7]}: the smoke run from start to report "
+        f"{made_by(report)}: the smoke run from start to report "
         f"takes {cold:.0f} s of CPU time when it compiles its graphs and {warm:.0f} s when they "
         f"are kept (ratio {report['warm_by_cold_cpu']:.2f}; its training part "
         f"{report['warm_by_cold_training_cpu']:.2f}), with the same losses.",
