@@ -16,7 +16,7 @@ from power_cases import reference_case
 
 pytestmark = [pytest.mark.nightly, pytest.mark.timeout(6 * 3600)]
 
-NEW_ENGLAND = ("load=zip 0.4 0.3 0.3", "model=small", "data.scenarios=7000")
+NEW_ENGLAND = ("load=zip 0.4 0.3 0.3", "model=small", "data.scenarios=7000", "steps=24000")
 
 
 def trained(folder: Path, *settings: str) -> dict[str, Any]:
@@ -33,28 +33,35 @@ def check_gates(results: dict[str, Any]) -> None:
     fast, tight = results["scores"]
     assert (fast["bound"], tight["bound"]) == (3.0, 0.1)
     for score in results["scores"]:
-        assert score["scenarios"] == 500
+        assert score["scenarios"] == 1000
         assert score["above_bound"] == 0
         assert score["max_deg"] <= score["bound"]
     assert fast["flagged"] <= 0.2
     assert fast["faster"] >= 2.5
 
 
-def test_the_nine_bus_system(tmp_path: Path) -> None:
-    results = trained(tmp_path / "run")
-    keep(
-        RESULTS / "dae_training.json",
-        "wscc9",
-        {**results, "seed": 0},
-        command="python -m dae_solver.train",
-    )
+# Whatever was chosen while the solver was made was chosen with the lines of the first seed in sight.
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_nine_bus_system(seed: int, tmp_path: Path) -> None:
+    settings = (f"seed={seed}",) if seed else ()
+    results = trained(tmp_path / "run", *settings)
+    kept("wscc9", seed, results, *settings)
     check_gates(results)
 
 
-def test_the_new_england_system(tmp_path: Path, real_data: Path) -> None:
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_new_england_system(seed: int, tmp_path: Path, real_data: Path) -> None:
     case = tmp_path / "ieee39.json"
     write_native(reference_case(real_data / "dae_solver" / "ieee39.json"), case)
-    results = trained(tmp_path / "run", f"case={case}", *NEW_ENGLAND)
-    command = " ".join(["python -m dae_solver.train case=ieee39.json", *map(repr, NEW_ENGLAND)])
-    keep(RESULTS / "dae_training.json", "ieee39", {**results, "seed": 0}, command=command)
+    settings = (*NEW_ENGLAND, *((f"seed={seed}",) if seed else ()))
+    results = trained(tmp_path / "run", f"case={case}", *settings)
+    kept("ieee39", seed, results, "case=ieee39.json", *settings)
     check_gates(results)
+
+
+def kept(grid: str, seed: int, results: dict[str, Any], *settings: str) -> None:
+    """Write the outcome to its place among the results."""
+    shown = [each if " " not in each else repr(each) for each in settings]
+    command = " ".join(["python -m dae_solver.train", *shown])
+    name = f"{grid}, seed {seed}" if seed else grid
+    keep(RESULTS / "dae_training.json", name, {**results, "seed": seed}, command=command)
