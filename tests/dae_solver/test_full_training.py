@@ -40,7 +40,7 @@ def check_gates(results: dict[str, Any]) -> None:
     assert fast["faster"] >= 2.5
 
 
-# Whatever was chosen while the solver was made was chosen with the lines of the first seed in sight.
+# What was chosen while the solver was made was chosen with the lines of the first seed in sight.
 @pytest.mark.parametrize("seed", [0, 1])
 def test_the_nine_bus_system(seed: int, tmp_path: Path) -> None:
     settings = (f"seed={seed}",) if seed else ()
