@@ -36,6 +36,7 @@ void fill_tile(float* tile, int64_t rows, int64_t columns, int64_t stride, float
 }
 
 constexpr int64_t kLarge = 1LL << 31;  // products, from which on lower tiles cost a tenth
+constexpr int64_t kTiles = 4;         // of a product at least; more of them cost more than they balance
 constexpr int64_t kEnough = 1 << 17;  // products, of a few microseconds, that are worth a thread
 
 // `forward` of so few rows that a call of oneDNN does not pay; reads the weight once.
@@ -74,7 +75,8 @@ void forward(In x, In weight, In bias, Out y, Out z) {
   // Threads have tiles that follow each other: each reads a part of the larger factor.
   tiles.downwards = out > rows;
   const int64_t down = tiles.down();
-  if (down < 8) tiles.width = std::clamp<int64_t>(ceil_div(out * down, 8 * 64) * 64, 128, 512);
+  if (down < kTiles)
+    tiles.width = std::clamp<int64_t>(ceil_div(out * down, kTiles * 64) * 64, 128, tiles.width);
   const int64_t grain = rows * out * in <= kEnough ? tiles.count() : 1;
   over(tiles.count(), grain, [=](int64_t begin, int64_t end) {
     for (int64_t index = begin; index < end; ++index) {
