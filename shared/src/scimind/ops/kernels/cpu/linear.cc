@@ -177,7 +177,9 @@ void weight_tile(const float* dz, int64_t stride, const float* x, int64_t in, in
 void products(In x, In weight, const float* dz, int64_t stride, Out dx, Out dweight) {
   const int64_t rows = x.rows(), in = weight.axis(1), out = weight.axis(0);
   if (in == 0) return;
-  const Tiles inputs{rows, in, 512, 1024}, weights{out, in, 512, 1024};
+  const bool large = rows * out * in >= kLarge;
+  const int64_t width = large ? 1024 : 512;
+  const Tiles inputs{rows, in, large ? 512 : 256, width}, weights{out, in, large ? 512 : 128, width};
   // A small weight has too few tiles for several cores, so its sum over many rows is cut in pieces.
   const int64_t wanted = weights.count() > 0 ? ceil_div(8, weights.count()) : 1;
   const int64_t pieces = std::clamp<int64_t>(rows / 1024, 1, wanted);
