@@ -40,6 +40,10 @@ constexpr int lanes_of = sizeof(V) / sizeof(Real<V>);
 
 // Voltages are solved for no better than this in single precision, per unit.
 constexpr double FINEST = 3e-6;
+template <class V>
+inline Real<V> solvable(double tolerance) {
+  return std::is_same_v<Real<V>, float> ? std::max(tolerance, FINEST) : tolerance;
+}
 
 template <class V>
 inline V splat(double value) {

@@ -36,17 +36,12 @@ struct Place {
   double t[lanes_of<V>];
 };
 
-template <class V>
-inline Real<V> tolerance_of(const Stretch& s) {
-  return lanes_of<V> > LANES ? std::max(s.tolerance, FINEST) : s.tolerance;
-}
-
 // One step from `start`; true where all equations were solved.
 template <class V>
 Mask<V> one_step(const Equations<V>& equations, const Stretch& s, const Place<V>& start, V h,
              Place<V>& end) {
   const int stages = static_cast<int>(s.stages);
-  const Real<V> tolerance = tolerance_of<V>(s);
+  const Real<V> tolerance = solvable<V>(s.tolerance);
   V k[MOST_STAGES][STATES], stage[STATES], guess[ROWS], better[ROWS], y[ROWS];
   for (int r = 0; r < STATES; ++r) k[0][r] = start.f[r];
   Mask<V> good = truth<V>(1.0), moving = truth<V>(0.0);
@@ -151,7 +146,7 @@ void outputs(const Columns& columns, const Equations<V>& equations, const Stretc
              end.h * ((share - 2.0 * square + cube) * start.f[r] + (cube - square) * end.f[r]);
     for (int r = 0; r < ROWS; ++r) guess[r] = start.y[r] + share * (end.y[r] - start.y[r]);
     V last;
-    equations.voltages(x, guess, tolerance_of<V>(s), y, &last);
+    equations.voltages(x, guess, solvable<V>(s.tolerance), y, &last);
     for (int lane = 0; lane < columns.count; ++lane)
       if (at_lane(inside, lane)) {
         const int64_t at = next(lane);

@@ -116,7 +116,7 @@ class Windows {
         demand(demand),
         course(course),
         rows(STATES + 1),
-        tolerance(lanes_of<E> > 1 ? std::max(demand.tolerance, FINEST) : demand.tolerance) {
+        tolerance(solvable<E>(demand.tolerance)) {
     const int64_t values = rows * o.nodes, room = PANEL - 1;
     seen.resize(o.features), h.resize(2 * o.width + o.features + o.modes + room);
     more.resize(o.width + room), c.resize(o.modes + room), change.resize(o.modes + room);

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 
@@ -41,6 +42,8 @@ SMALLEST, GROWTH = 0.25, 1.3
 
 # A run of the calibration scenarios: with its solution, bounds and errors, degrees.
 Calibrated = tuple[HybridRun, HybridSolution, np.ndarray, np.ndarray]
+# Errors of the engine alone, degrees, and how much they have grown.
+EngineError = tuple[np.ndarray, np.ndarray]
 
 
 def voltage_tolerance(bound: float) -> float:
@@ -114,8 +117,16 @@ def calibrate(
         alpha=alpha,
         trajectories=len(scenarios),
     )
+
+    @cache
+    def engine(step: float, single: bool) -> EngineError:
+        run, _, _, error = run_by(replace(blank, alone=True, step=step, single=single))
+        return error, Certificate.growth(run.spread)
+
     step, classical = _classical_step(
-        run_by, blank, lambda error, grown: error / grown, CLASSICAL_SHARE * bound / LARGEST_GROWTH
+        lambda step: engine(step, blank.single),
+        lambda error, grown: error / grown,
+        CLASSICAL_SHARE * bound / LARGEST_GROWTH,
     )
     certificate = replace(blank, step=step, classical=classical)
     factor = SMALLEST
@@ -136,7 +147,7 @@ def calibrate(
             bound, factor, 100 * share, error.max(), int((error > bounds).sum()), len(error),
         )  # fmt: skip
         if (solution.refused > 0).mean() > alone:
-            certificate = _alone(run_by, replace(certificate, single=False))
+            certificate = _alone(lambda step: engine(step, False), certificate)
             log.info(
                 "bound %g deg: the operator does not pay, RK4 1/%g s alone, where needed 1/%g s",
                 bound, 1 / certificate.step, 1 / certificate.shortest_step,
@@ -147,20 +158,21 @@ def calibrate(
         factor *= GROWTH
 
 
-def _alone(run_by: Callable[[Certificate], Calibrated], certificate: Certificate) -> Certificate:
+def _alone(engine: Callable[[float], EngineError], certificate: Certificate) -> Certificate:
     """The engine for everything: with steps that most scenarios permit, shorter ones for the rest.
 
     Args:
-        run_by: Runs the calibration scenarios.
-        certificate: Says what else the engine does.
+        engine: Its errors in double precision with a step.
+        certificate: Says what else it does.
     """
     allowed = certificate.bound - certificate.floor
-    fine_step, fine = _classical_step(run_by, certificate, lambda error, _: error, allowed)
-    found, least = replace(certificate, alone=True, step=fine_step, classical=fine), 1 / fine_step
+    fine_step, fine = _classical_step(engine, lambda error, _: error, allowed)
+    found = replace(certificate, alone=True, single=False, step=fine_step, classical=fine)
+    least = 1 / fine_step
     for step in STEPS:
         if step <= fine_step:
             break
-        error, grown = _engine_error(run_by, certificate, step)
+        error, grown = engine(step)
         classical = MARGIN * float((error / grown).max())
         cost = 1 / step + float((classical * grown > allowed).mean()) / fine_step
         if cost < least:
@@ -172,29 +184,19 @@ def _alone(run_by: Callable[[Certificate], Calibrated], certificate: Certificate
 
 
 def _classical_step(
-    run_by: Callable[[Certificate], Calibrated],
-    certificate: Certificate,
+    engine: Callable[[float], EngineError],
     part: Callable[[np.ndarray, np.ndarray], np.ndarray],
     largest: float,
 ) -> tuple[float, float]:
     """The longest step whose error is not above the largest, or the shortest; and its error.
 
     Args:
-        run_by: Runs the calibration scenarios.
-        certificate: Says what else the engine does.
+        engine: Errors with a step.
         part: What counts of the errors, given those and how much they have grown.
         largest: Error, degrees.
     """
     for step in STEPS:
-        found = MARGIN * float(part(*_engine_error(run_by, certificate, step)).max())
+        found = MARGIN * float(part(*engine(step)).max())
         if found <= largest:
             break
     return step, found
-
-
-def _engine_error(
-    run_by: Callable[[Certificate], Calibrated], certificate: Certificate, step: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Errors of the engine alone with a step, degrees, and how much they have grown."""
-    run, _, _, error = run_by(replace(certificate, alone=True, step=step, classical=0.0))
-    return error, Certificate.growth(run.spread)

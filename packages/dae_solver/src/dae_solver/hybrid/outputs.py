@@ -31,19 +31,6 @@ class Piece(ABC):
     end: Float[np.ndarray, " window"]
 
     @abstractmethod
-    def fill(
-        self,
-        times: Float[np.ndarray, " time"],
-        rows: Int[np.ndarray, " row"],
-        found: Float[np.ndarray, "scenario time row"],
-    ) -> None:
-        """Write some states to their places among those at all output times."""
-
-
-class FormulaPiece(Piece):
-    """One that is known at any time."""
-
-    @abstractmethod
     def at(self, times: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Some states at times ``[window, time]``, as ``[window, time, row]``."""
 
@@ -53,7 +40,7 @@ class FormulaPiece(Piece):
         rows: Int[np.ndarray, " row"],
         found: Float[np.ndarray, "scenario time row"],
     ) -> None:
-        """See :class:`Piece`."""
+        """Write some states to their places among those at all output times."""
         number, valid = between(times, self.begin, self.end)
         if len(number) == 1:
             found[self.scenarios[0], number[0]] = self.at(times[number], rows)[0]
@@ -76,7 +63,7 @@ def between(
 
 
 @dataclass(frozen=True, kw_only=True)
-class RestingPiece(FormulaPiece):
+class RestingPiece(Piece):
     """Scenarios of which nothing moves.
 
     Attributes:
@@ -86,13 +73,13 @@ class RestingPiece(FormulaPiece):
     x: Float[np.ndarray, "state window"]
 
     def at(self, times: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """See :class:`FormulaPiece`."""
+        """See :class:`Piece`."""
         still = self.x[rows].T[:, None]
         return np.broadcast_to(still, (*times.shape, len(rows)))
 
 
 @dataclass(frozen=True, kw_only=True)
-class OperatorPiece(FormulaPiece):
+class OperatorPiece(Piece):
     """Windows of the operator.
 
     Attributes:
@@ -108,7 +95,7 @@ class OperatorPiece(FormulaPiece):
     coefficients: Float[np.ndarray, "mode window"]
 
     def at(self, times: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """See :class:`FormulaPiece`."""
+        """See :class:`Piece`."""
         deviation = self.modes.decode(self.coefficients, rows)  # [row, node, window]
         spectrum = np.tensordot(self.window.spectrum, deviation, (1, 1))
         basis = self.window.polynomials(times - self.begin[:, None])
@@ -117,7 +104,7 @@ class OperatorPiece(FormulaPiece):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassicalPiece(FormulaPiece):
+class ClassicalPiece(Piece):
     """Windows of the classical engine: a cubic Hermite polynomial for each step.
 
     Attributes:
@@ -127,7 +114,7 @@ class ClassicalPiece(FormulaPiece):
     course: Course
 
     def at(self, times: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """See :class:`FormulaPiece`."""
+        """See :class:`Piece`."""
         steps = self.course.steps[:, None]
         h = (self.end - self.begin)[:, None] / steps
         place = (times - self.begin[:, None]) / h
@@ -154,9 +141,11 @@ class SampledPiece(Piece):
     """What was evaluated already, at the output times: many steps take more room than these.
 
     Attributes:
-        x: Of each window at all output times; those outside have no meaning.
+        times: The output times, and no others.
+        x: Of each window then; those outside of it have no meaning.
     """
 
+    times: Float[np.ndarray, " time"]
     x: Float[np.ndarray, "window time state"]
 
     @classmethod
@@ -171,19 +160,13 @@ class SampledPiece(Piece):
         windows = len(piece.scenarios)
         x = np.empty((windows, len(times), states))
         replace(piece, scenarios=np.arange(windows)).fill(times, np.arange(states), x)
-        return cls(scenarios=piece.scenarios, begin=piece.begin, end=piece.end, x=x)
+        return cls(scenarios=piece.scenarios, begin=piece.begin, end=piece.end, times=times, x=x)
 
-    def fill(
-        self,
-        times: Float[np.ndarray, " time"],
-        rows: Int[np.ndarray, " row"],
-        found: Float[np.ndarray, "scenario time row"],
-    ) -> None:
+    def at(self, times: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """See :class:`Piece`."""
-        number, valid = between(times, self.begin, self.end)
-        window, place = np.nonzero(valid)
-        at = number[window, place]
-        found[self.scenarios[window], at] = self.x[window[:, None], at[:, None], rows]
+        window = np.arange(len(self.x))[:, None, None]
+        found: np.ndarray = self.x[window, np.searchsorted(self.times, times)[:, :, None], rows]
+        return found
 
 
 @dataclass(kw_only=True)
