@@ -2,7 +2,9 @@
 
 Pre-norm blocks (attention, GELU perceptron of ratio 4), untied vocabulary of 1024, batch 16 x 128,
 float32, AdamW with the same values, equal initial weights and data. The two processes take turns
-in one run, so that a busy machine slows both; the spread is that of the paired ratios.
+in one run, so that a busy machine slows both; the spread is that of the paired ratios. Of two
+processes the one that starts first is some percent slower, whichever it is, so that both start
+first in as many sessions.
 
     python benchmarks/train_step.py --torch-python /path/to/venv/bin/python
 """
@@ -15,6 +17,8 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -60,33 +64,52 @@ class Worker:
         self.process.wait()
 
 
+def started(makers: Sequence[Callable[[], Worker]], session: int) -> list[Worker]:
+    """Workers in the order of their makers; in every other session the last one starts first."""
+    order = range(len(makers))
+    workers = {k: makers[k]() for k in (reversed(order) if session % 2 else order)}
+    return [workers[k] for k in order]
+
+
 def interval(ratios: np.ndarray) -> list[float]:
     rng = np.random.default_rng(0)
     medians = np.median(rng.choice(ratios, (2000, len(ratios))), axis=1)
     return [round(float(value), 3) for value in np.percentile(medians, [2.5, 97.5])]
 
 
-def compare(shape: dict, threads: int, rounds: int, steps: int, torch_python: str, env: dict):
-    ours = Worker(sys.executable, "mindspore_step.py", shape, threads, env)
-    theirs = Worker(torch_python, "torch_step.py", shape, threads, {})
-    assert abs(ours.started["loss"] - theirs.started["loss"]) < 1e-4, (ours.started, theirs.started)
-    ours.run(2), theirs.run(2)
+def compare(
+    shape: dict, threads: int, sessions: int, rounds: int, steps: int, torch_python: str, env: dict
+):
+    makers = [
+        partial(Worker, sys.executable, "mindspore_step.py", shape, threads, env),
+        partial(Worker, torch_python, "torch_step.py", shape, threads, {}),
+    ]
     collected = {"wall_ms": ([], []), "cpu_ms": ([], [])}
-    for _ in range(rounds):
-        answers = ours.run(steps), theirs.run(steps)
-        for unit, both in collected.items():
-            for values, answer in zip(both, answers, strict=True):
-                values.append(float(np.median(answer[unit])))
+    by_session = []
+    for session in range(sessions):
+        ours, theirs = started(makers, session)
+        first_loss = [ours.started["loss"], theirs.started["loss"]]
+        assert abs(first_loss[0] - first_loss[1]) < 1e-4, first_loss
+        ours.run(2), theirs.run(2)
+        for _ in range(rounds):
+            answers = ours.run(steps), theirs.run(steps)
+            for unit, both in collected.items():
+                for values, answer in zip(both, answers, strict=True):
+                    values.append(float(np.median(answer[unit])))
+        a, b = (np.array(values[-rounds:]) for values in collected["wall_ms"])
+        by_session.append(round(float(np.median(a / b)), 3))
+        ours.close(), theirs.close()
     difference = abs(answers[0]["loss"][-1] - answers[1]["loss"][-1])
-    ours.close(), theirs.close()
     result = {
         "shape": shape,
         "threads": threads,
         "kernels": env.get("SCIMIND_KERNELS", "auto"),
         "chosen": answers[0]["chosen"],
-        "rounds": rounds,
+        "sessions": sessions,
+        "rounds": sessions * rounds,
         "steps_per_round": steps,
-        "first_loss": [ours.started["loss"], theirs.started["loss"]],
+        "wall_ratios_of_sessions": by_session,
+        "first_loss": first_loss,
         "last_loss_difference": difference,
         "first_step_s": [round(w.started["first_step_s"], 2) for w in (ours, theirs)],
     }
@@ -110,7 +133,8 @@ def main() -> None:
     parser.add_argument("--shapes", nargs="+", default=list(SHAPES), choices=list(SHAPES))
     parser.add_argument("--kernels", nargs="+", default=["plain", "auto"])
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--rounds", type=int, default=12)
+    parser.add_argument("--sessions", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=6, help="of each session")
     parser.add_argument("--steps", type=int, default=2)
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
@@ -121,6 +145,7 @@ def main() -> None:
             row, versions = compare(
                 SHAPES[name],
                 options.threads,
+                options.sessions,
                 options.rounds,
                 options.steps,
                 options.torch_python,

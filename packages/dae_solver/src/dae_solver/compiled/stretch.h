@@ -237,8 +237,14 @@ void passed_of(const Passed& p) {
     const double slack = p.rounding * std::fmax(1.0, std::fabs(end));
     const double* last = std::upper_bound(p.times, p.times + p.outputs, end + slack);
     const double* time = std::upper_bound(p.times, last, begin + slack);
-    const double h = (end - begin) / p.steps[w];
     double* to = p.out + (p.of[w] * p.outputs + (time - p.times)) * p.rows;
+    if (!p.steps[w]) {
+      const double* x = p.x + w * p.nodes * p.states;
+      for (; time < last; ++time, to += p.rows)
+        for (int64_t k = 0; k < p.rows; ++k) to[k] = x[p.row[k]];
+      continue;
+    }
+    const double h = (end - begin) / p.steps[w];
     for (; time < last; ++time, to += p.rows) {
       const double place = (*time - begin) / h;
       // A step ends where it ends, but for rounding.
@@ -247,10 +253,11 @@ void passed_of(const Passed& p) {
       const double s = std::clamp(place - number, 0.0, 1.0), square = s * s, cube = square * s;
       const double* x = p.x + (w * p.nodes + number) * p.states;
       const double* f = p.f + (w * p.nodes + number) * p.states;
+      const double here = 1.0 - 3.0 * square + 2.0 * cube, there = 3.0 * square - 2.0 * cube;
+      const double leaves = h * (s - 2.0 * square + cube), arrives = h * (cube - square);
       for (int64_t k = 0; k < p.rows; ++k) {
         const int64_t r = p.row[k], next = r + p.states;
-        to[k] = (1.0 - 3.0 * square + 2.0 * cube) * x[r] + (3.0 * square - 2.0 * cube) * x[next] +
-                h * ((s - 2.0 * square + cube) * f[r] + (cube - square) * f[next]);
+        to[k] = here * x[r] + there * x[next] + leaves * f[r] + arrives * f[next];
       }
     }
   }

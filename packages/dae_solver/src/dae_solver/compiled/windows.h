@@ -675,42 +675,50 @@ void windows_of(const Batch& batch, const Learned& o, const Demand& demand, Cour
 
 // Accepted windows where somebody looks: [scenario, time, row] at the times within each.
 struct Views {
-  int64_t count, outputs, rows, nodes, degrees;
+  int64_t count, outputs, rows, degrees;
   double horizon, rounding;
   const int64_t* of;
-  const double *begin, *end, *times, *spectrum;
-  const double* first;      // [window, row]
-  const float* deviations;  // [window, row, node]
+  const double *begin, *end, *times;
+  const double* first;   // [window, row]
+  const float* spectra;  // of the deviations from there, [window, degree, row]
   double* out;
 };
 
 void views_of(const Views& v) {
-  const int64_t degrees = v.degrees;
-  std::vector<double> spectra(v.rows * degrees);
+  const int64_t blocks = (v.rows + LANES - 1) / LANES;
+  std::vector<Lanes> spectra(blocks * v.degrees);  // [block, degree]
   for (int64_t w = 0; w < v.count; ++w) {
     const double begin = v.begin[w], end = v.end[w];
     const double slack = v.rounding * std::fmax(1.0, std::fabs(end));
     const double* last = std::upper_bound(v.times, v.times + v.outputs, end + slack);
     const double* time = std::upper_bound(v.times, last, begin + slack);
     if (time == last) continue;
-    for (int64_t r = 0; r < v.rows; ++r)
-      for (int64_t d = 0; d < degrees; ++d) {
-        const float* node = v.deviations + (w * v.rows + r) * v.nodes;
-        double sum = 0.0;
-        for (int64_t n = 0; n < v.nodes; ++n) sum += v.spectrum[d * v.nodes + n] * node[n];
-        spectra[r * degrees + d] = sum;
-      }
+    for (int64_t r = 0; r < v.rows; ++r) {
+      Lanes* to = &spectra[r / LANES * v.degrees];
+      for (int64_t d = 0; d < v.degrees; ++d)
+        to[d][r % LANES] = v.spectra[(w * v.degrees + d) * v.rows + r];
+      to[0][r % LANES] += v.first[w * v.rows + r];
+    }
     for (; time < last; time += LANES) {
       const int some = static_cast<int>(std::min<int64_t>(last - time, LANES));
-      Lanes s = splat<Lanes>(0.0);
+      Lanes s = splat<Lanes>(0.0), polynomials[MOST_DEGREES];
       for (int lane = 0; lane < some; ++lane) s[lane] = 2.0 * (time[lane] - begin) / v.horizon - 1.0;
-      Lanes polynomials[MOST_DEGREES];
-      legendre(s, degrees, polynomials);
+      legendre(s, v.degrees, polynomials);
       double* to = v.out + (v.of[w] * v.outputs + (time - v.times)) * v.rows;
-      for (int64_t r = 0; r < v.rows; ++r) {
-        Lanes sum = splat<Lanes>(v.first[w * v.rows + r]);
-        for (int64_t d = 0; d < degrees; ++d) sum += spectra[r * degrees + d] * polynomials[d];
-        for (int lane = 0; lane < some; ++lane) to[lane * v.rows + r] = sum[lane];
+      for (int64_t block = 0; block < blocks; ++block) {
+        const Lanes* part = &spectra[block * v.degrees];
+        Lanes sums[LANES];
+        for (int lane = 0; lane < LANES; ++lane) sums[lane] = part[0];
+        for (int64_t d = 1; d < v.degrees; ++d) {
+#pragma GCC unroll 8
+          for (int lane = 0; lane < LANES; ++lane) sums[lane] += polynomials[d][lane] * part[d];
+        }
+        const int64_t first = block * LANES, width = std::min<int64_t>(v.rows - first, LANES);
+        for (int lane = 0; lane < some; ++lane)
+          if (width == LANES)
+            __builtin_memcpy(to + lane * v.rows + first, &sums[lane], sizeof(Lanes));
+          else
+            __builtin_memcpy(to + lane * v.rows + first, &sums[lane], width * sizeof(double));
       }
     }
   }

@@ -188,10 +188,11 @@ class Outputs:
     def states(self, rows: Int[np.ndarray, " row"]) -> Float[np.ndarray, "scenario time row"]:
         """Some states at all output times; NaN where a scenario has ended."""
         scenarios = self.x0.shape[1]
-        found = np.full((scenarios, len(self.times), len(rows)), np.nan)
+        found = np.empty((scenarios, len(self.times), len(rows)))  # pieces cover all of it
         found[:, 0] = self.x0[rows].T
         for piece in self.pieces:
             piece.fill(self.times, rows, found)
-        if (self.ended < self.times[-1]).any():
-            found[self.times > self.ended[:, None] + ROUNDING] = np.nan
+        late = np.searchsorted(self.times, self.ended + ROUNDING, side="right")
+        for scenario in np.flatnonzero(late < len(self.times)).tolist():
+            found[scenario, late[scenario] :] = np.nan
         return found

@@ -9,7 +9,13 @@ import numpy as np
 
 from dae_solver.compiled.dae import CompiledDAE, Library, address_of
 from dae_solver.hybrid.classical import Course
-from dae_solver.hybrid.outputs import ROUNDING, ClassicalPiece, OperatorPiece, Piece
+from dae_solver.hybrid.outputs import (
+    ROUNDING,
+    ClassicalPiece,
+    OperatorPiece,
+    Piece,
+    RestingPiece,
+)
 from dae_solver.hybrid.structures import Passed, Views
 from dae_solver.physics.dae import PowerDAE
 from dae_solver.solver.parameters import Parameters
@@ -35,12 +41,10 @@ class ShownWindows(OperatorPiece):
             self,
             times,
             found,
-            nodes=len(window.nodes),
             degrees=len(window.spectrum),
             horizon=window.horizon,
-            spectrum=window.spectrum,
             first=np.ascontiguousarray(self.x[rows].T),
-            deviations=self.coefficients.T @ modes.of_states(rows),
+            spectra=self.coefficients.T @ modes.spectra(window.spectrum, rows),
         )
         self.library.views(views)
 
@@ -70,6 +74,35 @@ class ShownCourse(ClassicalPiece):
             steps=np.ascontiguousarray(course.steps, np.int64),
             x=course.x,
             f=course.f,
+        )
+        self.library.passed(passed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShownRest(RestingPiece):
+    """Scenarios of which nothing moves."""
+
+    library: Library
+
+    def fill(
+        self,
+        times: Float[np.ndarray, " time"],
+        rows: Int[np.ndarray, " row"],
+        found: Float[np.ndarray, "scenario time row"],
+    ) -> None:
+        """See :class:`dae_solver.hybrid.outputs.Piece`."""
+        x = np.ascontiguousarray(self.x.T)
+        passed = _asked(
+            Passed,
+            self,
+            times,
+            found,
+            nodes=1,
+            states=x.shape[1],
+            row=np.ascontiguousarray(rows, np.int64),
+            steps=np.zeros(len(x), np.int64),
+            x=x,
+            f=x,  # not looked at
         )
         self.library.passed(passed)
 
@@ -114,7 +147,26 @@ def course_piece(
     course: Course,
 ) -> ClassicalPiece:
     """Windows of the engine, shown by the grid's library where it has one."""
-    library = grid.library(p) if isinstance(grid, CompiledDAE) else None
+    library = _library(grid, p)
     if library is None:
         return ClassicalPiece(scenarios=scenarios, begin=begin, end=end, course=course)
     return ShownCourse(scenarios=scenarios, begin=begin, end=end, course=course, library=library)
+
+
+def rest_piece(
+    grid: PowerDAE,
+    p: Parameters,
+    scenarios: Int[np.ndarray, " window"],
+    begin: Float[np.ndarray, " window"],
+    end: Float[np.ndarray, " window"],
+    x: Float[np.ndarray, "state window"],
+) -> RestingPiece:
+    """Where nothing moves, shown by the grid's library where it has one."""
+    library = _library(grid, p)
+    if library is None:
+        return RestingPiece(scenarios=scenarios, begin=begin, end=end, x=x)
+    return ShownRest(scenarios=scenarios, begin=begin, end=end, x=x, library=library)
+
+
+def _library(grid: PowerDAE, p: Parameters) -> Library | None:
+    return grid.library(p) if isinstance(grid, CompiledDAE) else None

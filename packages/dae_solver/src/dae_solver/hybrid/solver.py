@@ -8,9 +8,9 @@ import numpy as np
 
 from dae_solver.hybrid.certificate import SLOWEST, Certificate
 from dae_solver.hybrid.classical import integrate
-from dae_solver.hybrid.outputs import OperatorPiece, Outputs, Piece, RestingPiece, SampledPiece
+from dae_solver.hybrid.outputs import OperatorPiece, Outputs, Piece, SampledPiece
 from dae_solver.hybrid.residual import Start, residual
-from dae_solver.hybrid.shown import course_piece
+from dae_solver.hybrid.shown import course_piece, rest_piece
 from dae_solver.hybrid.solution import HybridSolution, Restart
 from dae_solver.hybrid.windows import REFUSED, TOO_FAR, CompiledWindows
 from dae_solver.model.features import Features, turned
@@ -246,15 +246,15 @@ class HybridRun:
 
     def _rest(self) -> None:
         """Nothing moves in a grid at rest until its first event."""
-        f = np.asarray(self.grid.f(self.t, self.x, self.y, self.p))
+        grid = self.grid
+        f = np.asarray(grid.f(self.t, self.x, self.y, self.p))
         still = np.abs(f).max(0) <= AT_REST
         resting = np.flatnonzero(still & ~self.done & (self.due > self.t))
         if not len(resting):
             return
         end = np.minimum(self.due[resting], self.end)
-        self.outputs.pieces.append(
-            RestingPiece(scenarios=resting, begin=self.t[resting], end=end, x=self.x[:, resting])
-        )
+        p, x = some(self.p, resting, len(self.t)), self.x[:, resting]
+        self.outputs.pieces.append(rest_piece(grid, p, resting, self.t[resting], end, x))
         self.t[resting] = end
         self._go_on(resting)
 

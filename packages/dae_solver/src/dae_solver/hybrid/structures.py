@@ -67,9 +67,9 @@ class Views(ctypes.Structure):
     """What windows.h calls Views."""
 
     _fields_ = (
-        *fields(ctypes.c_int64, "count outputs rows nodes degrees"),
+        *fields(ctypes.c_int64, "count outputs rows degrees"),
         *fields(ctypes.c_double, "horizon rounding"),
-        *fields(ctypes.c_void_p, "of begin end times spectrum first deviations out"),
+        *fields(ctypes.c_void_p, "of begin end times first spectra out"),
     )
 
 

@@ -14,6 +14,9 @@ from scimind.typing import Float
 # Angles count so much more than their spread says, for they are what is certified.
 ANGLES = 3.0
 SMALLEST_SPREAD = 1e-6
+# What is smaller in a mode, whose values have a norm of 1, is none: products with numbers that are
+# not normal take a hundred times as long.
+SMALLEST_VALUE = 1e-20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +38,11 @@ class Modes:
     spread: Float[np.ndarray, " mode"]
     angles: np.ndarray
     inertia: Float[np.ndarray, " machine"]
+
+    def __post_init__(self) -> None:
+        none = np.abs(self.basis) < SMALLEST_VALUE
+        if self.basis[none].any():
+            object.__setattr__(self, "basis", np.where(none, np.float32(0.0), self.basis))
 
     @classmethod
     def fit(
@@ -104,6 +112,21 @@ class Modes:
         if key not in self._known:
             found: np.ndarray = self._absolute[:, states]
             self._known[key] = found.reshape(len(found), -1)
+        return self._known[key]
+
+    def spectra(
+        self, spectrum: Float[np.ndarray, "degree node"], states: np.ndarray
+    ) -> Float[np.ndarray, "mode value"]:
+        """Polynomials of some states in each mode, ``[mode, degree state]``.
+
+        Args:
+            spectrum: Of the window, see :class:`dae_solver.model.collocation.RadauWindow`.
+            states: Their rows.
+        """
+        key = bytes(spectrum) + bytes(states)
+        if key not in self._known:
+            found = np.einsum("dn,msn->mds", spectrum, self._absolute[:, states])
+            self._known[key] = found.reshape(len(found), -1).astype(np.float32)
         return self._known[key]
 
     @cached_property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,12 +28,13 @@ def angle_spread(
             and is apart from nobody. None where all are connected.
         axis: That of the machines.
     """
-    if online is None:
-        spread: np.ndarray = np.ptp(delta, axis=axis)
-        return spread
-    connected = np.asarray(online) > 0
-    largest = np.where(connected, delta, -np.inf).max(axis)
-    found: np.ndarray = largest - np.where(connected, delta, np.inf).min(axis)
+    largest = smallest = delta
+    if online is not None:
+        connected = np.asarray(online) > 0
+        largest, smallest = (np.where(connected, delta, beyond) for beyond in (-np.inf, np.inf))
+    # Machine by machine: NumPy takes several times as long along a short last axis.
+    found: np.ndarray = reduce(np.maximum, np.moveaxis(largest, axis, 0))
+    found = found - reduce(np.minimum, np.moveaxis(smallest, axis, 0))
     return found
 
 
