@@ -26,6 +26,7 @@ from dae_solver.physics import (
     trip_reclose,
     vref_step,
 )
+from dae_solver.solver import TimeEvent
 from dae_solver.trained import Trained as TrainedRun
 from scimind.errors import InputError
 from trained_operator import Trained
@@ -320,6 +321,15 @@ def test_arguments_are_checked(trained: Trained) -> None:
     other.dae.states = other.dae.states[1:]
     with pytest.raises(InputError, match="train one"):
         other.simulate(scenarios, solver="hybrid", operator=trained.operator)
+
+
+def test_events_that_ask_or_reset_are_refused(trained: Trained) -> None:
+    scenarios = trained.scenarios.take(np.arange(2))
+    scenarios.events[1] = [
+        TimeEvent(time=0.5, reset=lambda t, x, y, p: 1.1 * x, name="a jump of all states")
+    ]
+    with pytest.raises(InputError, match=r"'a jump of all states' of scenario 1 .* resets states"):
+        trained.grid.simulate(scenarios, solver="hybrid", operator=trained.operator)
 
 
 def test_audit_finds_certificates_that_are_wrong(

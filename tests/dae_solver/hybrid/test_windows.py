@@ -14,8 +14,8 @@ from dae_solver.compiled import library
 from dae_solver.config.model import ModelConfig
 from dae_solver.hybrid.certificate import Certificate
 from dae_solver.hybrid.learned import Learned
-from dae_solver.hybrid.outputs import ClassicalPiece, OperatorPiece
-from dae_solver.hybrid.shown import ShownCourse, ShownWindows
+from dae_solver.hybrid.outputs import ClassicalPiece, OperatorPiece, RestingPiece
+from dae_solver.hybrid.shown import ShownCourse, ShownRest, ShownWindows
 from dae_solver.hybrid.solver import HybridRun
 from dae_solver.model.modes import Modes
 from dae_solver.model.operator import Scaling, TrajectoryOperator
@@ -110,7 +110,7 @@ def test_a_window_does_not_depend_on_those_beside_it(trained: Trained) -> None:
 def test_what_the_library_shows_is_what_numpy_shows(trained: Trained) -> None:
     run, _ = both(trained.grid, trained.operator, mixed(trained.grid))
     shape = (len(run.t), len(TIMES))
-    kinds = {ShownWindows: OperatorPiece, ShownCourse: ClassicalPiece}
+    kinds = {ShownWindows: OperatorPiece, ShownCourse: ClassicalPiece, ShownRest: RestingPiece}
     seen = set()
     for piece in run.outputs.pieces:
         if type(piece) not in kinds:
@@ -121,7 +121,31 @@ def test_what_the_library_shows_is_what_numpy_shows(trained: Trained) -> None:
             piece.fill(TIMES, rows, ours)
             super(type(piece), piece).fill(TIMES, rows, theirs)
             np.testing.assert_allclose(ours, theirs, rtol=0, atol=2e-6)
+            if isinstance(piece, ShownRest):
+                np.testing.assert_array_equal(ours, theirs)
     assert seen == set(kinds)
+
+
+def test_pieces_cover_every_output(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+    for run in both(trained.grid, trained.operator, mixed(trained.grid)):
+        monkeypatch.setattr(np, "empty", lambda shape, dtype=float: np.full(shape, 7e77, dtype))
+        x = run.outputs.states(np.arange(len(run.x)))
+        monkeypatch.undo()
+        ended = run.outputs.ended[:, None] + 1e-12 < TIMES
+        assert np.isnan(x[ended]).all()
+        assert (np.abs(x[~ended]) < 1e6).all()
+        assert ended.any()
+
+
+def test_voltages_at_outputs_are_those_of_numpy(trained: Trained) -> None:
+    ours, theirs = both(trained.grid, trained.operator, mixed(trained.grid))
+    theirs.outputs.pieces = ours.outputs.pieces
+    theirs.outputs.ended = ours.outputs.ended
+    np.testing.assert_array_equal(ours.solution.x, theirs.solution.x)
+    np.testing.assert_allclose(ours.solution.y, theirs.solution.y, rtol=0, atol=1e-9)
+    np.testing.assert_array_equal(
+        np.isnan(ours.solution.y[..., 0]), np.isnan(ours.solution.x[..., 0])
+    )
 
 
 def odd_operator(trained: Trained) -> TrajectoryOperator:

@@ -8,7 +8,7 @@ from scipy.optimize import brentq
 
 from dae_solver.problems import bouncing_ball, diode_rectifier
 from dae_solver.solver import Change, DAESystem, StateEvent, TimeEvent, simulate
-from dae_solver.solver.events import apply_all
+from dae_solver.solver.schedule import Schedule, Timetable
 from scimind.errors import InputError
 
 METHODS = ["rk4", "dopri5", "radau3"]
@@ -225,15 +225,55 @@ def test_changes_of_many_scenarios_are_those_of_each_alone() -> None:
         [kinds[choice](k) for choice in rng.integers(0, len(kinds), rng.integers(0, 5))]
         for k in range(40)
     ]
-    scenarios = rng.permutation(60)[:40].tolist()
+    changes += [[Change(name="a", value=-1.0)], []] * 10
+    events = [
+        [TimeEvent(time=0.1 * k, changes=[change]) for k, change in enumerate(each[:2])]
+        + [TimeEvent(time=1.0, changes=each[2:])]
+        for each in changes
+    ]
+    table = Timetable.of(events)
+    chosen = rng.permutation(60)[:40]
+    first = rng.integers(0, 2, 40)
+    last = first + rng.integers(0, 3, 40)
     start = {"a": rng.standard_normal(60), "b": rng.standard_normal((3, 60))}
-    together, alone = ({name: each.copy() for name, each in start.items()} for _ in range(2))
-    apply_all(together, changes, scenarios)
-    for scenario, each in zip(scenarios, changes, strict=True):
-        for change in each:
-            change.apply(alone, scenario)
+    together, alone, part = ({name: v.copy() for name, v in start.items()} for _ in range(3))
+    table.apply(together, chosen, first, last)
+    for scenario, begin, end in zip(chosen.tolist(), first, last, strict=True):
+        for each in events[scenario][begin:end]:
+            for change in each.changes:
+                change.apply(alone, scenario)
+    table.take(chosen).apply(
+        taken := {name: v[..., chosen] for name, v in part.items()}, np.arange(40), first, last
+    )
     for name, expected in alone.items():
         np.testing.assert_array_equal(together[name], expected)
+        np.testing.assert_array_equal(taken[name], expected[..., chosen])
         assert (expected != start[name]).any()
+    wrong = Timetable.of([[TimeEvent(time=0.0, changes=[Change(name="c", value=1.0)])]])
     with pytest.raises(InputError, match="changes parameter 'c'; there are: a, b"):
-        apply_all(together, [[Change(name="c", value=1.0)]] * 2, [0, 1])
+        wrong.apply(together, np.zeros(1, int), np.zeros(1, int), np.ones(1, int))
+
+
+def test_a_timetable_takes_scenarios_several_times() -> None:
+    events = [[event(0.5, "u", 2.0)], [event(0.7, "u", 3.0), event(0.2, "k", 4.0)]]
+    taken = Timetable.of(events).take(np.array([1, 1, 0]))
+    assert [[each.time for each in its] for its in taken.events] == [[0.2, 0.7], [0.2, 0.7], [0.5]]
+    p = {"u": np.zeros(3), "k": np.ones(3)}
+    taken.apply(p, np.arange(3), np.zeros(3, int), np.array([2, 1, 1]))
+    assert p["u"].tolist() == [3.0, 0.0, 2.0]
+    assert p["k"].tolist() == [4.0, 4.0, 1.0]
+
+
+def test_events_on_the_way_come_after_those_of_the_table_at_the_same_time() -> None:
+    schedule = Schedule.of([[event(0.5, "u", 2.0), event(0.9, "u", 5.0)], []], 2)
+    for scenario, time in ((0, 0.5), (0, 0.6), (1, 0.4)):
+        schedule.add(scenario, event(time, "k", time))
+    both = np.arange(2)
+    assert schedule.next_time().tolist() == [0.5, 0.4]
+    due = schedule.pop(both, np.array([0.6, 0.1]))
+    names = [[(each.name, each.time) for each in due.events(k)] for k in (0, 1)]
+    assert names == [[("u", 0.5), ("k", 0.5), ("k", 0.6)], []]
+    assert due.some.tolist() == [True, False]
+    assert schedule.next_time().tolist() == [0.9, 0.4]
+    schedule.again(both)
+    assert schedule.next_time().tolist() == [0.5, np.inf]

@@ -18,9 +18,9 @@ import numpy as np
 from dae_solver.physics.grid import PowerSystem
 from dae_solver.physics.scenarios import Scenarios
 from dae_solver.physics.trajectories import Trajectories
-from dae_solver.solver.events import Schedule
 from dae_solver.solver.initial import consistent
 from dae_solver.solver.parameters import take
+from dae_solver.solver.schedule import Schedule
 from dae_solver.tasks.sampled import Sampled, trajectories
 from scimind.typing import Float
 
@@ -76,12 +76,11 @@ class Ida:
         """Fill in one scenario; why it failed, or nothing."""
         grid, x = self.grid.dae, scenarios.x0[:, [number]]
         p = {name: value.copy() for name, value in p.items()}
-        schedule, now, end = Schedule.of([scenarios.events[number]], 1), 0.0, float(times[-1])
+        schedule = Schedule(scenarios.timetable.take(np.array([number])))
+        now, end = 0.0, float(times[-1])
         out[0] = x[:, 0]
         while now < end:
-            for event in schedule.pop(0, now):
-                for change in event.changes:
-                    change.apply(p, 0)
+            schedule.pop(np.zeros(1, int), np.array([now])).apply(p)
             y, report = consistent(grid, np.array([now]), x, y, p)
             if not report.converged[0]:
                 return f"at t = {now:.6g}: the network equations have no solution"

@@ -242,6 +242,8 @@ void limits_of(const Columns& columns, const Batch& batch, const double* x, doub
   columns.write(found, STATES, out);
 }
 
+#include "stretch.h"
+
 template <class V>
 void voltages_of(const Columns& columns, const Batch& batch, const double* x, const double* guess,
                  double tolerance, double* y, double* moved, int64_t* rounds) {
@@ -256,7 +258,47 @@ void voltages_of(const Columns& columns, const Batch& batch, const double* x, co
   columns.write(&last, 1, moved);
 }
 
-#include "stretch.h"
+// Voltages where somebody looks: [scenario, time, row] of each scenario from its first output on up
+// to its last, which is the one before `last`. Each is the guess for the next.
+struct Along {
+  int64_t outputs;
+  const int64_t *first, *last;
+  double tolerance;
+  const double *x, *guess;  // [scenario, time, state]; [row, scenario]
+  double* y;
+  uint8_t* missed;  // [scenario, time], 1 where no voltages were found
+};
+
+template <class V>
+void along_of(const Columns& columns, const Batch& batch, const Along& a) {
+  const Equations<V> equations(columns, batch);
+  V x[STATES], guess[ROWS], y[ROWS], last;
+  columns.read(a.guess, ROWS, y);
+  int64_t begin = a.outputs, end = 0;
+  for (int lane = 0; lane < columns.count; ++lane) {
+    const int64_t first = a.first[columns.at[lane]], last = a.last[columns.at[lane]];
+    if (first < last) begin = std::min(begin, first), end = std::max(end, last);
+  }
+  for (int64_t n = begin; n < end; ++n) {
+    Mask<V> inside = truth<V>(0.0);
+    for (int lane = 0; lane < lanes_of<V>; ++lane) {
+      const int64_t scenario = columns.at[lane];
+      const int64_t own = std::min(std::max(n, a.first[scenario]), a.last[scenario] - 1);
+      set_lane(inside, lane, lane < columns.count && own == n);
+      const double* from = a.x + (scenario * a.outputs + std::max<int64_t>(own, 0)) * STATES;
+      for (int r = 0; r < STATES; ++r) set_lane(x[r], lane, from[r]);
+    }
+    for (int r = 0; r < ROWS; ++r) guess[r] = y[r];
+    equations.voltages(x, guess, a.tolerance, y, &last, inside);
+    for (int r = 0; r < ROWS; ++r) y[r] = where(inside, y[r], guess[r]);
+    for (int lane = 0; lane < columns.count; ++lane) {
+      if (!at_lane(inside, lane)) continue;
+      const int64_t at = columns.at[lane] * a.outputs + n;
+      write_lane<V>(y, ROWS, lane, at, a.y);
+      a.missed[at] = !(at_lane(last, lane) <= a.tolerance);
+    }
+  }
+}
 
 }  // namespace
 
@@ -294,6 +336,12 @@ void dae_settled(int64_t scenarios, const Batch* batch, const int64_t* order, co
                  const double* guess, double tolerance, double* y, double* residual) {
   each_block(scenarios, order, batch->network, [&](const Columns& columns, auto kind) {
     settled_of<decltype(kind)>(columns, *batch, x, guess, tolerance, y, residual);
+  });
+}
+
+void dae_along(int64_t scenarios, const Batch* batch, const int64_t* order, const Along* along) {
+  each_block(scenarios, order, batch->network, [&](const Columns& columns, auto kind) {
+    along_of<decltype(kind)>(columns, *batch, *along);
   });
 }
 

@@ -86,6 +86,25 @@ class CompiledDAE(PowerDAE):
             return super()._iterate(x, y, p, tolerance)
         return library.voltages(x, y, p, self.networks(p), tolerance)
 
+    def along(
+        self,
+        x: np.ndarray,
+        y: np.ndarray,
+        first: np.ndarray,
+        last: np.ndarray,
+        guess: np.ndarray,
+        p: Parameters,
+        tolerance: float,
+    ) -> None:
+        """See the base class."""
+        library = self.library(p)
+        if library is None:
+            super().along(x, y, first, last, guess, p, tolerance)
+            return
+        missed = library.along(x, y, (first, last), guess, p, self.networks(p), tolerance)
+        if missed.any():
+            self._solve_some(x, y, missed, guess, p, tolerance)
+
     def stretches(self, stages: int, p: Parameters) -> bool:
         """Whether there is a library, and the method has no more stages than it takes."""
         return stages <= MOST_STAGES and self.library(p) is not None
@@ -146,6 +165,17 @@ class _Stretch(ctypes.Structure):
     )
 
 
+class _Along(ctypes.Structure):
+    """What batch.h calls Along."""
+
+    _fields_ = (
+        ("outputs", ctypes.c_int64),
+        *((name, ctypes.c_void_p) for name in ("first", "last")),
+        ("tolerance", ctypes.c_double),
+        *((name, ctypes.c_void_p) for name in ("x", "guess", "y", "missed")),
+    )
+
+
 class _Batch(ctypes.Structure):
     """What batch.h calls Batch."""
 
@@ -176,12 +206,13 @@ class Library:
         self._slopes, self._limits = library.dae_slopes, library.dae_limits
         self._residuals, self._voltages = library.dae_residuals, library.dae_voltages
         self._stretch, self._passed = library.dae_stretch, library.dae_passed
-        self._settled = library.dae_settled
+        self._settled, self._along = library.dae_settled, library.dae_along
         signatures: list[tuple[Any, list[Any]]] = [
             (self._slopes, [number, pointer, pointer, pointer, pointer]),
             (self._limits, [number, pointer, pointer, pointer]),
             (self._residuals, [number, *[pointer] * 5]),
             (self._stretch, [number, *[pointer] * 3]),
+            (self._along, [number, *[pointer] * 3]),
             (self._passed, [pointer]),
             (self._settled, [number, *[pointer] * 4, ctypes.c_double, *[pointer] * 2]),
             (self._voltages, [number, *[pointer] * 4, ctypes.c_double, *[pointer] * 3]),
@@ -323,6 +354,36 @@ class Library:
             _or_none(order),
             ctypes.addressof(asked),
         )
+
+    def along(
+        self,
+        x: np.ndarray,
+        y: np.ndarray,
+        between: tuple[np.ndarray, np.ndarray],
+        guess: np.ndarray,
+        p: Parameters,
+        network: np.ndarray,
+        tolerance: float,
+    ) -> np.ndarray:
+        """Voltages at outputs, see :meth:`dae_solver.physics.dae.PowerDAE.along`.
+
+        Returns:
+            Where none were found, ``[scenario, time]``.
+        """
+        self._bind(p)
+        self._bind_networks(network)
+        first, last = (np.ascontiguousarray(each, np.int64) for each in between)
+        x, guess, missed = _plain(x), _plain(guess), np.zeros(x.shape[:2], np.uint8)
+        arrays = {"first": first, "last": last, "x": x, "guess": guess, "y": y, "missed": missed}
+        asked = _Along(
+            outputs=x.shape[1],
+            tolerance=tolerance,
+            **{name: address_of(each) for name, each in arrays.items()},
+        )
+        # Neighbours have one network and begin together.
+        order = np.lexsort((first, first >= last, self._network))
+        self._along(len(order), self._there, address_of(order), ctypes.addressof(asked))
+        return missed.view(bool)
 
     def windows(
         self,

@@ -2,48 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 
-from dae_solver.hybrid.outputs import Outputs
+from dae_solver.hybrid.outputs import ROUNDING, Outputs
 from dae_solver.physics.dae import PowerDAE
 from dae_solver.physics.scenarios import Scenarios
-from dae_solver.solver.events import Happened, TimeEvent
+from dae_solver.solver.events import Happened
 from dae_solver.solver.initial import Consistency
-from dae_solver.solver.parameters import take
+from dae_solver.solver.schedule import Restart, in_order
 from scimind.typing import Float
 
 TOLERANCE = 1e-10
-BLOCK = 4096
-
-
-@dataclass(kw_only=True)
-class Restart:
-    """Events of several scenarios, with states and voltages before and after."""
-
-    scenarios: np.ndarray
-    t: np.ndarray
-    events: list[list[TimeEvent]]
-    x: np.ndarray
-    y_minus: np.ndarray
-    y_plus: np.ndarray
-
-    def without(self, scenarios: np.ndarray) -> Restart | None:
-        """The part of other scenarios, if there is one."""
-        kept = np.flatnonzero(~np.isin(self.scenarios, scenarios))
-        if not len(kept):
-            return None
-        return Restart(
-            scenarios=self.scenarios[kept],
-            t=self.t[kept],
-            events=[self.events[k] for k in kept.tolist()],
-            x=self.x[:, kept],
-            y_minus=self.y_minus[:, kept],
-            y_plus=self.y_plus[:, kept],
-        )
 
 
 @dataclass(kw_only=True)
@@ -118,20 +90,7 @@ class HybridSolution:
     @cached_property
     def events(self) -> list[Happened]:
         """All events, by scenario and time."""
-        found = [
-            Happened(
-                scenario=int(scenario),
-                time=float(one.t[k]),
-                name=" + ".join([event.name for event in one.events[k]]),
-                x_minus=one.x[:, k],
-                x_plus=one.x[:, k],
-                y_minus=one.y_minus[:, k],
-                y_plus=one.y_plus[:, k],
-            )
-            for one in self.happened
-            for k, scenario in enumerate(one.scenarios)
-        ]
-        return sorted(found, key=lambda event: (event.scenario, event.time))
+        return in_order(self.happened)
 
     def events_of(self, scenario: int) -> list[Happened]:
         """Events of one scenario."""
@@ -142,32 +101,15 @@ class HybridSolution:
         """Voltages of the device buses, which solve the network equations at every time."""
         grid, scenarios = self.grid, self.scenarios
         found = np.full((*self.x.shape[:2], len(grid.algebraics)), np.nan)
-        guess = scenarios.y0.copy()
-        known = np.isfinite(self.x).all(2)
-        left = np.zeros(len(scenarios))
-        done = -np.ones(len(scenarios))
-        pending = [sorted(each, key=lambda event: event.time) for each in scenarios.events]
-        plus = _voltages_after(self.happened, len(scenarios))
-        for epoch in range(1 + max((len(each) for each in pending), default=0)):
-            p = scenarios.parameters_after(epoch)
-            for number, events in enumerate(pending):
-                left[number] = events[epoch].time if epoch < len(events) else np.inf
-            mask = known & (self.t > done[:, None]) & (self.t <= left[:, None])
-            rows, columns = np.nonzero(mask)
-            for begin in range(0, len(rows), BLOCK):
-                r, c = rows[begin : begin + BLOCK], columns[begin : begin + BLOCK]
-                y, _ = grid.solve(0.0, self.x[r, c].T, guess[:, r], take(p, r), TOLERANCE)
-                found[r, c] = y.T
-            done = left.copy()
-            for number, each in enumerate(plus):
-                if epoch < len(each):
-                    guess[:, number] = each[epoch]
+        guess, first = scenarios.y0.copy(), np.zeros(len(scenarios), int)
+        ended = np.searchsorted(self.t, self.ended + ROUNDING, side="right")
+        for epoch, due in enumerate(scenarios.timetable.times.T):
+            for one in self.happened:
+                now = one.due.last == epoch
+                guess[:, one.due.scenarios[now]] = one.y_plus[:, now]
+            last = np.minimum(np.searchsorted(self.t, due, side="right"), ended)
+            if (first < last).any():
+                p = scenarios.parameters_after(epoch)
+                grid.along(self.x, found, first, last, guess, p, TOLERANCE)
+            first = np.maximum(first, last)
         return found
-
-
-def _voltages_after(happened: Sequence[Restart], scenarios: int) -> list[list[np.ndarray]]:
-    found: list[list[np.ndarray]] = [[] for _ in range(scenarios)]
-    for one in happened:
-        for k, scenario in enumerate(one.scenarios.tolist()):
-            found[scenario].append(one.y_plus[:, k])
-    return found

@@ -11,7 +11,7 @@ from dae_solver.hybrid.classical import integrate
 from dae_solver.hybrid.outputs import OperatorPiece, Outputs, Piece, SampledPiece
 from dae_solver.hybrid.residual import Start, residual
 from dae_solver.hybrid.shown import course_piece, rest_piece
-from dae_solver.hybrid.solution import HybridSolution, Restart
+from dae_solver.hybrid.solution import HybridSolution
 from dae_solver.hybrid.windows import REFUSED, TOO_FAR, CompiledWindows
 from dae_solver.model.features import Features, turned
 from dae_solver.model.operator import TrajectoryOperator
@@ -19,9 +19,9 @@ from dae_solver.physics.dae import PowerDAE
 from dae_solver.physics.scenarios import Scenarios
 from dae_solver.physics.separation import angle_spread
 from dae_solver.physics.voltages import rotated
-from dae_solver.solver.events import Schedule, apply_all, changes_of
 from dae_solver.solver.initial import consistent
 from dae_solver.solver.parameters import some
+from dae_solver.solver.schedule import Restart, Schedule
 from scimind.errors import InputError
 from scimind.typing import Bool, Float, Int
 
@@ -118,8 +118,17 @@ class HybridRun:
         """Trajectories, and the bound of the angle error of each, degrees.
 
         Raises:
-            InputError: No scenario has voltages that solve the network equations at the start.
+            InputError: No scenario has voltages that solve the network equations at the start, or
+                an event has a condition or a reset.
         """
+        if (asking := scenarios.timetable.asking).any():
+            scenario, event = np.argwhere(asking)[0].tolist()
+            name = scenarios.timetable.events[scenario][event].name
+            raise InputError(
+                f"event {name!r} of scenario {scenario} has a condition or resets states, which "
+                "the hybrid solver does not; use solver='classical'",
+                rule="operator.events",
+            )
         grid, number = self.grid, len(scenarios)
         self.p = {name: value.copy() for name, value in scenarios.parameters.items()}
         self.t = np.full(number, times[0])
@@ -153,7 +162,7 @@ class HybridRun:
         )
         self.compiled = self._compiled()
         self.done = ~start.converged
-        self.schedule = Schedule.of(scenarios.events, number)
+        self.schedule = Schedule(scenarios.timetable)
         self.due = self.schedule.next_time()
         self.memory = Memory(
             t=self.t.copy(),
@@ -239,10 +248,8 @@ class HybridRun:
         for name, value in scenarios.parameters.items():
             self.p[name][..., lost] = value[..., lost]
         solution.happened = [part for one in solution.happened if (part := one.without(lost))]
-        fresh = Schedule.of([scenarios.events[k] for k in lost.tolist()], len(lost))
-        for scenario, pending in zip(lost.tolist(), fresh.pending, strict=True):
-            self.schedule.pending[scenario] = pending
-        self.due[lost] = fresh.next_time()
+        self.schedule.again(lost)
+        self.due[lost] = self.schedule.next_of(lost)
 
     def _rest(self) -> None:
         """Nothing moves in a grid at rest until its first event."""
@@ -572,16 +579,17 @@ class HybridRun:
             return
         grid = self.grid
         before = self._voltages(scenarios)
-        x, t, which = self.x[:, scenarios], self.t[scenarios], scenarios.tolist()
-        happened, self.due[scenarios] = self.schedule.pop_all(which, t.tolist())
-        apply_all(self.p, [changes_of(each) for each in happened], which)
+        x, t = self.x[:, scenarios], self.t[scenarios]
+        due = self.schedule.pop(scenarios, t)
+        self.due[scenarios] = self.schedule.next_of(scenarios)
+        due.apply(self.p)
         y, report = consistent(
             grid, t, x, before, some(self.p, scenarios, len(self.t)), tolerance=SETTLED
         )
         self.y[:, scenarios], self.exact[scenarios] = y, True
         self.solution.restarts.append(report)
         self.solution.happened.append(
-            Restart(scenarios=scenarios, t=t, events=happened, x=x, y_minus=before, y_plus=y)
+            Restart(due=due, t=t, x_minus=x, x_plus=x, y_minus=before, y_plus=y)
         )
         self._remember(scenarios)
         for scenario in scenarios[~report.converged].tolist():

@@ -35,6 +35,9 @@ from dae_solver.solver.system import DAESystem
 from scimind.errors import InputError
 from scimind.typing import Bool, Float, Int, Shaped
 
+# Voltages along trajectories are solved for so many at a time.
+BLOCK = 4096
+
 
 class PowerDAE(DAESystem):
     """The equations of a case.
@@ -700,6 +703,50 @@ class PowerDAE(DAESystem):
             )
             found[:, bad], good[bad] = root.y, root.converged
         return found, good
+
+    def along(
+        self,
+        x: Float[np.ndarray, "scenario time state"],
+        y: Float[np.ndarray, "scenario time algebraic"],
+        first: Int[np.ndarray, " scenario"],
+        last: Int[np.ndarray, " scenario"],
+        guess: Float[np.ndarray, "algebraic scenario"],
+        p: Parameters,
+        tolerance: float,
+    ) -> None:
+        """Write voltages for the states of trajectories.
+
+        Args:
+            x: States.
+            y: Where the voltages are written.
+            first: Number of the first time of each scenario.
+            last: Number after the last.
+            guess: For the first.
+            p: Parameters.
+            tolerance: See :meth:`solve`.
+        """
+        number = np.arange(x.shape[1])
+        asked = (number >= first[:, None]) & (number < last[:, None])
+        self._solve_some(x, y, asked, guess, p, tolerance)
+
+    def _solve_some(
+        self,
+        x: Float[np.ndarray, "scenario time state"],
+        y: Float[np.ndarray, "scenario time algebraic"],
+        asked: Bool[np.ndarray, "scenario time"],
+        guess: Float[np.ndarray, "algebraic scenario"],
+        p: Parameters,
+        tolerance: float,
+    ) -> None:
+        """Write voltages where they are asked for and states are known."""
+        rows, columns = np.nonzero(asked)
+        for begin in range(0, len(rows), BLOCK):
+            r, c = rows[begin : begin + BLOCK], columns[begin : begin + BLOCK]
+            known = np.isfinite(x[r, c]).all(1)
+            y[r[~known], c[~known]] = np.nan
+            r, c = r[known], c[known]
+            found, _ = self.solve(0.0, x[r, c].T, guess[:, r], take(p, r), tolerance)
+            y[r, c] = found.T
 
     def _iterate(
         self, x: np.ndarray, y: np.ndarray, p: Parameters, tolerance: float

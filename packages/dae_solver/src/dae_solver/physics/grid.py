@@ -293,7 +293,7 @@ class PowerSystem:
             scenarios.x0.T,
             y0=scenarios.y0.T,
             parameters=scenarios.parameters,
-            events=scenarios.events,
+            events=scenarios.timetable,
             state_events=state_events,
             method=method,
             step=step,

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dae_solver.physics.disturbances import Disturbance, events_of
 from dae_solver.physics.powerflow import PowerFlow, solve
-from dae_solver.solver.events import TimeEvent, apply_all, changes_of
+from dae_solver.solver.events import TimeEvent
 from dae_solver.solver.parameters import Parameters, take
+from dae_solver.solver.schedule import Timetable
 from scimind.errors import InputError
 from scimind.typing import Float
 
@@ -42,6 +45,21 @@ class Scenarios:
     parameters: dict[str, np.ndarray] = field(repr=False)
     load_factor: Float[np.ndarray, "load scenario"]
     flow: PowerFlow | None = field(default=None, repr=False)
+    _timetable: tuple[list[list[TimeEvent]], Timetable] | None = field(
+        default=None, init=False, repr=False
+    )
+
+    @property
+    def timetable(self) -> Timetable:
+        """The events as arrays; made once, and anew where the lists are others."""
+        known = self._timetable
+        if known is None or not _same(known[0], self.events):
+            known = self._note(Timetable.of(self.events))
+        return known[1]
+
+    def _note(self, table: Timetable) -> tuple[list[list[TimeEvent]], Timetable]:
+        self._timetable = [list(each) for each in self.events], table
+        return self._timetable
 
     def __len__(self) -> int:
         return len(self.events)
@@ -49,7 +67,7 @@ class Scenarios:
     def take(self, scenarios: np.ndarray) -> Scenarios:
         """Some of them, by their numbers."""
         numbers = scenarios.tolist()
-        return Scenarios(
+        found = Scenarios(
             texts=[self.texts[k] for k in numbers],
             kinds=[self.kinds[k] for k in numbers],
             events=[self.events[k] for k in numbers],
@@ -59,13 +77,25 @@ class Scenarios:
             load_factor=self.load_factor[:, scenarios],
             flow=None if self.flow is None else self.flow.take(scenarios),
         )
+        found._note(self.timetable.take(scenarios))
+        return found
 
     def parameters_after(self, events: int | None = None) -> dict[str, np.ndarray]:
         """Parameters after so many events of each scenario, after all of them by default."""
         p = {name: value.copy() for name, value in self.parameters.items()}
-        happened = [sorted(each, key=lambda event: event.time)[:events] for each in self.events]
-        apply_all(p, [changes_of(each) for each in happened], range(len(happened)))
+        table = self.timetable
+        last = np.array([len(each) for each in table.events], int)
+        first = np.zeros_like(last)
+        every = np.arange(len(last))
+        table.apply(p, every, first, last if events is None else np.minimum(last, events))
         return p
+
+
+def _same(one: list[list[TimeEvent]], other: list[list[TimeEvent]]) -> bool:
+    """Whether lists hold the very same events."""
+    return list(map(len, one)) == list(map(len, other)) and all(
+        map(operator.is_, chain(*one), chain(*other))
+    )
 
 
 def join_parameters(parts: Sequence[Parameters]) -> dict[str, np.ndarray]:
@@ -121,7 +151,7 @@ def build(
     changed = {change.name for one in events for event in one for change in event.changes}
     if "online" in changed and "online" not in values:
         values["online"] = np.ones((len(grid.machine_ids), number))
-    return Scenarios(
+    found = Scenarios(
         texts=[" and ".join(d.text for d in one) or "nothing happens" for one in each],
         kinds=["+".join(d.kind for d in one) or "none" for one in each],
         events=events,
@@ -131,6 +161,8 @@ def build(
         load_factor=factor,
         flow=flow,
     )
+    found._note(Timetable.of(found.events))
+    return found
 
 
 def _factor(values: Any, rows: int, number: int) -> np.ndarray:

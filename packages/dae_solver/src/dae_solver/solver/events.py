@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -32,63 +32,38 @@ class Change:
     row: int | Sequence[int] | None = None
     how: str = "set"
 
-    def apply(self, p: dict[str, np.ndarray], scenario: int | np.ndarray) -> None:
-        """Change the parameters of one scenario in place, or of several, each by its own value."""
-        if self.name not in p:
-            raise InputError(
-                f"an event changes parameter {self.name!r}; there are: {', '.join(p)}",
-                rule="dae.parameter",
-            )
-        array = p[self.name]
-        place: Any = (Ellipsis, scenario)
-        if self.row is not None:
-            several = np.ndim(scenario) > 0 and np.ndim(self.row) > 0
-            place = (np.asarray(self.row)[:, None] if several else self.row, scenario)
-        if self.how == "set":
-            array[place] = self.value
-        elif self.how == "scale":
-            array[place] *= self.value
-        elif self.how == "add":
-            array[place] += self.value
-        else:
-            raise InputError(
-                f"a change has how={self.how!r}; use set, scale or add", rule="dae.change"
-            )
+    def apply(self, p: dict[str, np.ndarray], scenario: int) -> None:
+        """Change the parameters of one scenario in place."""
+        place: Any = (Ellipsis, scenario) if self.row is None else (self.row, scenario)
+        combine(p, self.name, self.how, place, self.value)
 
 
-def apply_all(
-    p: dict[str, np.ndarray], changes: Sequence[Sequence[Change]], scenarios: Sequence[int]
-) -> None:
-    """Change parameters in place: those of each scenario in their order, those alike together.
+def combine(p: dict[str, np.ndarray], name: str, how: str, place: Any, value: Any) -> None:
+    """Change some places of a parameter in place.
 
     Args:
-        p: Parameters.
-        changes: Of each of the scenarios.
-        scenarios: Which.
+        p: All parameters.
+        name: Of the parameter.
+        how: See :class:`Change`.
+        place: An index.
+        value: For it.
+
+    Raises:
+        InputError: There is no such parameter, or no such way.
     """
-    for number in range(max(map(len, changes), default=0)):
-        alike: dict[Any, tuple[Change, list[int], list[Any]]] = {}
-        for scenario, each in zip(scenarios, changes, strict=True):
-            if number >= len(each):
-                continue
-            change = each[number]
-            row, value = change.row, change.value
-            key = (
-                change.name,
-                change.how,
-                row if row is None or isinstance(row, int) else tuple(row),
-                None if isinstance(value, (int, float)) else scenario,
-            )
-            members = alike.get(key)
-            if members is None:
-                alike[key] = members = (change, [], [])
-            members[1].append(scenario)
-            members[2].append(value)
-        for change, which, values in alike.values():
-            if len(which) == 1:
-                change.apply(p, which[0])
-            else:
-                replace(change, value=np.array(values)).apply(p, np.array(which))
+    if name not in p:
+        raise InputError(
+            f"an event changes parameter {name!r}; there are: {', '.join(p)}",
+            rule="dae.parameter",
+        )
+    if how == "set":
+        p[name][place] = value
+    elif how == "scale":
+        p[name][place] *= value
+    elif how == "add":
+        p[name][place] += value
+    else:
+        raise InputError(f"a change has how={how!r}; use set, scale or add", rule="dae.change")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,13 +147,6 @@ class StateEvent:
         )
 
 
-def changes_of(events: Sequence[TimeEvent]) -> Sequence[Change]:
-    """Of parameters, by some events one after the other."""
-    if len(events) == 1:
-        return events[0].changes
-    return [change for event in events for change in event.changes]
-
-
 @dataclass(kw_only=True)
 class Happened:
     """An event as it happened in a scenario.
@@ -200,58 +168,3 @@ class Happened:
     x_plus: np.ndarray
     y_minus: np.ndarray
     y_plus: np.ndarray
-
-
-@dataclass
-class Schedule:
-    """The time events of a batch, each scenario with its own; more may be added on the way."""
-
-    pending: list[list[TimeEvent]] = field(default_factory=list)
-
-    @classmethod
-    def of(cls, events: Sequence[Any], scenarios: int) -> Schedule:
-        """A schedule of one list for all scenarios, or of one list for each.
-
-        Raises:
-            InputError: The number of lists is not that of the scenarios.
-        """
-        if all(isinstance(event, TimeEvent) for event in events):
-            lists = [list(events) for _ in range(scenarios)]
-        elif len(events) == scenarios:
-            lists = [list(each) for each in events]
-        else:
-            raise InputError(
-                f"{len(events)} lists of events for {scenarios} scenarios; give one list for each",
-                rule="dae.events",
-            )
-        return cls([sorted(each, key=lambda event: event.time) for each in lists])
-
-    def next_time(self) -> np.ndarray:
-        """Time of the next event per scenario, infinity where there is none."""
-        return np.array([each[0].time if each else np.inf for each in self.pending])
-
-    def add(self, scenario: int, event: TimeEvent) -> None:
-        """One more event."""
-        self.pending[scenario].append(event)
-        self.pending[scenario].sort(key=lambda each: each.time)
-
-    def pop(self, scenario: int, time: float) -> list[TimeEvent]:
-        """The events of a scenario that are due at ``time``."""
-        each = self.pending[scenario]
-        number = 0
-        while number < len(each) and each[number].time <= time:
-            number += 1
-        due = each[:number]
-        del each[:number]
-        return due
-
-    def pop_all(
-        self, scenarios: Sequence[int], times: Sequence[float]
-    ) -> tuple[list[list[TimeEvent]], list[float]]:
-        """Those of several scenarios, each at its time, and when the next of each is due."""
-        happened, due = [], []
-        for scenario, time in zip(scenarios, times, strict=True):
-            happened.append(self.pop(scenario, time))
-            rest = self.pending[scenario]
-            due.append(rest[0].time if rest else np.inf)
-        return happened, due

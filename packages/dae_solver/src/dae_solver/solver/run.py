@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from dae_solver.solver.events import Condition, Happened, Schedule, StateEvent, TimeEvent
+from dae_solver.solver.events import Condition, StateEvent, TimeEvent
 from dae_solver.solver.initial import Consistency, Guess, consistent
 from dae_solver.solver.locate import Watch, crossing, shortly_after, sides, watch
 from dae_solver.solver.methods import Method, Point, Tolerances, Trial
 from dae_solver.solver.methods.explicit import ExplicitRungeKutta
 from dae_solver.solver.parameters import Parameters, some, take
 from dae_solver.solver.projection import project
+from dae_solver.solver.schedule import Restart, Schedule, Timetable
 from dae_solver.solver.solution import Solution, Statistics
 from dae_solver.solver.stretch import Stretch
 from dae_solver.solver.system import DAESystem
@@ -68,7 +69,7 @@ class Run:
         self.x_out = np.empty((scenarios, len(times), len(x)))
         self.y_out = np.empty((scenarios, len(times), len(y)))
         self.failure = [""] * scenarios
-        self.happened: list[Happened] = []
+        self.happened: list[Restart] = []
         self.restarts: list[Consistency] = []
         self.statistics = Statistics(
             steps=np.zeros(scenarios, int),
@@ -113,7 +114,9 @@ class Run:
             )
         return project(self.system, t, x, self.p)
 
-    def to_end(self, events: Sequence[Any], state_events: Sequence[StateEvent]) -> Solution:
+    def to_end(
+        self, events: Timetable | Sequence[Any], state_events: Sequence[StateEvent]
+    ) -> Solution:
         """Run until every scenario has ended."""
         scenarios = len(self.done)
         self.schedule = Schedule.of(events, scenarios)
@@ -148,16 +151,18 @@ class Run:
                 out[scenario, self.next_output[scenario] :] = np.nan
         states, algebraics = self.system.output_names
         x, y = self.system.outputs(self.x_out, self.y_out)
-        for event in self.happened:
-            event.x_minus, event.y_minus = self.system.outputs(event.x_minus, event.y_minus)
-            event.x_plus, event.y_plus = self.system.outputs(event.x_plus, event.y_plus)
+        for one in self.happened:
+            minus = self.system.outputs(one.x_minus.T, one.y_minus.T)
+            plus = self.system.outputs(one.x_plus.T, one.y_plus.T)
+            one.x_minus, one.y_minus = (each.T for each in minus)
+            one.x_plus, one.y_plus = (each.T for each in plus)
         return Solution(
             t=self.times,
             x=np.ascontiguousarray(x),
             y=np.ascontiguousarray(y),
             states=states,
             algebraics=algebraics,
-            events=sorted(self.happened, key=lambda event: (event.scenario, event.time)),
+            happened=self.happened,
             start=self.start,
             restarts=self.restarts,
             ended=self.ended,
@@ -511,7 +516,7 @@ class Run:
                     time=now, changes=event.changes, reset=event.reset, name=event.name
                 )
                 self.schedule.add(scenario, event.delayed(now) if event.delay else immediate)
-                self.due[scenario] = self.schedule.pending[scenario][0].time
+                self.due[scenario] = self.schedule.next_of(np.array([scenario]))[0]
                 if event.terminal:
                     self.ended[scenario] = now
                     self._terminate(scenario)
@@ -530,17 +535,17 @@ class Run:
 
     def _events(self, scenarios: np.ndarray) -> None:
         """Let the time events happen that are due, then solve for the algebraic variables again."""
-        before = self.point.take(scenarios)
-        names: dict[int, list[str]] = {}
-        for place, scenario in enumerate(scenarios.tolist()):
-            for event in self.schedule.pop(scenario, float(self.point.t[scenario])):
-                if self._happens(event, scenario):
-                    names.setdefault(place, []).append(event.name)
-            rest = self.schedule.pending[scenario]
-            self.due[scenario] = rest[0].time if rest else np.inf
-        if not names:
+        if not len(scenarios):
             return
-        places = np.array(sorted(names))
+        before = self.point.take(scenarios)
+        due = self.schedule.pop(scenarios, before.t)
+        self.due[scenarios] = self.schedule.next_of(scenarios)
+        due.apply(self.p)
+        for place, each in due.instead.items():
+            due.instead[place] = [e for e in each if self._happens(e, int(scenarios[place]))]
+        places = np.flatnonzero(due.some)
+        if not len(places):
+            return
         changed = scenarios[places]
         p = some(self.p, changed, len(self.done))
         t, x = self.point.t[changed], self.point.x[:, changed]
@@ -557,28 +562,21 @@ class Run:
         self.restarts.append(report)
         f = np.asarray(self.system.f(t, x, y, p), float)
         self.point.put(changed, Point(t=t, x=x, y=y, f=f, slope=np.zeros_like(y)))
-        # Rows of their own, which keep no more alive than what happened at once.
-        minus, plus = (before.x.T.copy(), before.y.T.copy()), (x.T.copy(), y.T.copy())
-        for one, (place, scenario) in enumerate(
-            zip(places.tolist(), changed.tolist(), strict=True)
-        ):
-            self.happened.append(
-                Happened(
-                    scenario=scenario,
-                    time=float(t[one]),
-                    name=" + ".join(names[place]),
-                    x_minus=minus[0][place],
-                    x_plus=plus[0][one],
-                    y_minus=minus[1][place],
-                    y_plus=plus[1][one],
-                )
+        restart = Restart(
+            due=due.take(places),
+            t=t,
+            x_minus=before.x[:, places],
+            x_plus=x,
+            y_minus=before.y[:, places],
+            y_plus=y,
+        )
+        self.happened.append(restart)
+        for place in np.flatnonzero(~report.converged).tolist():
+            self._fail(
+                int(changed[place]),
+                f"the algebraic equations have no solution after {restart.name(place)!r} "
+                f"(residual {report.residual[place]:.1e})",
             )
-            if not report.converged[one]:
-                self._fail(
-                    scenario,
-                    f"the algebraic equations have no solution after {self.happened[-1].name!r} "
-                    f"(residual {report.residual[one]:.1e})",
-                )
         self._first_steps(changed)
 
     def _happens(self, event: TimeEvent, scenario: int) -> bool:

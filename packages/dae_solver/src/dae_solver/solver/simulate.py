@@ -12,6 +12,7 @@ from dae_solver.solver.initial import Guess
 from dae_solver.solver.methods import Tolerances, method_of
 from dae_solver.solver.methods.explicit import ExplicitRungeKutta
 from dae_solver.solver.run import Control, Run
+from dae_solver.solver.schedule import Timetable
 from dae_solver.solver.solution import Solution
 from dae_solver.solver.system import DAESystem
 from scimind.errors import InputError
@@ -24,7 +25,7 @@ def simulate(
     *,
     y0: Any = None,
     parameters: Mapping[str, Any] | None = None,
-    events: Sequence[TimeEvent] | Sequence[Sequence[TimeEvent]] = (),
+    events: Timetable | Sequence[TimeEvent] | Sequence[Sequence[TimeEvent]] = (),
     state_events: Sequence[StateEvent] = (),
     method: str = "radau3",
     step: float | None = None,
@@ -51,7 +52,7 @@ def simulate(
         x0: ``[state]`` or ``[scenario, state]``; by default that of the system.
         y0: First guess of the algebraic variables, shaped alike.
         parameters: By name, for all scenarios or with the scenario as the last axis.
-        events: One list for all scenarios, or one list for each.
+        events: One list for all scenarios, one list for each, or their timetable.
         state_events: For all scenarios.
         method: A name of :data:`dae_solver.solver.methods.METHODS`.
         step: Fixed step; steps end at multiples of it, and at events. None adapts the step.
@@ -120,7 +121,10 @@ def simulate(
 
 
 def _count(
-    start: np.ndarray, parameters: Mapping[str, Any], system: DAESystem, events: Sequence[Any]
+    start: np.ndarray,
+    parameters: Mapping[str, Any],
+    system: DAESystem,
+    events: Timetable | Sequence[Any],
 ) -> int:
     """The number of scenarios, from whatever has one value for each."""
     found = {"x0": len(start)} if start.ndim == 2 else {}
@@ -128,7 +132,7 @@ def _count(
         value = np.asarray(value)
         if name in system.defaults and value.ndim == np.ndim(system.defaults[name]) + 1:
             found[name] = value.shape[-1]
-    if len(events) and not isinstance(events[0], TimeEvent):
+    if isinstance(events, Timetable) or (events and not isinstance(events[0], TimeEvent)):
         found["events"] = len(events)
     several = {name: number for name, number in found.items() if number != 1}
     if len(set(several.values())) > 1:

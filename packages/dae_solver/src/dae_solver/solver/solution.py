@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
 from dae_solver.solver.events import Happened
 from dae_solver.solver.initial import Consistency
+from dae_solver.solver.schedule import Restart, in_order
 from scimind.typing import Bool, Float, Int
 
 
@@ -41,7 +43,7 @@ class Solution:
         y: Algebraic variables, ``[scenario, time, algebraic]``.
         states: Names of the states.
         algebraics: Names of the algebraic variables.
-        events: What happened, in order of time within a scenario.
+        happened: Events.
         start: How the algebraic equations were solved at the start.
         restarts: The same after events, one for each time that some scenario had one.
         ended: Time at which each scenario ended: that of the last output, unless an event or a
@@ -55,7 +57,7 @@ class Solution:
     y: Float[np.ndarray, "scenario time algebraic"]
     states: tuple[str, ...]
     algebraics: tuple[str, ...]
-    events: list[Happened]
+    happened: list[Restart]
     start: Consistency
     restarts: list[Consistency]
     ended: Float[np.ndarray, " scenario"]
@@ -82,6 +84,11 @@ class Solution:
     def some(self, rows: np.ndarray) -> Float[np.ndarray, "scenario time row"]:
         """Some of the states."""
         return self.x[..., rows]
+
+    @cached_property
+    def events(self) -> list[Happened]:
+        """What happened, in order of time within a scenario."""
+        return in_order(self.happened)
 
     def events_of(self, scenario: int) -> list[Happened]:
         """The events of one scenario, in order of time."""

@@ -16,9 +16,9 @@ from dae_solver.hybrid.outputs import ClassicalPiece
 from dae_solver.physics.grid import PowerSystem
 from dae_solver.physics.scenarios import Scenarios
 from dae_solver.physics.trajectories import Trajectories
-from dae_solver.solver.events import Schedule
 from dae_solver.solver.initial import consistent
 from dae_solver.solver.parameters import take
+from dae_solver.solver.schedule import Schedule
 from dae_solver.tasks.sampled import Sampled, trajectories
 from scimind.typing import Float, Int
 
@@ -87,15 +87,13 @@ class SegmentSolver(ABC):
         values[:, 0] = scenarios.x0.T
         outputs = Sampled.of(times, values)
         course = Course(p=p, t=t, x=scenarios.x0.copy(), y=y, outputs=outputs)
-        schedule = Schedule.of(scenarios.events, number)
+        schedule = Schedule(scenarios.timetable)
         resting = np.ones(number, bool)
         while True:
             due = schedule.next_time()
-            for scenario in np.flatnonzero((due <= course.t) & (course.t < t_end)).tolist():
-                for event in schedule.pop(scenario, float(course.t[scenario])):
-                    for change in event.changes:
-                        change.apply(p, scenario)
-                resting[scenario] = False
+            now = np.flatnonzero((due <= course.t) & (course.t < t_end))
+            schedule.pop(now, course.t[now]).apply(p)
+            resting[now] = False
             stop = np.minimum(schedule.next_time(), t_end)
             active = np.flatnonzero(course.t < stop)
             if not len(active):
