@@ -62,13 +62,14 @@ def test_the_command_writes_table_sizes_and_report(trained_run: Path, tmp_path: 
         "RK4, 1/30 s, single precision",
         "RK4, 1/30 s, NumPy",
         "operator, within 3 deg",
+        "operator, within 3 deg, all states and voltages",
         "networks, no certificate",
         "nearest of 20 training trajectories",
         "step map, 0.2 s",
         "state at rest",
     ]
     assert list(rows) == [(name, batch) for batch in (6, 1) for name in names]
-    fine, coarse, single, plain, ours, alone, nearest, step_map, _ = (
+    fine, coarse, single, plain, ours, whole, alone, nearest, step_map, _ = (
         rows[name, 6] for name in names
     )
     assert plain["max_deg"] == pytest.approx(fine["max_deg"], rel=1e-3)
@@ -80,6 +81,7 @@ def test_the_command_writes_table_sizes_and_report(trained_run: Path, tmp_path: 
     assert ours["max_deg"] <= 3.0
     assert ours["above_bound"] == 0.0
     assert ours["net"] + ours["corrected"] + ours["classical"] == pytest.approx(1.0, abs=1e-3)
+    assert (whole["max_deg"], whole["bound"]) == (ours["max_deg"], 3.0)
     assert alone["bound"] is None
     assert ours["training_cpu_s"] == pytest.approx(
         training_cost(Trained.load(trained_run)), rel=1e-3

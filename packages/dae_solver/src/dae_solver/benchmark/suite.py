@@ -19,7 +19,7 @@ from dae_solver.data.draws import draw_scenarios
 from dae_solver.hybrid.calibration import reference
 from dae_solver.tasks.baselines.nearest import NearestTrajectory, make_library
 from dae_solver.tasks.baselines.rest import AtRest
-from dae_solver.tasks.solvers import Hybrid, Networks, clocked, runge_kutta_name
+from dae_solver.tasks.solvers import Hybrid, Networks, Whole, clocked, runge_kutta_name
 from dae_solver.trained import Trained
 from scimind.seeding import numpy_generator
 
@@ -134,7 +134,8 @@ def _contenders(config: BenchConfig, trained: Trained, findings: Findings) -> li
     found = classical(grid)
     for bound in sorted((each["bound"] for each in operator.facts["certificates"]), reverse=True):
         solver = Hybrid(grid=grid, operator=operator, certify=bound)
-        found.append(Contender(name=solver.name, solver=solver, training=cost, bound=bound))
+        for each in (solver, Whole(solver=solver)):
+            found.append(Contender(name=each.name, solver=each, training=cost, bound=bound))
     alone = Networks(grid=grid, operator=operator)
     found.append(Contender(name=alone.name, solver=alone, training=cost))
     made: list[Any] = []

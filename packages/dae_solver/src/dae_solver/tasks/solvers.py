@@ -49,11 +49,18 @@ class Clock:
     def measure(
         self, solver: Solver, batches: Sequence[Scenarios], *, t_end: float, every: float
     ) -> None:
-        """One run, in which a solver answers batches one after the other."""
+        """One run, in which a solver answers batches one after the other.
+
+        A batch is answered when the angles at all outputs are there, which some solvers evaluate
+        when they are asked for.
+        """
 
         def answer() -> None:
             with np.errstate(all="ignore"):  # long steps may be unstable: an infinite error
-                self.runs = [solver.simulate(one, t_end=t_end, every=every) for one in batches]
+                self.runs = []
+                for one in batches:
+                    self.runs.append(solver.simulate(one, t_end=t_end, every=every))
+                    _ = self.runs[-1].delta
 
         cpu, wall = clocked(answer)
         self.cpu.append(cpu)
@@ -140,6 +147,28 @@ class Hybrid:
             certify=self.certify,
             audit=0.0,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Whole:
+    """A solver that is asked for everything at all outputs, not for angles alone.
+
+    Attributes:
+        solver: The solver.
+    """
+
+    solver: Solver
+
+    @property
+    def name(self) -> str:
+        """For tables."""
+        return f"{self.solver.name}, all states and voltages"
+
+    def simulate(self, scenarios: Scenarios, *, t_end: float, every: float) -> Trajectories:
+        """See `Solver`."""
+        runs = self.solver.simulate(scenarios, t_end=t_end, every=every)
+        _ = runs.solution.x, runs.solution.y
+        return runs
 
 
 @dataclass(frozen=True, kw_only=True)
