@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 
 from dae_solver.config.train import TrainConfig
-from dae_solver.data.draws import draw_scenarios
+from dae_solver.data.draws import draw_groups, draw_scenarios
 from dae_solver.fitting import Prepared
 from dae_solver.hybrid.calibration import angle_errors, calibrate, reference
 from dae_solver.hybrid.solution import HybridSolution
@@ -93,18 +93,24 @@ def finish(
     fitted: FitReport,
     spent: Mapping[str, float],
 ) -> list[Score]:
-    """Calibrate, test on lines that neither training nor calibration saw, and report."""
+    """Calibrate, test on lines that neither training nor calibration saw, and report.
+
+    Calibration looks at lines that training held out and at those that it saw, each by themselves:
+    some of the latter are harder than all of the former.
+    """
     from dae_solver.reports import training_report
 
     grid, lines, data = prepared.grid, prepared.lines, config.data
     unseen = lines.untouched or lines.trained
     begun = cpu_seconds()
     rng = numpy_generator(config.seed, "scenarios", "calibration")
-    drawn = draw_scenarios(grid, lines.calibration, data, rng, data.calibration)
+    groups = list(dict.fromkeys([lines.calibration, lines.trained]))
+    drawn = draw_groups(grid, groups, data, rng, data.calibration)
+    group = np.repeat(np.arange(len(groups)), data.calibration)
     truth = reference(grid, drawn, data.t_end, EVERY)
     alpha = config.alpha
     certificates = [
-        calibrate(grid, operator, drawn, truth, bound, alpha=alpha)
+        calibrate(grid, operator, drawn, truth, bound, alpha=alpha, group=group)
         for bound in sorted(config.angle, reverse=True)
     ]
     operator.facts["certificates"] = [each.facts() for each in certificates]

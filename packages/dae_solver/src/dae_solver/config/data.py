@@ -12,7 +12,8 @@ class DataConfig:
     Attributes:
         scenarios: Training trajectories.
         starts: More scenarios that are simulated up to their last event only, for ``physics``.
-        calibration: Trajectories from which the certificate is calibrated.
+        calibration: Trajectories from which the certificate is calibrated: so many on lines that
+            training held out, and as many on those that it saw.
         test: Trajectories on which the result is scored.
         held_out: Lines that training never sees: their share, or a list of ids.
         t_end: Length of a trajectory after its last event, seconds.
@@ -27,7 +28,7 @@ class DataConfig:
 
     scenarios: int = 8000
     starts: int = 4000
-    calibration: int = 3000
+    calibration: int = 2000
     test: int = 1000
     held_out: float | list[str] = 0.25
     t_end: float = 5.0

@@ -54,7 +54,7 @@ class Lines:
     """Branches that may open without an island, by position.
 
     Half of those held out tell how an operator does on lines that it has not seen, the other half
-    tests it. Lines that it has seen are easier, so a certificate from unseen ones holds for them.
+    tests it.
 
     Attributes:
         trained: Those whose faults and outages training sees.
@@ -235,8 +235,21 @@ def draw_scenarios(
     number: int,
 ) -> Scenarios:
     """Random scenarios of every kind on some lines."""
-    loads, generators = operating_points(grid.dae, config, rng, number)
-    each = scenario_texts(grid.dae, lines, config, rng, number)
+    return draw_groups(grid, [lines], config, rng, number)
+
+
+def draw_groups(
+    grid: PowerSystem,
+    groups: Sequence[Sequence[int]],
+    config: DataConfig,
+    rng: np.random.Generator,
+    number: int,
+) -> Scenarios:
+    """So many random scenarios on each of several groups of lines, one group after the other."""
+    loads, generators = operating_points(grid.dae, config, rng, number * len(groups))
+    each = [
+        texts for lines in groups for texts in scenario_texts(grid.dae, lines, config, rng, number)
+    ]
     return at_rest(grid, each, loads, generators)
 
 

@@ -17,7 +17,7 @@ from dae_solver.model.operator import TrajectoryOperator
 from dae_solver.physics.grid import PowerSystem
 from dae_solver.physics.scenarios import Scenarios
 from dae_solver.physics.trajectories import Trajectories, center
-from scimind.typing import Float
+from scimind.typing import Float, Int
 
 log = logging.getLogger(__name__)
 
@@ -37,8 +37,9 @@ SINGLE = 1.0
 REFERENCE = 1 / 240
 # What is added to the bound of each trajectory, as a share of the bound.
 FLOOR = 0.1
-# Factors between score and bound are tried from here on.
-SMALLEST, GROWTH = 0.25, 1.3
+# Factors between score and bound are tried from here on: that a score, which is an estimate of the
+# error, is too large everywhere is more than a few lines can show. It costs next to nothing.
+SMALLEST, GROWTH = 1.0, 1.3
 
 # A run of the calibration scenarios: with its solution, bounds and errors, degrees.
 Calibrated = tuple[HybridRun, HybridSolution, np.ndarray, np.ndarray]
@@ -78,22 +79,26 @@ def calibrate(
     alpha: float,
     corrections: int = 3,
     alone: float = ALONE,
+    group: Int[np.ndarray, " scenario"] | None = None,
 ) -> Certificate:
     """The certificate for a bound.
 
     The factor between score and bound decides which windows are refused, and so the ratios of error
-    and score: the smallest factor is taken that is not below the ratio it leads to.
+    and score: the smallest factor is taken that is not below the ratio it leads to, in any group.
 
     Args:
         grid: That the operator solves.
         operator: To be calibrated.
-        scenarios: On lines that training never saw.
+        scenarios: To calibrate with.
         truth: Their tight trajectories.
         bound: Of the angle error, degrees.
         alpha: Share of trajectories whose error may exceed what the certificate says.
         corrections: Most corrections of a window.
         alone: Where the engine must help more than this share of the scenarios, it does everything.
+        group: Of each scenario; ``alpha`` is promised for each group by itself.
     """
+    if group is None:
+        group = np.zeros(len(scenarios), int)
 
     def run_by(certificate: Certificate) -> Calibrated:
         run = HybridRun(
@@ -136,10 +141,10 @@ def calibrate(
         ours = run.score > 0.0
         grown = certificate.growth(run.spread)
         beyond = np.maximum(error - certificate.floor, 0.0) / grown - run.classical
-        beyond = np.maximum(beyond, 0.0)[ours] / run.score[ours]
         # Trajectories of the engine alone have no ratio; they stay within what it is allowed.
-        ratio = np.concatenate([beyond, np.zeros(len(error) - len(beyond))])
-        needed = conformal_quantile(ratio, alpha)
+        ratio = np.zeros(len(error))
+        ratio[ours] = np.maximum(beyond, 0.0)[ours] / run.score[ours]
+        needed = max(conformal_quantile(ratio[group == each], alpha) for each in np.unique(group))
         share = solution.windows[CLASSICAL].sum() / solution.windows.sum()
         log.info(
             "bound %g deg, factor %.3g: %.1f %% of windows classical, largest error %.3g deg, "
