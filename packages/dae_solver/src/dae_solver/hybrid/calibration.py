@@ -22,7 +22,8 @@ from scimind.typing import Float, Int
 log = logging.getLogger(__name__)
 
 # Steps of the classical engine that are tried, seconds, and the share of the bound that its error
-# may take at separation. It is believed to be so many times the largest seen.
+# may take at separation. It is believed to be so many times what all but a share of ``alpha`` stay
+# within: a trajectory that ends on the limit of stability is beyond any step.
 STEPS, CLASSICAL_SHARE = tuple(1 / n for n in (15, 20, 30, 40, 60, 80, 120)), 0.75
 MARGIN = 2.0
 # Where the engine must help more than this share of the scenarios, it does everything, and its
@@ -97,8 +98,13 @@ def calibrate(
         alone: Where the engine must help more than this share of the scenarios, it does everything.
         group: Of each scenario; ``alpha`` is promised for each group by itself.
     """
-    if group is None:
-        group = np.zeros(len(scenarios), int)
+    groups = [np.arange(len(scenarios))]
+    if group is not None:
+        groups = [np.flatnonzero(group == each) for each in np.unique(group)]
+
+    def largest(values: np.ndarray) -> float:
+        """What all but a share of ``alpha`` of each group stay within."""
+        return max(conformal_quantile(values[each], alpha) for each in groups)
 
     def run_by(certificate: Certificate) -> Calibrated:
         run = HybridRun(
@@ -130,7 +136,7 @@ def calibrate(
 
     step, classical = _classical_step(
         lambda step: engine(step, blank.single),
-        lambda error, grown: error / grown,
+        lambda error, grown: largest(error / grown),
         CLASSICAL_SHARE * bound / LARGEST_GROWTH,
     )
     certificate = replace(blank, step=step, classical=classical)
@@ -144,7 +150,7 @@ def calibrate(
         # Trajectories of the engine alone have no ratio; they stay within what it is allowed.
         ratio = np.zeros(len(error))
         ratio[ours] = np.maximum(beyond, 0.0)[ours] / run.score[ours]
-        needed = max(conformal_quantile(ratio[group == each], alpha) for each in np.unique(group))
+        needed = largest(ratio)
         share = solution.windows[CLASSICAL].sum() / solution.windows.sum()
         log.info(
             "bound %g deg, factor %.3g: %.1f %% of windows classical, largest error %.3g deg, "
@@ -152,7 +158,7 @@ def calibrate(
             bound, factor, 100 * share, error.max(), int((error > bounds).sum()), len(error),
         )  # fmt: skip
         if (solution.refused > 0).mean() > alone:
-            certificate = _alone(lambda step: engine(step, False), certificate)
+            certificate = _alone(lambda step: engine(step, False), largest, certificate)
             log.info(
                 "bound %g deg: the operator does not pay, RK4 1/%g s alone, where needed 1/%g s",
                 bound, 1 / certificate.step, 1 / certificate.shortest_step,
@@ -163,22 +169,27 @@ def calibrate(
         factor *= GROWTH
 
 
-def _alone(engine: Callable[[float], EngineError], certificate: Certificate) -> Certificate:
+def _alone(
+    engine: Callable[[float], EngineError],
+    largest: Callable[[np.ndarray], float],
+    certificate: Certificate,
+) -> Certificate:
     """The engine for everything: with steps that most scenarios permit, shorter ones for the rest.
 
     Args:
         engine: Its errors in double precision with a step.
+        largest: What errors stay within.
         certificate: Says what else it does.
     """
     allowed = certificate.bound - certificate.floor
-    fine_step, fine = _classical_step(engine, lambda error, _: error, allowed)
+    fine_step, fine = _classical_step(engine, lambda error, _: largest(error), allowed)
     found = replace(certificate, alone=True, single=False, step=fine_step, classical=fine)
     least = 1 / fine_step
     for step in STEPS:
         if step <= fine_step:
             break
         error, grown = engine(step)
-        classical = MARGIN * float((error / grown).max())
+        classical = MARGIN * largest(error / grown)
         cost = 1 / step + float((classical * grown > allowed).mean()) / fine_step
         if cost < least:
             least = cost
@@ -190,18 +201,18 @@ def _alone(engine: Callable[[float], EngineError], certificate: Certificate) -> 
 
 def _classical_step(
     engine: Callable[[float], EngineError],
-    part: Callable[[np.ndarray, np.ndarray], np.ndarray],
-    largest: float,
+    part: Callable[[np.ndarray, np.ndarray], float],
+    allowed: float,
 ) -> tuple[float, float]:
-    """The longest step whose error is not above the largest, or the shortest; and its error.
+    """The longest step whose error is allowed, or the shortest; and its error.
 
     Args:
         engine: Errors with a step.
         part: What counts of the errors, given those and how much they have grown.
-        largest: Error, degrees.
+        allowed: Largest error, degrees.
     """
     for step in STEPS:
-        found = MARGIN * float(part(*engine(step)).max())
-        if found <= largest:
+        found = MARGIN * part(*engine(step))
+        if found <= allowed:
             break
     return step, found
