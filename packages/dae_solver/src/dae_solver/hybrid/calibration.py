@@ -106,12 +106,13 @@ def calibrate(
         """What all but a share of ``alpha`` of each group stay within."""
         return max(conformal_quantile(values[each], alpha) for each in groups)
 
-    def run_by(certificate: Certificate) -> Calibrated:
+    def run_by(certificate: Certificate, *, doubling: bool = True) -> Calibrated:
         run = HybridRun(
             grid=grid.dae,
             operator=operator,
             certificate=certificate,
             tolerance=voltage_tolerance(bound),
+            doubling=doubling,
         )
         solution, bounds = run.solve(scenarios, truth.t)
         return run, solution, bounds, angle_errors(truth, solution.x)
@@ -131,7 +132,8 @@ def calibrate(
 
     @cache
     def engine(step: float, single: bool) -> EngineError:
-        run, _, _, error = run_by(replace(blank, alone=True, step=step, single=single))
+        plain = replace(blank, alone=True, step=step, single=single)
+        run, _, _, error = run_by(plain, doubling=False)
         return error, Certificate.growth(run.spread)
 
     step, classical = _classical_step(

@@ -40,8 +40,24 @@ class Course:
         found: np.ndarray = self.x[np.arange(len(self.steps)), self.steps].T
         return found
 
-    def spread(self, grid: PowerDAE, p: Parameters) -> Float[np.ndarray, " scenario"]:
-        """Largest spread of the angles, radians."""
+    def take(self, which: np.ndarray) -> Course:
+        """That of some scenarios."""
+        return Course(
+            steps=self.steps[which],
+            x=self.x[which],
+            f=self.f[which],
+            y=self.y[:, which],
+            good=self.good[which],
+        )
+
+    def spread(
+        self, grid: PowerDAE, p: Parameters, far: float = np.inf
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Largest spread of the angles of each scenario, radians.
+
+        And at how many steps it is beyond ``far``, and the last of these; steps after the loss of
+        synchronism do not count.
+        """
         online = p.get("online")
         delta = self.x[:, :, grid.rows("delta")]  # [scenario, node, machine]
         with np.errstate(invalid="ignore"):  # after the last step
@@ -50,8 +66,14 @@ class Course:
             spread[np.arange(spread.shape[1]) > self.steps[:, None]] = 0.0
         if not np.isfinite(spread).all():
             spread[~np.isfinite(spread)] = 0.0
-        found: np.ndarray = spread.max(1)
-        return found
+        largest: np.ndarray = spread.max(1)
+        number, last = np.zeros((2, len(largest)), int)
+        if len(wide := np.flatnonzero(largest > far)):
+            apart = np.logical_or.accumulate(spread[wide] > np.pi, axis=1)
+            beyond = (spread[wide] > far) & ~apart
+            number[wide] = beyond.sum(1)
+            last[wide] = spread.shape[1] - 1 - np.argmax(beyond[:, ::-1], axis=1)
+        return largest, number, last
 
 
 def integrate(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -33,6 +34,27 @@ class Piece(ABC):
     @abstractmethod
     def at(self, times: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Some states at times ``[window, time]``, as ``[window, time, row]``."""
+
+    @abstractmethod
+    def values(self, which: np.ndarray) -> dict[str, Any]:
+        """What it knows of some windows, by the names of its attributes."""
+
+    def part(self, place: Int[np.ndarray, " scenario"]) -> Piece | None:
+        """The part of some scenarios, if there is one.
+
+        Args:
+            place: What number each scenario gets, below 0 where it is left out.
+        """
+        which = np.flatnonzero(place[self.scenarios] >= 0)
+        if not len(which):
+            return None
+        return replace(
+            self,
+            scenarios=place[self.scenarios[which]],
+            begin=self.begin[which],
+            end=self.end[which],
+            **self.values(which),
+        )
 
     def fill(
         self,
@@ -77,6 +99,10 @@ class RestingPiece(Piece):
         still = self.x[rows].T[:, None]
         return np.broadcast_to(still, (*times.shape, len(rows)))
 
+    def values(self, which: np.ndarray) -> dict[str, Any]:
+        """See :class:`Piece`."""
+        return {"x": self.x[:, which]}
+
 
 @dataclass(frozen=True, kw_only=True)
 class OperatorPiece(Piece):
@@ -101,6 +127,10 @@ class OperatorPiece(Piece):
         basis = self.window.polynomials(times - self.begin[:, None])
         found: np.ndarray = basis @ spectrum.transpose(2, 0, 1) + self.x[rows].T[:, None, :]
         return found
+
+    def values(self, which: np.ndarray) -> dict[str, Any]:
+        """See :class:`Piece`."""
+        return {"x": self.x[:, which], "coefficients": self.coefficients[:, which]}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,6 +165,10 @@ class ClassicalPiece(Piece):
         )
         return found
 
+    def values(self, which: np.ndarray) -> dict[str, Any]:
+        """See :class:`Piece`."""
+        return {"course": self.course.take(which)}
+
 
 @dataclass(frozen=True, kw_only=True)
 class SampledPiece(Piece):
@@ -168,6 +202,10 @@ class SampledPiece(Piece):
         found: np.ndarray = self.x[window, np.searchsorted(self.times, times)[:, :, None], rows]
         return found
 
+    def values(self, which: np.ndarray) -> dict[str, Any]:
+        """See :class:`Piece`."""
+        return {"x": self.x[which]}
+
 
 @dataclass(kw_only=True)
 class Outputs:
@@ -184,6 +222,17 @@ class Outputs:
     x0: Float[np.ndarray, "state scenario"]
     ended: Float[np.ndarray, " scenario"]
     pieces: list[Piece] = field(default_factory=list)
+
+    def part(self, scenarios: Int[np.ndarray, " some"]) -> Outputs:
+        """Those of some scenarios, by their numbers, each once."""
+        place = np.full(self.x0.shape[1], -1)
+        place[scenarios] = np.arange(len(scenarios))
+        return Outputs(
+            times=self.times,
+            x0=self.x0[:, scenarios],
+            pieces=[part for piece in self.pieces if (part := piece.part(place))],
+            ended=self.ended[scenarios],
+        )
 
     def states(self, rows: Int[np.ndarray, " row"]) -> Float[np.ndarray, "scenario time row"]:
         """Some states at all output times; NaN where a scenario has ended."""

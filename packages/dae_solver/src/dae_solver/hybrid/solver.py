@@ -8,6 +8,7 @@ import numpy as np
 
 from dae_solver.hybrid.certificate import SLOWEST, Certificate
 from dae_solver.hybrid.classical import integrate
+from dae_solver.hybrid.marginal import FAR, checked
 from dae_solver.hybrid.outputs import OperatorPiece, Outputs, Piece, SampledPiece
 from dae_solver.hybrid.residual import Start, residual
 from dae_solver.hybrid.shown import course_piece, rest_piece
@@ -94,6 +95,7 @@ class HybridRun:
         tolerance: Of the voltages in the engine, per unit.
         refuse: Whether windows whose bound is too large are left to the classical engine; off to
             see what the networks alone would say.
+        doubling: Whether trajectories that linger near the limit of stability are checked.
     """
 
     grid: PowerDAE
@@ -101,6 +103,7 @@ class HybridRun:
     certificate: Certificate
     tolerance: float
     refuse: bool = True
+    doubling: bool = True
     features: Features = field(init=False)
 
     def __post_init__(self) -> None:
@@ -146,6 +149,8 @@ class HybridRun:
         self.outputs = Outputs(times=times, x0=scenarios.x0, ended=ended)
         self.score = np.zeros(number)
         self.classical, self.spread = np.zeros(number), np.zeros(number)
+        # For how long angles were nearly as far apart as synchronism permits, and until when.
+        self.lingered, self.left = np.zeros((2, number))
         # The engine's step, its error, and whether that grows with the spread of the angles.
         certificate = self.certificate
         self.step = np.full(number, certificate.step)
@@ -177,7 +182,8 @@ class HybridRun:
         while not self.done.all():
             self._operate_all()
             self._integrate_all()
-        return self.solution, np.where(self.solution.success, self._bound(), np.inf)
+        bound = np.where(self.solution.success, self.bound(), np.inf)
+        return self.solution, checked(self, bound) if self.refuse and self.doubling else bound
 
     def _compiled(self) -> CompiledWindows | None:
         """What does whole windows, where the equations are compiled."""
@@ -221,7 +227,7 @@ class HybridRun:
         asked = active[self.grows[active] if certificate.alone else self.score[active] > 0.0]
         if not len(asked):
             return
-        lost = asked[self._bound()[asked] > certificate.bound]
+        lost = asked[self.bound()[asked] > certificate.bound]
         if not len(lost):
             return
         if certificate.alone:
@@ -236,6 +242,7 @@ class HybridRun:
         for name in ("score", "classical", "spread"):
             getattr(self, name)[lost] = getattr(memory, name)[lost]
         self.only_classical[lost] = self.exact[lost] = True
+        self.lingered[lost] = 0.0
         self.solution.refused[lost] += 1
 
     def _forget(self, lost: Int[np.ndarray, " scenario"]) -> None:
@@ -296,7 +303,9 @@ class HybridRun:
         self, scenarios: Int[np.ndarray, " scenario"], compiled: CompiledWindows
     ) -> Bool[np.ndarray, " scenario"]:
         """Windows by the library, until somebody has to look; which were refused one."""
+        before = self.spread[scenarios]
         piece, why = compiled.advance(scenarios, np.minimum(self.due, self.end))
+        self._lingers(scenarios, before)
         if len(piece.scenarios):
             self.outputs.pieces.append(piece)
             self.exact[piece.scenarios] = False
@@ -304,6 +313,14 @@ class HybridRun:
             self._look(scenarios[why == TOO_FAR])
         refused: np.ndarray = why == REFUSED
         return refused
+
+    def _lingers(
+        self, scenarios: Int[np.ndarray, " some"], before: Float[np.ndarray, " some"]
+    ) -> None:
+        """Windows of the operator may have taken angles far apart, for nobody knows how long."""
+        spread = self.spread[scenarios]
+        now = scenarios[(spread > FAR) & (spread > before)]
+        self.lingered[now], self.left[now] = np.inf, self.end
 
     def _integrate_all(self) -> None:
         """One window of each scenario that waits, by the engine: all of them together.
@@ -394,7 +411,9 @@ class HybridRun:
         self._keep(scenarios[kept], attempt, kept, x[:, kept], angle[kept])
         now = scenarios[kept]
         self.score[now] += attempt.score[kept]
-        self.spread[now] = np.maximum(self.spread[now], attempt.spread[kept])
+        before = self.spread[now]
+        self.spread[now] = np.maximum(before, attempt.spread[kept])
+        self._lingers(now, before)
         refused = attempt.accepted == 0.0
         return np.where(refused, length, attempt.accepted), refused
 
@@ -477,7 +496,7 @@ class HybridRun:
         found: np.ndarray = np.maximum.accumulate(spread)
         return found
 
-    def _bound(self) -> Float[np.ndarray, " scenario"]:
+    def bound(self) -> Float[np.ndarray, " scenario"]:
         """Of the angle errors so far, degrees."""
         certificate = self.certificate
         grown = np.where(self.grows, certificate.growth(self.spread), 1.0)
@@ -563,7 +582,11 @@ class HybridRun:
         self.x[:, scenarios], self.y[:, scenarios] = course.end, course.y
         self.exact[scenarios] = not single
         self.classical[scenarios] = self.engine[scenarios]
-        self.spread[scenarios] = np.maximum(self.spread[scenarios], course.spread(grid, p))
+        spread, far, last = course.spread(grid, p, FAR)
+        self.spread[scenarios] = np.maximum(self.spread[scenarios], spread)
+        h = length / course.steps
+        self.lingered[scenarios] += far * h
+        self.left[scenarios] = np.where(far > 0, first + last * h, self.left[scenarios])
         np.add.at(self.solution.windows[CLASSICAL], scenarios, 1)
         for scenario in scenarios[~course.good].tolist():
             self._fail(scenario, "the network equations have no solution")

@@ -1,0 +1,134 @@
+"""Trajectories that linger near the limit of stability, checked by other steps of the engine.
+
+There errors grow by more than any model of them says: a trajectory that comes to rest at the top of
+the power-angle curve of its machines may fall to either side. Few scenarios come near, and what
+other steps change says how far one is off.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dae_solver.hybrid.outputs import Outputs
+from dae_solver.metrics import angle_error
+from dae_solver.physics.separation import angle_spread
+from dae_solver.physics.trajectories import center, separation
+from dae_solver.solver.schedule import Due, Restart
+from scimind.typing import Float, Int
+
+if TYPE_CHECKING:
+    from dae_solver.hybrid.solver import HybridRun
+
+# Angles that are further apart than this for longer than this, radians and seconds, while machines
+# keep synchronism.
+FAR, LONG = float(np.radians(140.0)), 0.5
+# Steps that are so many times as long change a trajectory of the engine by four times its error,
+# which is believed to be as large as that; where it is too large, by half steps, so many times what
+# they change.
+LONGER, MARGIN = 1.5, 2.0
+# Longer steps go on for so long after angles were far apart, seconds.
+AFTER = 0.25
+# The shortest steps, seconds. Where they change as much there is no bound.
+FINEST = 1 / 960
+
+
+def checked(
+    run: HybridRun, bound: Float[np.ndarray, " scenario"]
+) -> Float[np.ndarray, " scenario"]:
+    """Solve what lingers again, with longer steps, and shorter ones where these change much.
+
+    Args:
+        run: A run that has ended, whose solution gets the finer trajectories where they differ by
+            more than the bound that was asked for.
+        bound: Of its angle errors, degrees.
+
+    Returns:
+        The bounds afterwards; infinite where the shortest steps still change much.
+    """
+    solution, certificate, bound = run.solution, run.certificate, bound.copy()
+    open_ = np.flatnonzero((run.lingered > LONG) & solution.success)
+    step, margin, times = LONGER * certificate.shortest_step, 1.0, run.outputs.times
+    # What errors have become when angles draw together again they stay.
+    early = times[: np.searchsorted(times, run.left[open_].max(initial=0.0) + AFTER) + 1]
+    while len(open_) and step >= FINEST:
+        shorter = step < certificate.shortest_step
+        part = replace(
+            certificate,
+            alone=True,
+            single=certificate.single and not shorter,
+            step=step,
+            fine_step=0.0,
+            classical=0.0,
+        )
+        other = replace(run, certificate=part, doubling=False)
+        now = times if shorter or len(early) < 2 else early
+        found, _ = other.solve(solution.scenarios.take(open_), now)
+        change = _change(other, run.outputs.part(open_))
+        error = np.where(found.success, margin * change, np.inf)
+        near = error <= certificate.bound
+        bound[open_] = np.where(near, np.maximum(run.bound()[open_], error), np.inf)
+        far = np.flatnonzero(~near)
+        if shorter:
+            far = np.intersect1d(far, np.flatnonzero(found.success))
+            _adopt(run, other, far, open_)
+        open_ = open_[far]
+        step, margin = min(step, certificate.shortest_step) / 2.0, MARGIN
+    return bound
+
+
+def _change(fine: HybridRun, ours: Outputs) -> Float[np.ndarray, " scenario"]:
+    """How far angles are from those of the finer steps, degrees, until these lose synchronism."""
+    grid, t = fine.grid, fine.outputs.times
+    rows, online = grid.rows("delta"), fine.p.get("online")
+    delta, others = fine.outputs.states(rows), ours.states(rows)[:, : len(t)]
+    on = None if online is None else online.T[:, None]
+    separated = np.minimum(separation(t, angle_spread(delta, on, axis=-1)), fine.solution.lost)
+    angles, others = (center(each, grid.inertia) for each in (delta, others))
+    return angle_error(t, angles, others, separated)
+
+
+def _adopt(
+    run: HybridRun,
+    fine: HybridRun,
+    which: Int[np.ndarray, " some"],
+    numbers: Int[np.ndarray, " scenario"],
+) -> None:
+    """Replace trajectories by finer ones.
+
+    Args:
+        run: Gets them.
+        fine: Has them.
+        which: By their numbers there.
+        numbers: What number each has in ``run``.
+    """
+    if not len(which):
+        return
+    solution, now = run.solution, numbers[which]
+    place = np.full(len(numbers), -1)
+    place[which] = now
+    run.outputs.pieces += [part for piece in fine.outputs.pieces if (part := piece.part(place))]
+    solution.ended[now] = fine.solution.ended[which]
+    solution.windows[:, now] += fine.solution.windows[:, which]
+    solution.refused[now] += 1
+    run.score[now] = run.classical[now] = 0.0
+    rest = [kept for one in solution.happened if (kept := one.without(now))]
+    others = np.setdiff1d(np.arange(len(numbers)), which)
+    for one in fine.solution.happened:
+        kept = one.without(others)
+        if kept is not None:
+            rest.append(_renumbered(kept, numbers, run))
+    solution.happened = rest
+
+
+def _renumbered(part: Restart, numbers: np.ndarray, run: HybridRun) -> Restart:
+    due = part.due
+    part.due = Due(
+        table=run.schedule.table,
+        scenarios=numbers[due.scenarios],
+        first=due.first,
+        last=due.last,
+    )
+    return part
