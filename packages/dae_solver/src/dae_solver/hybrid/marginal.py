@@ -16,7 +16,6 @@ from dae_solver.hybrid.outputs import Outputs
 from dae_solver.metrics import angle_error
 from dae_solver.physics.separation import angle_spread
 from dae_solver.physics.trajectories import center, separation
-from dae_solver.solver.schedule import Due, Restart
 from scimind.typing import Float, Int
 
 if TYPE_CHECKING:
@@ -51,7 +50,7 @@ def checked(
     solution, certificate, bound = run.solution, run.certificate, bound.copy()
     open_ = np.flatnonzero((run.lingered > LONG) & solution.success)
     step, margin, times = LONGER * certificate.shortest_step, 1.0, run.outputs.times
-    # What errors have become when angles draw together again they stay.
+    # When angles draw together again errors have grown.
     early = times[: np.searchsorted(times, run.left[open_].max(initial=0.0) + AFTER) + 1]
     while len(open_) and step >= FINEST:
         shorter = step < certificate.shortest_step
@@ -119,16 +118,6 @@ def _adopt(
     for one in fine.solution.happened:
         kept = one.without(others)
         if kept is not None:
-            rest.append(_renumbered(kept, numbers, run))
+            due = replace(kept.due, table=run.schedule.table, scenarios=numbers[kept.due.scenarios])
+            rest.append(replace(kept, due=due))
     solution.happened = rest
-
-
-def _renumbered(part: Restart, numbers: np.ndarray, run: HybridRun) -> Restart:
-    due = part.due
-    part.due = Due(
-        table=run.schedule.table,
-        scenarios=numbers[due.scenarios],
-        first=due.first,
-        last=due.last,
-    )
-    return part

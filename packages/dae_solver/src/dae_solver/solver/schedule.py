@@ -99,8 +99,7 @@ class Timetable:
                     group = groups.get(key)
                     if group is None:
                         group = groups[key] = ([], [], [])
-                    rows = (0,) if row is None else (row,) if isinstance(row, int) else row
-                    for each in rows:
+                    for each in (0,) if row is None else np.atleast_1d(row).tolist():
                         group[0].append(scenario)
                         group[1].append(each)
                         group[2].append(change.value)
