@@ -547,8 +547,8 @@ class Windows {
     for (int r = 0; r < STATES; ++r)
       x[r] = slots.x[slot * STATES + r] + at_lane(deviation[r], place);
     for (int64_t m = 0; m < o.machines; ++m) x[o.angles[m]] += angle;
-    const Columns alone = {course.scenarios, {scenario}, 1, false};
-    batch.parameters.read(alone, p);
+    // Side by side, unlike those of the batch.
+    std::copy_n(&slots.p[slot * PARAMETERS], PARAMETERS, p);
     limits<double>(x, p, batch.numbers.c, inside);
     out.of[k] = scenario, out.begin[k] = t, out.end[k] = t + verdict.length;
     for (int r = 0; r < STATES; ++r) {

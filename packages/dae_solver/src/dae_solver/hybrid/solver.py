@@ -124,9 +124,10 @@ class HybridRun:
             InputError: No scenario has voltages that solve the network equations at the start, or
                 an event has a condition or a reset.
         """
-        if (asking := scenarios.timetable.asking).any():
-            scenario, event = np.argwhere(asking)[0].tolist()
-            name = scenarios.timetable.events[scenario][event].name
+        table = scenarios.timetable
+        if table.asking.any():
+            scenario, event = np.argwhere(table.asking)[0].tolist()
+            name = table.events[scenario][event].name
             raise InputError(
                 f"event {name!r} of scenario {scenario} has a condition or resets states, which "
                 "the hybrid solver does not; use solver='classical'",
@@ -167,7 +168,7 @@ class HybridRun:
         )
         self.compiled = self._compiled()
         self.done = ~start.converged
-        self.schedule = Schedule(scenarios.timetable)
+        self.schedule = Schedule(table)
         self.due = self.schedule.next_time()
         self.memory = Memory(
             t=self.t.copy(),
