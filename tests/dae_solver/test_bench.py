@@ -6,6 +6,7 @@ import csv
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,10 +19,13 @@ from dae_solver.benchmark.andes import measure_andes
 from dae_solver.benchmark.suite import Findings, training_cost
 from dae_solver.benchmark.timing import Contender, Row, first, in_turn
 from dae_solver.hybrid.calibration import angle_errors
+from dae_solver.hybrid.outputs import Outputs
 from dae_solver.physics import PowerSystem, fault, load_step
-from dae_solver.tasks.solvers import RungeKutta
-from dae_solver.trained import Trained
+from dae_solver.tasks import solvers
+from dae_solver.tasks.solvers import Clock, Hybrid, RungeKutta, Whole
+from dae_solver.trained import Trained as TrainedRun
 from scimind.errors import EnvironmentProblem, InputError
+from trained_operator import Trained
 
 ROW = Row(
     name="RK4, 1/30 s",
@@ -84,7 +88,7 @@ def test_the_command_writes_table_sizes_and_report(trained_run: Path, tmp_path: 
     assert (whole["max_deg"], whole["bound"]) == (ours["max_deg"], 3.0)
     assert alone["bound"] is None
     assert ours["training_cpu_s"] == pytest.approx(
-        training_cost(Trained.load(trained_run)), rel=1e-3
+        training_cost(TrainedRun.load(trained_run)), rel=1e-3
     )
     assert step_map["training_cpu_s"] > nearest["training_cpu_s"] > 0.0
     for row in rows.values():
@@ -96,6 +100,37 @@ def test_the_command_writes_table_sizes_and_report(trained_run: Path, tmp_path: 
         assert [row["name"] for row in csv.DictReader(file)] == names * 2
     page = (tmp_path / "report.html").read_text()
     assert page.count("<img") == 3
+
+
+def test_answers_are_there_when_the_clock_stops(
+    trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is evaluated when it is asked for is asked for in the time that is measured."""
+    inside, asked = False, []
+
+    def clocked(act: Callable[[], object]) -> tuple[float, float]:
+        nonlocal inside
+        inside = True
+        act()
+        inside = False
+        return 1.0, 1.0
+
+    states = Outputs.states
+
+    def noted(self: Outputs, rows: np.ndarray) -> np.ndarray:
+        asked.append((inside, len(rows)))
+        return states(self, rows)
+
+    monkeypatch.setattr(solvers, "clocked", clocked)
+    monkeypatch.setattr(Outputs, "states", noted)
+    some = trained.scenarios.take(np.arange(3))
+    hybrid = Hybrid(grid=trained.grid, operator=trained.operator, certify=3.0)
+    Clock().measure(hybrid, [some], t_end=2.0, every=1 / 30)
+    assert (True, len(trained.grid.machine_ids)) in asked
+    whole = Clock()
+    whole.measure(Whole(solver=hybrid), [some], t_end=2.0, every=1 / 30)
+    assert (True, len(trained.grid.dae.states)) in asked
+    assert {"x", "y"} <= set(vars(whole.runs[0].solution))
 
 
 def test_scenarios_that_earn_a_training_back() -> None:

@@ -22,7 +22,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-_log = logging.getLogger("scimind.ops")
+_log = logging.getLogger(__name__)
 
 _KERNELS = Path(__file__).resolve().parents[1] / "ops" / "kernels"
 INCLUDE = _KERNELS / "include"
@@ -153,7 +153,7 @@ def _compile_all(command: list[str], targets: dict[Path, Path]) -> None:
     seconds = time.perf_counter() - started
     names = ", ".join(sorted(source.stem for source in targets))
     folder = next(iter(targets.values())).parent
-    _log.info("scimind.ops: compiled %s in %.0f s to %s", names, seconds, folder)
+    _log.info("compiled %s in %.0f s to %s", names, seconds, folder)
 
 
 def compile_one(command: list[str], source: Path, target: Path) -> None:

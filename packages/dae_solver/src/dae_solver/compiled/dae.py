@@ -18,6 +18,7 @@ from scimind.device.compiler import BuildError, enabled
 
 log = logging.getLogger(__name__)
 
+SINGLE = "double precision instead of single, which could not be compiled for the equations"
 # Of voltages after events: Newton's method has nothing left to do.
 NEAR = 1e-14
 
@@ -111,7 +112,12 @@ class CompiledDAE(PowerDAE):
 
     def stretch(self, stretch: Stretch, p: Parameters) -> None:
         """Do all steps of a stretch without events."""
-        library = self.library(p, windows=stretch.single) or self.library(p)
+        library = self.library(p, windows=stretch.single)
+        if library is None:
+            library = self.library(p)
+            if stretch.single and SINGLE not in _said:
+                _said.add(SINGLE)
+                log.warning("dae_solver: %s of %s", SINGLE, self.case.name)
         assert library is not None
         library.stretch(stretch, p, self.networks(p))
 
