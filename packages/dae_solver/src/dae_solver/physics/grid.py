@@ -263,7 +263,8 @@ class PowerSystem:
             operator: What ``python -m dae_solver.train`` made for this grid: its folder, its file
                 or the loaded operator.
             certify: Angle error that every trajectory of the hybrid solver stays within until
-                separation, degrees; windows are refused that do not.
+                separation, degrees; windows are refused that do not. Where no step of the engine
+                is short enough, at the limit of stability, the certificate is infinite.
             audit: Share of the scenarios of the hybrid solver that are integrated again to see
                 whether their certificates hold.
             **options: Further arguments of :func:`dae_solver.solver.simulate`.

@@ -55,7 +55,7 @@ class Trajectories:
             corrected it once), ``corrected`` (some windows more often), ``classical`` (some windows
             by the classical engine, or all).
         certificate: Bound of the angle error until separation, degrees; NaN where none was asked
-            for.
+            for, infinite where there is none.
         audit: Of a sample of the scenarios, where one was made.
     """
 
