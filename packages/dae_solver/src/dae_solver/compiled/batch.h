@@ -242,8 +242,6 @@ void limits_of(const Columns& columns, const Batch& batch, const double* x, doub
   columns.write(found, STATES, out);
 }
 
-#include "stretch.h"
-
 template <class V>
 void voltages_of(const Columns& columns, const Batch& batch, const double* x, const double* guess,
                  double tolerance, double* y, double* moved, int64_t* rounds) {
@@ -257,6 +255,8 @@ void voltages_of(const Columns& columns, const Batch& batch, const double* x, co
   columns.write(voltages, ROWS, y);
   columns.write(&last, 1, moved);
 }
+
+#include "stretch.h"
 
 // Voltages where somebody looks: [scenario, time, row] of each scenario from its first output on up
 // to its last, which is the one before `last`. Each is the guess for the next.

@@ -78,15 +78,14 @@ def checked(
     return bound
 
 
-def _change(fine: HybridRun, ours: Outputs) -> Float[np.ndarray, " scenario"]:
-    """How far angles are from those of the finer steps, degrees, until these lose synchronism."""
-    grid, t = fine.grid, fine.outputs.times
-    rows, online = grid.rows("delta"), fine.p.get("online")
-    delta, others = fine.outputs.states(rows), ours.states(rows)[:, : len(t)]
+def _change(other: HybridRun, ours: Outputs) -> Float[np.ndarray, " scenario"]:
+    """How far angles are from those of other steps, degrees, until these lose synchronism."""
+    grid, t = other.grid, other.outputs.times
+    rows, online = grid.rows("delta"), other.p.get("online")
+    theirs, delta = other.outputs.states(rows), ours.states(rows)[:, : len(t)]
     on = None if online is None else online.T[:, None]
-    separated = np.minimum(separation(t, angle_spread(delta, on, axis=-1)), fine.solution.lost)
-    angles, others = (center(each, grid.inertia) for each in (delta, others))
-    return angle_error(t, angles, others, separated)
+    separated = np.minimum(separation(t, angle_spread(theirs, on, axis=-1)), other.solution.lost)
+    return angle_error(t, center(theirs, grid.inertia), center(delta, grid.inertia), separated)
 
 
 def _adopt(

@@ -63,19 +63,8 @@ class ShownCourse(ClassicalPiece):
     ) -> None:
         """See :class:`dae_solver.hybrid.outputs.Piece`."""
         course = self.course
-        passed = _asked(
-            Passed,
-            self,
-            times,
-            found,
-            nodes=course.x.shape[1],
-            states=course.x.shape[2],
-            row=np.ascontiguousarray(rows, np.int64),
-            steps=np.ascontiguousarray(course.steps, np.int64),
-            x=course.x,
-            f=course.f,
-        )
-        self.library.passed(passed)
+        steps = np.ascontiguousarray(course.steps, np.int64)
+        _pass(self.library, self, times, rows, found, steps=steps, x=course.x, f=course.f)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,20 +80,30 @@ class ShownRest(RestingPiece):
         found: Float[np.ndarray, "scenario time row"],
     ) -> None:
         """See :class:`dae_solver.hybrid.outputs.Piece`."""
-        x = np.ascontiguousarray(self.x.T)
-        passed = _asked(
-            Passed,
-            self,
-            times,
-            found,
-            nodes=1,
-            states=x.shape[1],
-            row=np.ascontiguousarray(rows, np.int64),
-            steps=np.zeros(len(x), np.int64),
-            x=x,
-            f=x,  # not looked at
+        x = np.ascontiguousarray(self.x.T)[:, None]
+        steps = np.zeros(len(x), np.int64)  # so that derivatives are not looked at
+        _pass(self.library, self, times, rows, found, steps=steps, x=x, f=x)
+
+
+def _pass(
+    library: Library,
+    piece: Piece,
+    times: np.ndarray,
+    rows: np.ndarray,
+    found: np.ndarray,
+    *,
+    steps: Int[np.ndarray, " window"],
+    x: Float[np.ndarray, "window node state"],
+    f: Float[np.ndarray, "window node state"],
+) -> None:
+    """Let the library write what lies within steps, see stretch.h; none where nothing moves."""
+    nodes, states = x.shape[1:]
+    row = np.ascontiguousarray(rows, np.int64)
+    library.passed(
+        _asked(
+            Passed, piece, times, found, nodes=nodes, states=states, row=row, steps=steps, x=x, f=f
         )
-        self.library.passed(passed)
+    )
 
 
 def _asked(kind: Any, piece: Piece, times: np.ndarray, found: np.ndarray, **more: Any) -> Any:
