@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dae_solver.compiled.library import header, lanes
-from dae_solver.hybrid.learned import arranged
+from dae_solver.hybrid.learned import arranged, tiles
 from instruction_sets import LEVELS_HERE
 from scimind.device.compiler import flags, libraries
 
@@ -44,14 +44,24 @@ SOURCE += """
 void own_larger(int64_t count, const double* in, double* out) {
   each<Lanes>(count, in, out, [](Lanes a) { return larger(a, splat<Lanes>(2.0)); });
 }
+int tiles() {
+#ifdef TILES
+  return Tiles::there();
+#endif
+  return 0;
+}
 void products(int64_t rows, int64_t columns, const float* weights, const float* bias,
-              const float* one, float* out, const float* many, float* wide, int shares) {
-  const Matrix m = {weights, bias, rows, columns};
+              const uint16_t* tiles, int64_t halves, const float* one, float* out,
+              const float* many, float* wide, int shares) {
+  const Matrix m = {weights, bias, tiles, rows, columns, halves};
+#ifdef TILES
+  const Tiles unit;
+#endif
   std::vector<float> alone(rows + PANEL);
   product(m, one, alone.data(), 1);
   silu(rows, alone.data(), 1);
   std::copy_n(alone.data(), rows, out);
-  std::vector<Wide> in(columns), found(rows + PANEL);
+  std::vector<Wide> in(columns), found(rows + ROOM);
   for (int64_t k = 0; k < columns; ++k) __builtin_memcpy(&in[k], many + k * WIDE, sizeof(Wide));
   product(m, in.data(), found.data(), shares);
   silu(rows, found.data(), shares);
@@ -132,11 +142,14 @@ def test_what_is_not_a_number_is_larger_than_any(own: ctypes.CDLL) -> None:
     np.testing.assert_array_equal(call(own, "larger", x), expected)
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (8, 4), (13, 7), (16, 65), (130, 157)])
-@pytest.mark.parametrize(("biased", "shares"), [(True, 1), (False, 2), (True, 3), (False, 4)])
-def test_layers_are_those_of_numpy(
-    own: ctypes.CDLL, shape: tuple[int, int], biased: bool, shares: int
-) -> None:
+SHAPES = [(1, 1), (8, 4), (13, 7), (16, 65), (130, 157)]
+BIASED_SHARES = [(True, 1), (False, 2), (True, 3), (False, 4)]
+
+
+def layer(
+    own: ctypes.CDLL, shape: tuple[int, int], biased: bool, shares: int, halves: int = 0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+    """A layer of many and of one, what NumPy says, and the largest sum of sizes of products."""
     rng = np.random.default_rng(2)
     rows, columns = shape
     weights = rng.standard_normal(shape).astype(np.float32)
@@ -145,24 +158,59 @@ def test_layers_are_those_of_numpy(
     many = rng.standard_normal((columns, 4 * share)).astype(np.float32) * 10
     one = np.ascontiguousarray(many[:, 3])
     out, wide = np.empty(rows, np.float32), np.empty((rows, 4 * share), np.float32)
-    arrays = [
-        arranged(weights),
-        np.pad(bias, (0, -rows % 8)) if biased else None,
-        one,
-        out,
-        many,
-        wide,
-    ]
+
+    def address(array: np.ndarray | None) -> ctypes.c_void_p | None:
+        return None if array is None else ctypes.c_void_p(array.ctypes.data)
+
+    plain, padded = arranged(weights), np.pad(bias, (0, -rows % 8)) if biased else None
+    tiled = tiles(weights, halves) if halves else None
     own.products(
         ctypes.c_int64(rows),
         ctypes.c_int64(columns),
-        *[None if each is None else ctypes.c_void_p(each.ctypes.data) for each in arrays],
+        *map(address, (plain, padded, tiled)),
+        ctypes.c_int64(halves),
+        *map(address, (one, out, many, wide)),
         ctypes.c_int(shares),
     )
     many, wide = many[:, : share * shares], wide[:, : share * shares]
     with np.errstate(over="ignore"):
-        plain = weights.astype(float) @ many + (bias[:, None] if biased else 0.0)
-        expected = plain / (1.0 + np.exp(-plain))
-    tolerance = 1e-6 * np.abs(weights).sum(1).max() * 40
-    np.testing.assert_allclose(wide, expected, rtol=1e-5, atol=tolerance)
-    np.testing.assert_allclose(out, expected[:, 3], rtol=1e-5, atol=tolerance)
+        before = weights.astype(float) @ many + (bias[:, None] if biased else 0.0)
+        expected = before / (1.0 + np.exp(-before))
+    return wide, out, expected, float((np.abs(weights) @ np.abs(many)).max())
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("biased", "shares"), BIASED_SHARES)
+def test_layers_are_those_of_numpy(
+    own: ctypes.CDLL, shape: tuple[int, int], biased: bool, shares: int
+) -> None:
+    wide, out, expected, size = layer(own, shape, biased, shares)
+    np.testing.assert_allclose(wide, expected, rtol=1e-5, atol=1e-6 * size)
+    np.testing.assert_allclose(out, expected[:, 3], rtol=1e-5, atol=1e-6 * size)
+
+
+# What a half loses is half a unit of its last of 8 bits at most; the rest of two, of 16 bits.
+@pytest.mark.parametrize(("halves", "lost"), [(1, 2.0**-8), (2, 2.0**-16)])
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("biased", "shares"), BIASED_SHARES)
+def test_layers_by_the_matrix_unit(
+    own: ctypes.CDLL, shape: tuple[int, int], biased: bool, shares: int, halves: int, lost: float
+) -> None:
+    if not own.tiles():
+        pytest.skip("no matrix unit (AMX), or not of this instruction set")
+    wide, _, expected, size = layer(own, shape, biased, shares, halves)
+    error = np.abs(wide - expected).max()
+    # Both factors lose it, and the slope of the activation is 1.1 at most.
+    assert 0.0 < error < 2.3 * lost * size
+    if halves == 1 and shape[0] > 100:
+        assert error > 1e-5 * size, "these are not numbers of 16 bits"
+
+
+@pytest.mark.parametrize("halves", [1, 2])
+def test_tiles_add_up_to_the_weights(halves: int) -> None:
+    weights = np.random.default_rng(3).standard_normal((21, 70)).astype(np.float32)
+    whole = tiles(weights, halves).astype(np.uint32).reshape(2, 3, halves, 16, 32) << 16
+    found = whole.view(np.float32).sum(2).transpose(0, 2, 1, 3).reshape(32, 96)
+    np.testing.assert_allclose(found[:21, :70], weights, rtol=2.0 ** (-8 * halves))
+    assert not found[21:].any()
+    assert not found[:, 70:].any()

@@ -26,6 +26,7 @@ from dae_solver.physics import (
     trip_reclose,
     vref_step,
 )
+from dae_solver.physics.trajectories import center
 from dae_solver.solver import TimeEvent
 from dae_solver.trained import Trained as TrainedRun
 from scimind.errors import InputError
@@ -189,7 +190,11 @@ def test_scenarios_do_not_depend_on_their_batch(trained: Trained, clean: Traject
         audit=0.0,
     )
     difference = np.abs(part.solution.x - clean.solution.x[some])
-    assert np.nanmax(difference) < 1e-3  # float32 products in another order
+    # Networks of a lone window in single precision, of several in 16 bits, by a matrix unit.
+    assert np.nanmax(difference) < 2e-2
+    angles, inertia = trained.grid.dae.rows("delta"), trained.grid.dae.inertia
+    ours, theirs = (center(x[..., angles], inertia) for x in (part.solution.x, clean.solution.x))
+    assert np.nanmax(np.abs(np.degrees(ours - theirs[some]))) < 0.5  # of 3
 
 
 def test_answers_do_not_depend_on_what_the_grid_solved_before(trained_run: Path) -> None:

@@ -6,12 +6,14 @@ import os
 import shutil
 from dataclasses import replace
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pytest
 
 from dae_solver.compiled import library
 from dae_solver.config.model import ModelConfig
+from dae_solver.hybrid import learned
 from dae_solver.hybrid.certificate import Certificate
 from dae_solver.hybrid.learned import Learned
 from dae_solver.hybrid.outputs import ClassicalPiece, OperatorPiece, RestingPiece
@@ -20,6 +22,7 @@ from dae_solver.hybrid.solver import HybridRun
 from dae_solver.model.modes import Modes
 from dae_solver.model.operator import Scaling, TrajectoryOperator
 from dae_solver.physics import PowerSystem, Scenarios, fault, generator_trip, line_trip, load_step
+from dae_solver.physics.trajectories import center
 from instruction_sets import LOWER
 from scimind.device.compiler import enabled
 from trained_operator import Trained
@@ -45,6 +48,13 @@ def mixed(grid: PowerSystem) -> Scenarios:
     )
 
 
+@pytest.fixture
+def untiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No numbers of 16 bits, whatever the processor has."""
+    monkeypatch.setattr(learned, "TILED", False)
+    monkeypatch.setattr(Learned, "_known", WeakKeyDictionary())
+
+
 def both(
     grid: PowerSystem, operator: TrajectoryOperator, scenarios: Scenarios, **options: Any
 ) -> list[HybridRun]:
@@ -65,6 +75,7 @@ def both(
     return runs
 
 
+@pytest.mark.usefixtures("untiled")
 @pytest.mark.parametrize("refuse", [True, False])
 @pytest.mark.parametrize("scenarios", [slice(None), slice(3, 4), slice(12, 14)])
 def test_all_decisions_and_trajectories_are_those_of_numpy(
@@ -83,6 +94,26 @@ def test_all_decisions_and_trajectories_are_those_of_numpy(
         assert ours.solution.windows[:2].sum() > len(some)
 
 
+def test_numbers_of_16_bits_change_little(
+    trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Networks propose windows in them where the processor has a matrix unit; equations judge."""
+    scenarios, angles = mixed(trained.grid), trained.grid.dae.rows("delta")
+    tiled, plain = both(trained.grid, trained.operator, scenarios)
+    monkeypatch.setattr(learned, "TILED", False)
+    monkeypatch.setattr(Learned, "_known", WeakKeyDictionary())
+    untiled, _ = both(trained.grid, trained.operator, scenarios)
+    inertia = trained.grid.dae.inertia
+    one, other = (center(run.solution.x[..., angles], inertia) for run in (tiled, untiled))
+    assert np.nanmax(np.abs(np.degrees(one - other))) < 0.1 * 3.0
+    accepted = tiled.solution.windows[:2].sum()
+    assert accepted > 0.95 * plain.solution.windows[:2].sum()
+    # As exact where a window ends as where it is shown.
+    for run in (tiled, untiled):
+        t_end = run.solution.ended == TIMES[-1]
+        np.testing.assert_allclose(run.solution.x[t_end, -1], run.x[:, t_end].T, rtol=0, atol=2e-6)
+
+
 @pytest.mark.parametrize("level", LOWER)
 def test_decisions_on_processors_with_fewer_lanes(
     trained: Trained, level: str | None, monkeypatch: pytest.MonkeyPatch
@@ -94,7 +125,23 @@ def test_decisions_on_processors_with_fewer_lanes(
     np.testing.assert_allclose(ours.solution.x, theirs.solution.x, rtol=0, atol=3e-5)
 
 
-def test_a_window_does_not_depend_on_those_beside_it(trained: Trained) -> None:
+@pytest.mark.parametrize("copies", [1, 2])
+def test_a_window_does_not_depend_on_those_beside_it(trained: Trained, copies: int) -> None:
+    scenarios, tolerance = mixed(trained.grid), 3e-5
+    together, _ = both(trained.grid, trained.operator, scenarios)
+    for number in (0, 20, 27):
+        few, _ = both(trained.grid, trained.operator, scenarios.take(np.full(copies, number)))
+        if copies == 1:  # not by the matrix unit, whose numbers have 16 bits
+            tolerance = 2e-3
+        else:
+            expected = together.solution.windows[:, number]
+            np.testing.assert_array_equal(few.solution.windows.T, [expected] * copies)
+        for x in few.solution.x:
+            np.testing.assert_allclose(x, together.solution.x[number], rtol=0, atol=tolerance)
+
+
+@pytest.mark.usefixtures("untiled")
+def test_a_lone_window_is_what_it_is_beside_others(trained: Trained) -> None:
     scenarios = mixed(trained.grid)
     together, _ = both(trained.grid, trained.operator, scenarios)
     for number in (0, 20, 27):
@@ -186,6 +233,7 @@ def odd_operator(trained: Trained) -> TrajectoryOperator:
     )
 
 
+@pytest.mark.usefixtures("untiled")
 def test_networks_of_any_size(trained: Trained) -> None:
     some = mixed(trained.grid).take(np.arange(11))
     ours, theirs = both(trained.grid, odd_operator(trained), some, refuse=False)

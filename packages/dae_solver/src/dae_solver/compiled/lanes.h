@@ -9,6 +9,13 @@
 #include <type_traits>
 #include <vector>
 
+#if defined(__AVX512F__) && defined(__linux__) && __has_include(<amxbf16intrin.h>)
+#define TILES  // the compiler knows the matrix unit
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
 // LANES comes before this file.
 
 namespace {

@@ -10,11 +10,18 @@ typedef float Panel __attribute__((vector_size(PANEL * sizeof(float))));
 // A part of a wide vector, read and written as such; as wide as registers are, at most.
 typedef float Share __attribute__((vector_size(SINGLES * sizeof(float)), may_alias));
 
+// Rows and columns of a tile of weights; rows are as many as the lanes of a share.
+constexpr int TILE = 16, DEEP = 32;
+// What products are written to has room for so many rows more, which make up whole tiles.
+constexpr int ROOM = TILE - 1;
+
 // The weights are [chunk of columns, panel of rows, column, row], with zeros after the last row; so
-// are the biases. What products are written to has room for whole panels.
+// are the biases. The tiles have the weights as sums of one or two numbers of 16 bits, the halves,
+// [tile of rows, tile of columns, half, row, column], with zeros; there may be none.
 struct Matrix {
   const float *weights, *bias;
-  int64_t rows, columns;
+  const uint16_t* tiles;
+  int64_t rows, columns, halves;
 };
 
 inline float at_lane(float value, int) { return value; }
@@ -104,7 +111,168 @@ void product_of(const Matrix& m, const Wide* in, Wide* out) {
   }
 }
 
+#ifdef TILES
+// Products by the processor's matrix unit (AMX). It multiplies numbers of 16 bits (bfloat16) and adds
+// up in single precision. What has two halves is as good as in single precision but for a few units
+// in the last place: factors are sums of two such numbers, and but for the least of their products
+// all are taken.
+class Tiles {
+ public:
+  // Whether there is such a unit, and the system lets this process use it.
+  static bool there() {
+    static const bool found = asked();
+    return found;
+  }
+
+  Tiles() {
+    if (!there()) return;
+    alignas(64) const struct {
+      uint8_t palette = 1, start = 0, reserved[14] = {};
+      uint16_t bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+      uint8_t rows[16] = {TILE, TILE, TILE, TILE, TILE, TILE, TILE, TILE};
+    } shape;
+    asm volatile("ldtilecfg %0" ::"m"(shape));
+  }
+  ~Tiles() {
+    if (there()) asm volatile("tilerelease");
+  }
+  Tiles(const Tiles&) = delete;
+  Tiles& operator=(const Tiles&) = delete;
+
+  static void product(const Matrix& m, const Wide* in, Wide* out, int shares) {
+    m.halves == 1 ? product_of<1>(m, in, out, shares) : product_of<2>(m, in, out, shares);
+  }
+
+ private:
+  typedef uint32_t Pairs __attribute__((vector_size(sizeof(Singles))));
+  typedef uint16_t Words __attribute__((vector_size(sizeof(Singles))));
+  typedef Pairs Tile[TILE];
+  // Of the input so many tiles at a time are halved: they stay in the nearest cache.
+  static constexpr int64_t AT_ONCE = 4;
+  static inline thread_local Tile inputs[AT_ONCE][SHARES][2];
+
+  static bool asked() {
+    constexpr unsigned tile = 1u << 24, bfloat = 1u << 22;
+    constexpr long request = 0x1023, data = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+    unsigned a, b, c, d;
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || (d & (tile | bfloat)) != (tile | bfloat))
+      return false;
+    return syscall(SYS_arch_prctl, request, data) == 0;
+  }
+
+  // Sums are in the tiles 0 to 3, one for each share.
+  template <int HALVES>
+  static void product_of(const Matrix& m, const Wide* in, Wide* out, int shares) {
+    const int64_t deep = (m.columns + DEEP - 1) / DEEP;
+    if (m.bias)
+      for (int64_t r = 0; r < m.rows; ++r)
+        for (int share = 0; share < shares; ++share) put(out[r], share, Singles{} + m.bias[r]);
+    for (int64_t begin = 0; begin < deep; begin += AT_ONCE) {
+      const int64_t end = std::min(begin + AT_ONCE, deep);
+      halve<HALVES>(in, begin * DEEP, std::min(m.columns, end * DEEP), shares);
+      for (int64_t first = 0; first < m.rows; first += TILE) {
+        const uint16_t* weights = m.tiles + (first / TILE * deep + begin) * HALVES * TILE * DEEP;
+        if (begin || m.bias)
+          read(out + first, shares);
+        else
+          zero(shares);
+        for (int64_t k = begin; k < end; ++k, weights += HALVES * TILE * DEEP)
+          add<HALVES>(weights, inputs[k - begin], shares);
+        write(out + first, shares);
+      }
+    }
+  }
+
+  // The upper 16 bits of two numbers in each lane.
+  static Pairs both(Pairs low, Pairs high) {
+    constexpr Words from = {1,  33, 3,  35, 5,  37, 7,  39, 9,  41, 11, 43, 13, 45, 15, 47,
+                            17, 49, 19, 51, 21, 53, 23, 55, 25, 57, 27, 59, 29, 61, 31, 63};
+    return (Pairs)__builtin_shuffle((Words)low, (Words)high, from);
+  }
+
+  // Two inputs in each lane: their upper halves, and what is left.
+  template <int HALVES>
+  static void halve(const Wide* in, int64_t first, int64_t last, int shares) {
+    for (int64_t k = first; k < last; k += 2) {
+      const int64_t row = (k - first) % DEEP / 2;
+      for (int share = 0; share < shares; ++share) {
+        const Singles even = get(in[k], share), odd = k + 1 < last ? get(in[k + 1], share) : Singles{};
+        Tile* to = inputs[(k - first) / DEEP][share];
+        const Pairs low = (Pairs)even + 0x8000u, high = (Pairs)odd + 0x8000u;
+        to[0][row] = both(low, high);
+        if (HALVES == 1) continue;
+        const Singles less = even - (Singles)(low & 0xffff0000u);
+        const Singles rest = odd - (Singles)(high & 0xffff0000u);
+        to[1][row] = both((Pairs)less + 0x8000u, (Pairs)rest + 0x8000u);
+      }
+    }
+    for (int64_t k = last + last % 2; k % DEEP; k += 2)
+      for (int share = 0; share < shares; ++share)
+        for (Tile& half : inputs[(k - first) / DEEP][share]) half[(k - first) % DEEP / 2] = Pairs{};
+  }
+
+  // The unit's instructions name their tiles.
+#define EACH_SHARE(what)   \
+  what(0);                 \
+  if (shares > 1) what(1); \
+  if (shares > 2) what(2); \
+  if (shares > 3) what(3)
+#define AT_SHARE(at, share) "r"(reinterpret_cast<const Share*>(at) + share), "r"(sizeof(Wide))
+
+  static void zero(int shares) {
+#define ZERO(share) asm volatile("tilezero %%tmm" #share ::)
+    EACH_SHARE(ZERO);
+#undef ZERO
+  }
+  static void read(const Wide* from, int shares) {
+#define READ(share) \
+  asm volatile("tileloadd (%0,%1,1), %%tmm" #share ::AT_SHARE(from, share) : "memory")
+    EACH_SHARE(READ);
+#undef READ
+  }
+  static void write(Wide* to, int shares) {
+#define WRITE(share) \
+  asm volatile("tilestored %%tmm" #share ", (%0,%1,1)" ::AT_SHARE(to, share) : "memory")
+    EACH_SHARE(WRITE);
+#undef WRITE
+  }
+
+  // The products of a tile of weights with that of each share.
+  template <int HALVES>
+  static void add(const uint16_t* weights, const Tile (*of)[2], int shares) {
+    constexpr int64_t row = DEEP * sizeof(uint16_t);
+    asm volatile("tileloadd (%0,%1,1), %%tmm4" ::"r"(weights), "r"(row) : "memory");
+    if (HALVES == 1) {
+#define ADD(share)                                                                           \
+  asm volatile("tileloadd (%0,%1,1), %%tmm6\n\ttdpbf16ps %%tmm6, %%tmm4, %%tmm" #share ::"r"( \
+                   of[share][0]),                                                            \
+               "r"(row)                                                                      \
+               : "memory")
+      EACH_SHARE(ADD);
+#undef ADD
+      return;
+    }
+    asm volatile("tileloadd (%0,%1,1), %%tmm5" ::"r"(weights + TILE * DEEP), "r"(row) : "memory");
+#define ADD(share)                                                                         \
+  asm volatile(                                                                            \
+      "tileloadd (%0,%2,1), %%tmm6\n\ttdpbf16ps %%tmm6, %%tmm4, %%tmm" #share              \
+      "\n\ttdpbf16ps %%tmm6, %%tmm5, %%tmm" #share                                         \
+      "\n\ttileloadd (%1,%2,1), %%tmm7\n\ttdpbf16ps %%tmm7, %%tmm4, %%tmm" #share ::"r"(   \
+          of[share][0]),                                                                   \
+      "r"(of[share][1]), "r"(row)                                                          \
+      : "memory")
+    EACH_SHARE(ADD);
+#undef ADD
+  }
+#undef AT_SHARE
+#undef EACH_SHARE
+};
+#endif
+
 inline void product(const Matrix& m, const Wide* in, Wide* out, int shares) {
+#ifdef TILES
+  if (m.tiles && Tiles::there()) return Tiles::product(m, in, out, shares);
+#endif
   switch (shares) {
     case 1: return product_of<1>(m, in, out);
     case 2: return product_of<2>(m, in, out);

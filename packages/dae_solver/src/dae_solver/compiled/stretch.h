@@ -13,7 +13,8 @@ struct Stretch {
   // Where the scenarios are; changed in place.
   double *t, *x, *y, *f, *slope, *missed, *h;
   // Outputs: [scenario, time, row] with the place of each scenario, and the number of its next.
-  // Without times the end of each step is one, and has derivatives instead of voltages.
+  // Without times the end of each step is one, and has derivatives instead of voltages; they are
+  // [output, row], and the place is the first of a scenario, if there is but one output in a place.
   const double* times;
   int64_t outputs;
   double *x_out, *y_out, *f_out;
@@ -223,11 +224,11 @@ void stretch_of(const Columns& columns, const Batch& batch, const Stretch& s) {
 
 // Steps of equal size where somebody looks: [scenario, time, row] at the times within each.
 struct Passed {
-  int64_t count, outputs, rows, nodes, states;
+  int64_t count, outputs, rows, states;
   double rounding;
-  const int64_t *of, *row, *steps;
+  const int64_t *of, *row, *steps, *first;  // the first node of each window
   const double *begin, *end, *times;
-  const double *x, *f;  // [window, node, state]
+  const double *x, *f;  // [node, state]
   double* out;
 };
 
@@ -239,7 +240,7 @@ void passed_of(const Passed& p) {
     const double* time = std::upper_bound(p.times, last, begin + slack);
     double* to = p.out + (p.of[w] * p.outputs + (time - p.times)) * p.rows;
     if (!p.steps[w]) {
-      const double* x = p.x + w * p.nodes * p.states;
+      const double* x = p.x + p.first[w] * p.states;
       for (; time < last; ++time, to += p.rows)
         for (int64_t k = 0; k < p.rows; ++k) to[k] = x[p.row[k]];
       continue;
@@ -251,8 +252,8 @@ void passed_of(const Passed& p) {
       const int64_t number = std::clamp<int64_t>(
           static_cast<int64_t>(std::ceil(place - 1e-9)) - 1, 0, p.steps[w] - 1);
       const double s = std::clamp(place - number, 0.0, 1.0), square = s * s, cube = square * s;
-      const double* x = p.x + (w * p.nodes + number) * p.states;
-      const double* f = p.f + (w * p.nodes + number) * p.states;
+      const double* x = p.x + (p.first[w] + number) * p.states;
+      const double* f = p.f + (p.first[w] + number) * p.states;
       const double here = 1.0 - 3.0 * square + 2.0 * cube, there = 3.0 * square - 2.0 * cube;
       const double leaves = h * (s - 2.0 * square + cube), arrives = h * (cube - square);
       for (int64_t k = 0; k < p.rows; ++k) {

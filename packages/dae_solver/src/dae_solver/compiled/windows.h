@@ -81,11 +81,18 @@ struct Many {
   typedef Singles S;
 };
 // Legendre polynomials shifted to [0, 1], at s in [-1, 1]: see dae_solver/model/collocation.py.
+struct Legendre {
+  double ahead[MOST_DEGREES] = {}, back[MOST_DEGREES] = {};
+  constexpr Legendre() {
+    for (int d = 1; d < MOST_DEGREES; ++d) ahead[d] = (2.0 * d + 1.0) / (d + 1.0), back[d] = d / (d + 1.0);
+  }
+};
 template <class V>
 inline void legendre(V s, int64_t degrees, V* out) {
+  static constexpr Legendre by;
   out[0] = splat<V>(1.0), out[1] = s;
   for (int64_t d = 1; d + 1 < degrees; ++d)
-    out[d + 1] = (2.0 * d + 1.0) / (d + 1.0) * s * out[d] - d / (d + 1.0) * out[d - 1];
+    out[d + 1] = by.ahead[d] * s * out[d] - by.back[d] * out[d - 1];
 }
 
 // Where windows are while they are corrected.
@@ -117,7 +124,7 @@ class Windows {
         course(course),
         rows(STATES + 1),
         tolerance(solvable<E>(demand.tolerance)) {
-    const int64_t values = rows * o.nodes, room = PANEL - 1;
+    const int64_t values = rows * o.nodes, room = ROOM;
     seen.resize(o.features), h.resize(2 * o.width + o.features + o.modes + room);
     more.resize(o.width + room), c.resize(o.modes + room), change.resize(o.modes + room);
     unit.resize(2 * o.modes + 1), gates.resize(o.experts + room);
@@ -197,6 +204,11 @@ class Windows {
   static S share_of(const N& values, int share) { return static_cast<S>(get(values, share)); }
 
   void apply(const Matrix& matrix, const N* in, N* to) const { product(matrix, in, to, shares); }
+  // Where windows end, as exactly as they are shown.
+  void apply_exactly(Matrix matrix, const N* in, N* to) const {
+    matrix.tiles = nullptr;
+    apply(matrix, in, to);
+  }
 
   // Calls `what` with the lane of each window.
   template <class What>
@@ -505,14 +517,14 @@ class Windows {
       whole &= verdict.part < 0 || verdict.length >= o.horizon * (1 - 1e-9);
     });
     if (whole)
-      apply(o.last, c.data(), deviation.data());
+      apply_exactly(o.last, c.data(), deviation.data());
     else
       within(group, verdicts);
   }
 
   // Deviations somewhere in windows, by the polynomial through their nodes.
   void within(const Group& group, const Verdict* verdicts) {
-    apply(o.decode, c.data(), left.data());
+    apply_exactly(o.decode, c.data(), left.data());
     N weights[MOST_NODES] = {};
     each_lane(group, [&](int place) {
       double polynomials[MOST_DEGREES], sums[MOST_NODES] = {};
@@ -611,6 +623,9 @@ inline double spread_of(const Learned& o, const Batch& batch, const Course& cour
 
 // Windows of the listed scenarios, which are sorted by network, until each has to be looked at.
 void windows_of(const Batch& batch, const Learned& o, const Demand& demand, Course& course) {
+#ifdef TILES
+  const Tiles tiles;
+#endif
   std::unique_ptr<Windows<One>> one;
   std::unique_ptr<Windows<Many>> many;
   Slots slots;
@@ -705,6 +720,14 @@ void views_of(const Views& v) {
       for (int lane = 0; lane < some; ++lane) s[lane] = 2.0 * (time[lane] - begin) / v.horizon - 1.0;
       legendre(s, v.degrees, polynomials);
       double* to = v.out + (v.of[w] * v.outputs + (time - v.times)) * v.rows;
+      if (v.rows <= LANES / 2) {  // too few to fill vectors: times do
+        for (int64_t r = 0; r < v.rows; ++r) {
+          Lanes sum = splat<Lanes>(spectra[0][r]);
+          for (int64_t d = 1; d < v.degrees; ++d) sum += polynomials[d] * spectra[d][r];
+          for (int lane = 0; lane < some; ++lane) to[lane * v.rows + r] = sum[lane];
+        }
+        continue;
+      }
       for (int64_t block = 0; block < blocks; ++block) {
         const Lanes* part = &spectra[block * v.degrees];
         Lanes sums[LANES];

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -21,31 +21,45 @@ class Course:
 
     Attributes:
         steps: Of each scenario.
-        x: States at the start and after each step, ``[scenario, node, state]``; what comes after
-            the last step has no meaning.
+        first: The number of its first node.
+        x: States at its start and after each of its steps, ``[node, state]``.
         f: Derivatives there.
         y: Voltages at the end, ``[algebraic, scenario]``.
         good: Where all could be solved.
     """
 
     steps: Int[np.ndarray, " scenario"]
-    x: Float[np.ndarray, "scenario node state"]
-    f: Float[np.ndarray, "scenario node state"]
+    first: Int[np.ndarray, " scenario"]
+    x: Float[np.ndarray, "node state"]
+    f: Float[np.ndarray, "node state"]
     y: Float[np.ndarray, "algebraic scenario"]
     good: Bool[np.ndarray, " scenario"]
+
+    @classmethod
+    def of(
+        cls,
+        steps: Int[np.ndarray, " scenario"],
+        *,
+        x: Float[np.ndarray, "node state"],
+        f: Float[np.ndarray, "node state"],
+        y: Float[np.ndarray, "algebraic scenario"],
+    ) -> Course:
+        """Steps of scenarios whose nodes come one after the other."""
+        good = np.ones(len(steps), bool)
+        return cls(steps=steps, first=np.cumsum(steps + 1) - steps - 1, x=x, f=f, y=y, good=good)
 
     @property
     def end(self) -> Float[np.ndarray, "state scenario"]:
         """States at the end."""
-        found: np.ndarray = self.x[np.arange(len(self.steps)), self.steps].T
+        found: np.ndarray = self.x[self.first + self.steps].T
         return found
 
     def take(self, which: np.ndarray) -> Course:
-        """That of some scenarios."""
-        return Course(
+        """That of some scenarios, whose nodes stay where they are."""
+        return replace(
+            self,
             steps=self.steps[which],
-            x=self.x[which],
-            f=self.f[which],
+            first=self.first[which],
             y=self.y[:, which],
             good=self.good[which],
         )
@@ -53,26 +67,24 @@ class Course:
     def spread(
         self, grid: PowerDAE, p: Parameters, far: float = np.inf
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Largest spread of the angles of each scenario, radians.
+        """Largest spread of the angles of each scenario, radians; nodes are in their order.
 
         And at how many steps it is beyond ``far``, and the last of these; steps after the loss of
         synchronism do not count.
         """
         online = p.get("online")
-        delta = self.x[:, :, grid.rows("delta")]  # [scenario, node, machine]
-        with np.errstate(invalid="ignore"):  # after the last step
-            spread = angle_spread(delta, None if online is None else online.T[:, None], axis=2)
-        if (self.steps < spread.shape[1] - 1).any():
-            spread[np.arange(spread.shape[1]) > self.steps[:, None]] = 0.0
-        if not np.isfinite(spread).all():
-            spread[~np.isfinite(spread)] = 0.0
-        largest: np.ndarray = spread.max(1)
+        on = None if online is None else np.repeat(online, self.steps + 1, axis=1)
+        with np.errstate(invalid="ignore"):  # where equations could not be solved
+            spread = angle_spread(self.x[:, grid.rows("delta")].T, on)
+        spread[~np.isfinite(spread)] = 0.0
+        largest: np.ndarray = np.maximum.reduceat(spread, self.first)
         number, last = np.zeros((2, len(largest)), int)
-        if len(wide := np.flatnonzero(largest > far)):
-            apart = np.logical_or.accumulate(spread[wide] > np.pi, axis=1)
-            beyond = (spread[wide] > far) & ~apart
-            number[wide] = beyond.sum(1)
-            last[wide] = spread.shape[1] - 1 - np.argmax(beyond[:, ::-1], axis=1)
+        for scenario in np.flatnonzero(largest > far).tolist():
+            its = spread[self.first[scenario] :][: self.steps[scenario] + 1]
+            synchronous = its[: np.argmax(its > np.pi)] if its.max() > np.pi else its
+            beyond = np.flatnonzero(synchronous > far)
+            if len(beyond):
+                number[scenario], last[scenario] = len(beyond), beyond[-1]
         return largest, number, last
 
 
@@ -101,16 +113,10 @@ def integrate(
     """
     steps = np.ceil(length / step - 1e-9).astype(int)
     f = np.asarray(grid.f(0.0, x, y, p))
-    shape = (x.shape[1], int(steps.max()) + 1, len(x))
-    course = Course(
-        steps=steps,
-        x=np.empty(shape),
-        f=np.empty(shape),
-        y=y.copy(),
-        good=np.ones(len(steps), bool),
-    )
-    course.x[:, 0], course.f[:, 0] = x.T, f.T
-    left = _at_once(grid, course, p, length, tolerance, single)
+    shape = (int(steps.sum()) + len(steps), len(x))
+    course = Course.of(steps, x=np.empty(shape), f=np.empty(shape), y=y.copy())
+    course.x[course.first], course.f[course.first] = x.T, f.T
+    left = _at_once(grid, course, x, f, p, length, tolerance, single)
     if len(left):
         _step_by_step(grid, course, left, take(p, left), length[left], tolerance)
     return course
@@ -119,6 +125,8 @@ def integrate(
 def _at_once(
     grid: PowerDAE,
     course: Course,
+    x: np.ndarray,
+    f: np.ndarray,
     p: Parameters,
     length: np.ndarray,
     tolerance: float,
@@ -131,9 +139,9 @@ def _at_once(
         return np.arange(scenarios)
     point = Point(
         t=np.zeros(scenarios),
-        x=course.x[:, 0].T.copy(),
+        x=x.copy(),
         y=course.y.copy(),
-        f=course.f[:, 0].T.copy(),
+        f=f.copy(),
         slope=np.zeros_like(course.y),
         missed=np.zeros((len(b), *course.y.shape)),
         h=np.ones(scenarios),
@@ -149,9 +157,9 @@ def _at_once(
         tolerance=tolerance,
         point=point,
         times=None,
-        x_out=course.x,
-        f_out=course.f,
-        place=np.arange(scenarios),
+        x_out=course.x[:, None],
+        f_out=course.f[:, None],
+        place=course.first,
         next_output=np.ones(scenarios, int),
         steps=np.zeros(scenarios, int),
         stuck=np.zeros(scenarios, bool),
@@ -182,14 +190,15 @@ def _step_by_step(
         at = scenarios[some]
         start = Point(
             t=np.zeros(len(some)),
-            x=course.x[at, k].T,
+            x=course.x[course.first[at] + k].T,
             y=y[:, some],
-            f=course.f[at, k].T,
+            f=course.f[course.first[at] + k].T,
             slope=slope[:, some],
         )
         with np.errstate(all="ignore"):
             trial = RK4.step(grid, start, h[some], take(p, some), Tolerances(algebraic=tolerance))
         course.good[at[~(trial.solved & np.isfinite(trial.end.x).all(0))]] = False
-        course.x[at, k + 1], course.f[at, k + 1] = trial.end.x.T, trial.end.f.T
+        there = course.first[at] + k + 1
+        course.x[there], course.f[there] = trial.end.x.T, trial.end.f.T
         y[:, some], slope[:, some] = trial.end.y, trial.end.slope
     course.y[:, scenarios] = y

@@ -17,7 +17,12 @@ from scimind.typing import Float
 
 # Rows of a panel and columns of a chunk of a matrix, see compiled/networks.h.
 PANEL, CHUNK = 8, 64
+# Rows and columns of a tile of the processor's matrix unit, and whether that is used where there is
+# one: in the networks, whose proposals the equations judge, with numbers of 16 bits.
+TILE, DEEP, TILED = 16, 32, True
 SMALLEST = 1e-30
+# Bytes of a line of the cache.
+LINE = 64
 
 
 class Learned:
@@ -74,11 +79,11 @@ class Learned:
             last=self._matrix(modes.last),
             enter=self._network(weights, "predictor.enter"),
             leave=self._network(weights, "predictor.leave", weights["predictor.direct.weight"]),
-            start=self._matrix(enter[:, :features], weights["corrector.enter.bias"]),
-            step=self._matrix(enter[:, features:]),
+            start=self._matrix(enter[:, :features], weights["corrector.enter.bias"], halves=1),
+            step=self._matrix(enter[:, features:], halves=1),
             out=self._network(weights, "corrector.leave", weights["corrector.direct.weight"]),
             gate=self._network(weights, "corrector.gate"),
-            mixed=self._matrix(weights["corrector.mixed.weight"]),
+            mixed=self._matrix(weights["corrector.mixed.weight"], halves=1),
             layers=ctypes.addressof(layers),
             corrector_layers=ctypes.addressof(corrector_layers),
         )
@@ -96,22 +101,27 @@ class Learned:
         return found
 
     def _at(self, array: np.ndarray, kind: type = np.float64) -> int:
-        self._arrays.append(np.ascontiguousarray(array, kind))
+        self._arrays.append(_aligned(np.asarray(array, kind)))
         return address_of(self._arrays[-1])
 
-    def _matrix(self, weights: np.ndarray, bias: np.ndarray | None = None) -> Matrix:
+    def _matrix(
+        self, weights: np.ndarray, bias: np.ndarray | None = None, *, halves: int = 2
+    ) -> Matrix:
         rows, columns = weights.shape
+        tiled = TILED and rows >= PANEL  # fewer do not pay
         return Matrix(
             weights=self._at(arranged(weights), np.float32),
             bias=None if bias is None else self._at(_whole(bias), np.float32),
+            tiles=self._at(tiles(weights, halves), np.uint16) if tiled else None,
             rows=rows,
             columns=columns,
+            halves=halves,
         )
 
     def _network(self, weights: Mapping[str, np.ndarray], name: str, *beside: np.ndarray) -> Matrix:
         """A layer with its bias; what is beside it is applied to further inputs."""
         whole = np.concatenate([weights[f"{name}.weight"], *beside], axis=1)
-        return self._matrix(whole, weights[f"{name}.bias"])
+        return self._matrix(whole, weights[f"{name}.bias"], halves=1)
 
     def _layers(self, weights: Mapping[str, np.ndarray], part: str) -> ctypes.Array[Matrix]:
         number = sum(name.startswith(f"{part}.hidden.") for name in weights) // 2
@@ -121,11 +131,43 @@ class Learned:
 
 def arranged(weights: Float[np.ndarray, "row column"]) -> Float[np.ndarray, " weight"]:
     """In chunks of columns, each in panels of rows, with zeros after the last row."""
-    # Numbers too small for normal ones would each take as long as a hundred others.
-    whole = _whole(np.where(np.abs(weights) < SMALLEST, 0.0, weights))
+    whole = _whole(_normal(weights))
     panels = whole.reshape(-1, PANEL, whole.shape[1]).transpose(0, 2, 1)
     chunks = [panels[:, at : at + CHUNK].ravel() for at in range(0, whole.shape[1], CHUNK)]
     found: np.ndarray = np.concatenate(chunks).astype(np.float32)
+    return found
+
+
+def tiles(weights: Float[np.ndarray, "row column"], halves: int) -> np.ndarray:
+    """In tiles of rows, each of tiles of columns, each in halves of 16 bits whose sum they are."""
+    rows, columns = weights.shape
+    left = np.pad(_normal(weights), [(0, -rows % TILE), (0, -columns % DEEP)]).astype(np.float32)
+    parts = []
+    for _ in range(halves):
+        parts.append(_rounded(left))
+        left = left - (parts[-1].astype(np.uint32) << 16).view(np.float32)
+    whole = np.stack(parts).reshape(halves, -1, TILE, left.shape[1] // DEEP, DEEP)
+    found: np.ndarray = whole.transpose(1, 3, 0, 2, 4).ravel()
+    return found
+
+
+def _rounded(numbers: Float[np.ndarray, "row column"]) -> np.ndarray:
+    """The upper halves of numbers of 32 bits."""
+    found: np.ndarray = ((numbers.view(np.uint32) + np.uint32(0x8000)) >> 16).astype(np.uint16)
+    return found
+
+
+def _normal(weights: np.ndarray) -> np.ndarray:
+    """Numbers too small for normal ones would each take as long as a hundred others."""
+    return np.where(np.abs(weights) < SMALLEST, 0.0, weights)
+
+
+def _aligned(array: np.ndarray) -> np.ndarray:
+    """Row after row, from the beginning of a line of the cache."""
+    room = np.empty(array.nbytes + LINE, np.uint8)
+    first = -room.__array_interface__["data"][0] % LINE
+    found: np.ndarray = room[first : first + array.nbytes].view(array.dtype).reshape(array.shape)
+    found[...] = array
     return found
 
 

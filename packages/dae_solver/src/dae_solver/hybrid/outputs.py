@@ -152,16 +152,12 @@ class ClassicalPiece(Piece):
         number = np.clip(np.ceil(place - 1e-9).astype(int) - 1, 0, steps - 1)
         s = np.clip(place - number, 0.0, 1.0)[:, :, None]
         square, cube = s * s, s * s * s
-        window = np.arange(len(steps))[:, None]
-        x, f = self.course.x[:, :, rows], self.course.f[:, :, rows]
+        node = self.course.first[:, None] + number
+        x, f = self.course.x[:, rows], self.course.f[:, rows]
         found: np.ndarray = (
-            (1.0 - 3.0 * square + 2.0 * cube) * x[window, number]
-            + (3.0 * square - 2.0 * cube) * x[window, number + 1]
-            + h[:, :, None]
-            * (
-                (s - 2.0 * square + cube) * f[window, number]
-                + (cube - square) * f[window, number + 1]
-            )
+            (1.0 - 3.0 * square + 2.0 * cube) * x[node]
+            + (3.0 * square - 2.0 * cube) * x[node + 1]
+            + h[:, :, None] * ((s - 2.0 * square + cube) * f[node] + (cube - square) * f[node + 1])
         )
         return found
 

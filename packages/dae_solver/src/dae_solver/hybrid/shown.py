@@ -62,9 +62,7 @@ class ShownCourse(ClassicalPiece):
         found: Float[np.ndarray, "scenario time row"],
     ) -> None:
         """See :class:`dae_solver.hybrid.outputs.Piece`."""
-        course = self.course
-        steps = np.ascontiguousarray(course.steps, np.int64)
-        _pass(self.library, self, times, rows, found, steps=steps, x=course.x, f=course.f)
+        _pass(self.library, self, times, rows, found, self.course)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,9 +78,10 @@ class ShownRest(RestingPiece):
         found: Float[np.ndarray, "scenario time row"],
     ) -> None:
         """See :class:`dae_solver.hybrid.outputs.Piece`."""
-        x = np.ascontiguousarray(self.x.T)[:, None]
-        steps = np.zeros(len(x), np.int64)  # so that derivatives are not looked at
-        _pass(self.library, self, times, rows, found, steps=steps, x=x, f=x)
+        x, number = np.ascontiguousarray(self.x.T), len(self.scenarios)
+        # No steps, so that derivatives are not looked at.
+        still = Course.of(np.zeros(number, int), x=x, f=x, y=np.empty((0, number)))
+        _pass(self.library, self, times, rows, found, still)
 
 
 def _pass(
@@ -91,17 +90,20 @@ def _pass(
     times: np.ndarray,
     rows: np.ndarray,
     found: np.ndarray,
-    *,
-    steps: Int[np.ndarray, " window"],
-    x: Float[np.ndarray, "window node state"],
-    f: Float[np.ndarray, "window node state"],
+    course: Course,
 ) -> None:
-    """Let the library write what lies within steps, see stretch.h; none where nothing moves."""
-    nodes, states = x.shape[1:]
-    row = np.ascontiguousarray(rows, np.int64)
+    """Let the library write what lies within steps, see stretch.h."""
+    numbers = {"row": rows, "steps": course.steps, "first": course.first}
     library.passed(
         _asked(
-            Passed, piece, times, found, nodes=nodes, states=states, row=row, steps=steps, x=x, f=f
+            Passed,
+            piece,
+            times,
+            found,
+            states=course.x.shape[1],
+            x=course.x,
+            f=course.f,
+            **{name: np.ascontiguousarray(each, np.int64) for name, each in numbers.items()},
         )
     )
 

@@ -554,8 +554,8 @@ class HybridRun:
         self, scenarios: Int[np.ndarray, " window"], length: Float[np.ndarray, " window"]
     ) -> None:
         """Windows by the classical engine, in parts whose steps there is room for."""
-        longest = float((length / self.step[scenarios]).max()) + 1.0
-        room = 2.0 * np.dtype(float).itemsize * len(self.grid.states) * longest * len(scenarios)
+        nodes = float((length / self.step[scenarios] + 1.0).sum())
+        room = 2.0 * np.dtype(float).itemsize * len(self.grid.states) * nodes
         if room <= ROOM:
             self._pieces(scenarios, length, sampled=False)
             return

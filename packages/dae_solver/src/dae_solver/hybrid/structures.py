@@ -19,8 +19,10 @@ class Matrix(ctypes.Structure):
     _fields_ = (
         ("weights", ctypes.c_void_p),
         ("bias", ctypes.c_void_p),
+        ("tiles", ctypes.c_void_p),
         ("rows", ctypes.c_int64),
         ("columns", ctypes.c_int64),
+        ("halves", ctypes.c_int64),
     )
 
 
@@ -77,7 +79,7 @@ class Passed(ctypes.Structure):
     """What stretch.h calls Passed."""
 
     _fields_ = (
-        *fields(ctypes.c_int64, "count outputs rows nodes states"),
+        *fields(ctypes.c_int64, "count outputs rows states"),
         ("rounding", ctypes.c_double),
-        *fields(ctypes.c_void_p, "of row steps begin end times x f out"),
+        *fields(ctypes.c_void_p, "of row steps first begin end times x f out"),
     )
