@@ -59,12 +59,12 @@ void products(int64_t rows, int64_t columns, const float* weights, const float* 
 #endif
   std::vector<float> alone(rows + PANEL);
   product(m, one, alone.data(), 1);
-  silu(rows, alone.data(), 1);
-  std::copy_n(alone.data(), rows, out);
+  for (int64_t r = 0; r < rows; ++r) out[r] = silu(alone[r]);
   std::vector<Wide> in(columns), found(rows + ROOM);
   for (int64_t k = 0; k < columns; ++k) __builtin_memcpy(&in[k], many + k * WIDE, sizeof(Wide));
   product(m, in.data(), found.data(), shares);
-  silu(rows, found.data(), shares);
+  for (int64_t r = 0; r < rows; ++r)
+    for (int share = 0; share < shares; ++share) put(found[r], share, silu(get(found[r], share)));
   for (int64_t r = 0; r < rows; ++r) __builtin_memcpy(wide + r * WIDE, &found[r], sizeof(Wide));
 }
 }

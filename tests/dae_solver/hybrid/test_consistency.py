@@ -110,8 +110,8 @@ def test_steps_are_not_smeared(trained: Trained, refuse: bool) -> None:
             at = int(np.searchsorted(around, event.time))
             assert around[at] == event.time
             x, y = solution.x[k, at - 1 : at + 2], solution.y[k, at - 1 : at + 2]
-            # Modes are evaluated in single precision.
-            assert np.abs(x[1] - event.x_minus).max() < 1e-6
+            # Modes are evaluated in single precision, or in two halves of 16 bits together.
+            assert np.abs(x[1] - event.x_minus).max() < 1e-5
             np.testing.assert_array_equal(event.x_minus, event.x_plus)
             slope = np.abs(dae.f(0.0, event.x_plus[:, None], event.y_plus[:, None], p)).max()
             assert np.abs(np.diff(x, axis=0)).max() <= 1.5 * NEAR * max(slope, 100.0)

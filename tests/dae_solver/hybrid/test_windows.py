@@ -108,10 +108,9 @@ def test_numbers_of_16_bits_change_little(
     assert np.nanmax(np.abs(np.degrees(one - other))) < 0.1 * 3.0
     accepted = tiled.solution.windows[:2].sum()
     assert accepted > 0.95 * plain.solution.windows[:2].sum()
-    # As exact where a window ends as where it is shown.
-    for run in (tiled, untiled):
+    for run, error in ((tiled, 1e-5), (untiled, 2e-6)):  # of where windows end
         t_end = run.solution.ended == TIMES[-1]
-        np.testing.assert_allclose(run.solution.x[t_end, -1], run.x[:, t_end].T, rtol=0, atol=2e-6)
+        np.testing.assert_allclose(run.solution.x[t_end, -1], run.x[:, t_end].T, rtol=0, atol=error)
 
 
 @pytest.mark.parametrize("level", LOWER)

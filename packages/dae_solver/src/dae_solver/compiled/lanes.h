@@ -9,6 +9,9 @@
 #include <type_traits>
 #include <vector>
 
+#ifdef __AVX512F__
+#include <immintrin.h>
+#endif
 #if defined(__AVX512F__) && defined(__linux__) && __has_include(<amxbf16intrin.h>)
 #define TILES  // the compiler knows the matrix unit
 #include <cpuid.h>

@@ -281,18 +281,23 @@ inline void product(const Matrix& m, const Wide* in, Wide* out, int shares) {
   }
 }
 
-// x / (1 + exp(-x)), in place.
-inline void silu(int64_t rows, float* x, int) {
-  for (int64_t r = 0; r < rows; ++r) x[r] = x[r] / (1.0f + std::exp(-x[r]));
+// 1 / x of what is not near the ends of the range.
+inline Singles inverse(Singles x) {
+#ifdef __AVX512F__
+  // A fourth of the time of a division: 14 bits, doubled by a step of Newton's.
+  const Singles rough = _mm512_rcp14_ps(x);
+  return rough * (2.0f - x * rough);
+#else
+  return 1.0f / x;
+#endif
 }
-inline void silu(int64_t rows, Wide* x, int shares) {
-  for (int64_t r = 0; r < rows; ++r)
-    for (int share = 0; share < shares; ++share) {
-      const Singles value = get(x[r], share);
-      Singles limited = value < -87.0f ? Singles{} - 87.0f : value;
-      limited = limited > 87.0f ? Singles{} + 87.0f : limited;
-      put(x[r], share, value / (1.0f + exp_within(-limited)));
-    }
+
+// x / (1 + exp(-x)).
+inline float silu(float x) { return x / (1.0f + std::exp(-x)); }
+inline Singles silu(Singles x) {
+  Singles limited = x < -87.0f ? Singles{} - 87.0f : x;
+  limited = limited > 87.0f ? Singles{} + 87.0f : limited;
+  return x * inverse(1.0f + exp_within(-limited));
 }
 
 inline float root(float x) { return std::sqrt(x); }

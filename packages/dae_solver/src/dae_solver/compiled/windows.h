@@ -142,7 +142,7 @@ class Windows {
     });
     apply(o.start, seen.data(), more.data());
     apply(o.enter, seen.data(), h.data());
-    silu(o.width, h.data(), shares);
+    each(h, o.width, [](int64_t, int, S value) { return silu(value); });
     through(o.layers);
     std::copy(seen.begin(), seen.end(), h.begin() + o.width);
     apply(o.leave, h.data(), c.data());
@@ -204,11 +204,6 @@ class Windows {
   static S share_of(const N& values, int share) { return static_cast<S>(get(values, share)); }
 
   void apply(const Matrix& matrix, const N* in, N* to) const { product(matrix, in, to, shares); }
-  // Where windows end, as exactly as they are shown.
-  void apply_exactly(Matrix matrix, const N* in, N* to) const {
-    matrix.tiles = nullptr;
-    apply(matrix, in, to);
-  }
 
   // Calls `what` with the lane of each window.
   template <class What>
@@ -263,9 +258,8 @@ class Windows {
     N* beyond = h.data() + o.width + o.features + o.modes;
     for (int64_t k = 0; k < o.hidden; ++k) {
       apply(layers[k], h.data(), beyond);
-      silu(o.width, beyond, shares);
       each(h, o.width, [&](int64_t r, int share, S value) {
-        return value + share_of(beyond[r], share);
+        return value + silu(share_of(beyond[r], share));
       });
     }
   }
@@ -425,8 +419,9 @@ class Windows {
       put(sizes, share, size);
     }
     apply(o.step, unit.data(), h.data());
-    each(h, o.width, [&](int64_t r, int share, S value) { return value + share_of(more[r], share); });
-    silu(o.width, h.data(), shares);
+    each(h, o.width, [&](int64_t r, int share, S value) {
+      return silu(value + share_of(more[r], share));
+    });
     through(o.corrector_layers);
     std::copy(unit.begin() + o.modes, unit.begin() + 2 * o.modes, h.begin() + o.width);
     apply(o.out, h.data(), change.data());
@@ -517,14 +512,14 @@ class Windows {
       whole &= verdict.part < 0 || verdict.length >= o.horizon * (1 - 1e-9);
     });
     if (whole)
-      apply_exactly(o.last, c.data(), deviation.data());
+      apply(o.last, c.data(), deviation.data());
     else
       within(group, verdicts);
   }
 
   // Deviations somewhere in windows, by the polynomial through their nodes.
   void within(const Group& group, const Verdict* verdicts) {
-    apply_exactly(o.decode, c.data(), left.data());
+    apply(o.decode, c.data(), left.data());
     N weights[MOST_NODES] = {};
     each_lane(group, [&](int place) {
       double polynomials[MOST_DEGREES], sums[MOST_NODES] = {};
