@@ -38,6 +38,8 @@ void fill_tile(float* tile, int64_t rows, int64_t columns, int64_t stride, float
 constexpr int64_t kLarge = 1LL << 31;  // products, from which on lower tiles cost a tenth
 constexpr int64_t kTiles = 4;         // of a product at least; more of them cost more than they balance
 constexpr int64_t kEnough = 1 << 17;  // products, of a few microseconds, that are worth a thread
+constexpr int64_t kDepth = 256;       // inner indices at a time, whose part of some rows stays in the cache
+constexpr int64_t kSomeRows = 32, kManyRows = 512;  // for which panels are faster than oneDNN
 
 // `forward` of so few rows that a call of oneDNN does not pay; reads the weight once.
 template <typename Activation, bool kActivate>
@@ -62,16 +64,61 @@ void few(In x, In weight, In bias, Out y, Out z) {
        });
 }
 
+// bias and activation of a tile of z, which is in the cache.
+template <typename Activation, bool kActivate>
+void finish(const Tile& tile, In bias, Out y, Out z) {
+  const int64_t out = z.width();
+  for (int64_t row = 0; row < tile.rows; ++row) {
+    const int64_t start = (tile.top + row) * out + tile.left;
+    float* line = z + start;
+    if (bias.present) {
+      const float* shift = bias + tile.left;
+#pragma omp simd
+      for (int64_t i = 0; i < tile.columns; ++i) line[i] += shift[i];
+    }
+    if (!kActivate) continue;
+    float* value = y + start;
+#pragma omp simd
+    for (int64_t i = 0; i < tile.columns; ++i) value[i] = Activation::value(line[i]);
+  }
+}
+
+// `forward` of rows that stay in the cache while a thread has a panel of the weight: oneDNN would
+// rearrange the weight for each of their tiles.
+template <typename Activation, bool kActivate>
+void by_panels(In x, In weight, In bias, Out y, Out z) {
+  const int64_t in = weight.axis(1), out = weight.axis(0), rows = x.rows();
+  const int64_t pieces = std::clamp<int64_t>(kTiles / panels(out), 1, ceil_div(rows, 64));
+  const Tiles tiles{rows, out, ceil_div(rows, pieces), kPanel, true};
+  const int64_t grain = rows * out * in <= kEnough ? tiles.count() : 1;
+  over(tiles.count(), grain, [=](int64_t begin, int64_t end) {
+    float* kept = scratch<0>(kPanel * in);
+    for (int64_t index = begin; index < end; ++index) {
+      const Tile tile(tiles, index);
+      const Right panel = right_transposed(weight + tile.left * in, tile.columns, in, kept);
+      for (int64_t k = 0; k < in; k += kDepth) {
+        const Range depth{0, std::min(kDepth, in - k)};
+        multiply(tile.rows, tile.columns, 1.0f, {x + tile.top * in + k, in, 1},
+                 {panel.data + k * panel.row, panel.row, panel.panel},
+                 {z + tile.top * out + tile.left, out, k > 0},
+                 [=](int64_t, int64_t) { return depth; });
+      }
+      finish<Activation, kActivate>(tile, bias, y, z);
+    }
+  });
+}
+
 // z = x weight^T + bias and y = Activation(z); without activation y is z.
 template <typename Activation, bool kActivate>
 void forward(In x, In weight, In bias, Out y, Out z) {
   const int64_t in = weight.axis(1), out = weight.axis(0), rows = x.rows();
   if (rows == 0 || out == 0) return;
   if (rows <= kFewRows) return few<Activation, kActivate>(x, weight, bias, y, z);
-  // oneDNN is slow for 9 to 31 rows by a transposed matrix, faster for 8. Up to 256 rows tiles are
-  // lower, so that there are enough of them for several threads.
+  if (rows >= kSomeRows && rows <= kManyRows && in > 0)
+    return by_panels<Activation, kActivate>(x, weight, bias, y, z);
+  // oneDNN is slow for 9 to 31 rows by a transposed matrix, faster for 8.
   const bool large = rows * out * in >= kLarge;
-  Tiles tiles{rows, out, rows <= 24 ? 8 : rows <= 256 ? 64 : large ? 512 : 256, large ? 1024 : 512};
+  Tiles tiles{rows, out, rows < kSomeRows ? 8 : large ? 512 : 256, large ? 1024 : 512};
   // Threads have tiles that follow each other: each reads a part of the larger factor.
   tiles.downwards = out > rows;
   const int64_t down = tiles.down();
@@ -87,21 +134,7 @@ void forward(In x, In weight, In bias, Out y, Out z) {
                 weight + tile.left * in, in, 0.0f, result, out);
       else
         fill_tile(result, tile.rows, tile.columns, out, 0.0f);
-      if (bias.present) {
-        const float* shift = bias + tile.left;
-        for (int64_t row = 0; row < tile.rows; ++row) {
-          float* line = result + row * out;
-#pragma omp simd
-          for (int64_t i = 0; i < tile.columns; ++i) line[i] += shift[i];
-        }
-      }
-      if (!kActivate) continue;
-      for (int64_t row = 0; row < tile.rows; ++row) {
-        const float* line = result + row * out;
-        float* value = y + (tile.top + row) * out + tile.left;
-#pragma omp simd
-        for (int64_t i = 0; i < tile.columns; ++i) value[i] = Activation::value(line[i]);
-      }
+      finish<Activation, kActivate>(tile, bias, y, z);
     }
   });
 }
@@ -154,10 +187,10 @@ void columns(In z, In dout, In bias, Strided dz, Out dbias) {
 // tile = dz^T x over `rows` rows.
 void weight_tile(const float* dz, int64_t stride, const float* x, int64_t in, int64_t rows,
                  const Tile& tile, float* result) {
-  constexpr int64_t kDepth = 512;
+  constexpr int64_t kMost = 512;
   if (rows <= 0) fill_tile(result, tile.rows, tile.columns, in, 0.0f);
-  for (int64_t start = 0; start < rows; start += kDepth) {
-    const int64_t depth = std::min(kDepth, rows - start);
+  for (int64_t start = 0; start < rows; start += kMost) {
+    const int64_t depth = std::min(kMost, rows - start);
     const float* left = dz + start * stride + tile.top;
     int64_t step = stride;
     if (stride % 512 == 0) {
