@@ -16,6 +16,7 @@ from pathlib import Path
 from dae_solver.benchmark.report import plain
 from dae_solver.benchmark.suite import bench
 from dae_solver.config.bench import BenchConfig, SizesConfig
+from dae_solver.hybrid import learned
 from report import report
 
 
@@ -32,8 +33,13 @@ def main() -> None:
     parser.add_argument("--andes-case", default="", help="a file with a disturbance")
     parser.add_argument("--cases", nargs="*", default=["wscc9"], help="files or run folders")
     parser.add_argument("--cases-scenarios", type=int, default=100)
+    parser.add_argument(
+        "--no-matrix-unit", action="store_true", help="networks as on a processor without one (AMX)"
+    )
     parser.add_argument("--output", type=Path, help="benchmarks/dae_hybrid.json keeps the results")
     options = parser.parse_args()
+    if options.no_matrix_unit:
+        learned.TILED = False
     load = os.getloadavg()[0]
     findings = bench(
         BenchConfig(
