@@ -185,9 +185,13 @@ class Tiles {
 
   // The upper 16 bits of two numbers in each lane.
   static Pairs both(Pairs low, Pairs high) {
+#ifdef __clang__
+    return low >> 16 | (high & 0xffff0000u);
+#else
     constexpr Words from = {1,  33, 3,  35, 5,  37, 7,  39, 9,  41, 11, 43, 13, 45, 15, 47,
                             17, 49, 19, 51, 21, 53, 23, 55, 25, 57, 27, 59, 29, 61, 31, 63};
     return (Pairs)__builtin_shuffle((Words)low, (Words)high, from);
+#endif
   }
 
   // Two inputs in each lane: their upper halves, and what is left.
