@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 # Angles that are further apart than this for longer than this, radians and seconds, while machines
 # keep synchronism.
 FAR, LONG = float(np.radians(140.0)), 0.5
-# Steps that are so many times as long change a trajectory of the engine by four times its error,
-# which is believed to be as large as that; where it is too large, by half steps, so many times what
-# they change.
+# Steps that are so many times as long, and where these change much, half steps. The error is
+# believed to be so many times what they change: where limits are met it falls less smoothly than
+# the order of the method says.
 LONGER, MARGIN = 1.5, 2.0
 # Longer steps go on for so long after angles were far apart, seconds.
 AFTER = 0.25
@@ -49,7 +49,7 @@ def checked(
     """
     solution, certificate, bound = run.solution, run.certificate, bound.copy()
     open_ = np.flatnonzero((run.lingered > LONG) & solution.success)
-    step, margin, times = LONGER * certificate.shortest_step, 1.0, run.outputs.times
+    step, times = LONGER * certificate.shortest_step, run.outputs.times
     # When angles draw together again errors have grown.
     early = times[: np.searchsorted(times, run.left[open_].max(initial=0.0) + AFTER) + 1]
     while len(open_) and step >= FINEST:
@@ -66,7 +66,7 @@ def checked(
         now = times if shorter or len(early) < 2 else early
         found, _ = other.solve(solution.scenarios.take(open_), now)
         change = _change(other, run.outputs.part(open_))
-        error = np.where(found.success, margin * change, np.inf)
+        error = np.where(found.success, MARGIN * change, np.inf)
         near = error <= certificate.bound
         bound[open_] = np.where(near, np.maximum(run.bound()[open_], error), np.inf)
         far = np.flatnonzero(~near)
@@ -74,7 +74,7 @@ def checked(
             far = np.intersect1d(far, np.flatnonzero(found.success))
             _adopt(run, other, far, open_)
         open_ = open_[far]
-        step, margin = min(step, certificate.shortest_step) / 2.0, MARGIN
+        step = min(step, certificate.shortest_step) / 2.0
     return bound
 
 
