@@ -113,9 +113,8 @@ void product_of(const Matrix& m, const Wide* in, Wide* out) {
 
 #ifdef TILES
 // Products by the processor's matrix unit (AMX). It multiplies numbers of 16 bits (bfloat16) and adds
-// up in single precision. What has two halves is as good as in single precision but for a few units
-// in the last place: factors are sums of two such numbers, and but for the least of their products
-// all are taken.
+// up in single precision. Where weights have two halves, both factors are sums of two such numbers,
+// which have 16 bits together, and of the four products the least is left out.
 class Tiles {
  public:
   // Whether there is such a unit, and the system lets this process use it.
