@@ -10,6 +10,7 @@ from typing import Any
 
 from scimind.device.capabilities import reset_capabilities
 from scimind.device.compile_cache import cache_root, switch_off_graph_cache
+from scimind.device.huge_pages import use_huge_pages
 from scimind.device.precision import Precision, precision_policy
 from scimind.errors import ConfigError, EnvironmentProblem
 
@@ -122,6 +123,9 @@ def setup(
             mindspore.runtime.dispatch_threads_num(1)
     if deterministic and not _already_deterministic():
         mindspore.set_deterministic(True)
+    if device == "cpu":
+        mindspore.Tensor([0.0]).abs()  # MindSpore takes memory with the first operator
+        use_huge_pages()
     reset_capabilities()
     _runtime = Runtime(
         device=device,

@@ -14,6 +14,7 @@ from mindspore import nn
 
 from scimind.config.training import TrainingConfig
 from scimind.data.stream import Stream
+from scimind.device.huge_pages import use_huge_pages
 from scimind.errors import ConfigError
 from scimind.seeding import step_key
 from scimind.train.budget import Budget
@@ -194,6 +195,7 @@ class _Loop:
         finite = bool(outcome.finite.asnumpy())
         if len(step.signatures) > graphs:
             self.reporter.compiled(time.perf_counter() - start)
+            use_huge_pages()  # a graph may need more memory than there was
         progress.batches += len(taken)
         progress.interval.steps += 1
         progress.interval.examples += sum(_examples(batch) for batch in batches)
