@@ -148,6 +148,7 @@ def unscaled(loaded: Trained) -> Scaling:
     return Scaling(
         center=np.zeros_like(scaling.center),
         spread=np.ones_like(scaling.spread),
+        reach=np.full_like(scaling.reach, np.inf),
         residual=scaling.residual,
         change=scaling.change,
     )

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from dae_solver.compiled.dae import IN_TILES
 from dae_solver.physics.io.native import write_native
 from every_line import on_every_line
 from outcomes import RESULTS, keep
@@ -43,7 +44,9 @@ def check_gates(results: dict[str, Any]) -> None:
         assert found["above_certificate"] <= promised + 3.0 * promised**0.5
         assert found["without_bound"] <= 1e-3 * found["scenarios"]
     assert fast["flagged"] <= 0.2
-    assert fast["faster"] >= 2.5
+    # Against the same engine in NumPy, which anybody has, and as it is compiled here.
+    assert fast["faster"] >= 10.0
+    assert fast["faster_than_compiled"] >= (2.5 if results["networks"] == IN_TILES else 1.5)
 
 
 # What was chosen while the solver was made was chosen with the lines of the first three seeds in

@@ -47,7 +47,7 @@ def never_asked(grid: PowerSystem) -> TrajectoryOperator:
         states=grid.dae.states,
         config=ModelConfig(name="none", nodes=3, modes=4),
         modes=Modes.fit(grid.dae, deviations, 4),
-        scaling=Scaling(center=none, spread=none, residual=none, change=none),
+        scaling=Scaling(center=none, spread=none, reach=none, residual=none, change=none),
         weights={},
         facts={},
     )

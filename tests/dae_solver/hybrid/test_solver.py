@@ -17,12 +17,14 @@ from dae_solver.hybrid.solver import CLASSICAL, HybridRun
 from dae_solver.model.features import Features, turned
 from dae_solver.model.operator import TrajectoryOperator
 from dae_solver.physics import (
+    Disturbance,
     PowerSystem,
     Trajectories,
     fault,
     generator_trip,
     line_trip,
     load_step,
+    pref_step,
     trip_reclose,
     vref_step,
 )
@@ -45,13 +47,17 @@ def answer(trained: Trained, operator: TrajectoryOperator | None = None) -> Traj
 
 
 def changed(operator: TrajectoryOperator, by: float) -> TrajectoryOperator:
-    """With every weight off by a random share; ``by`` above 1 makes them meaningless."""
+    """With every weight off by a random share; ``by`` above 1 makes them meaningless.
+
+    Nobody notes of which weights its certificates were: what is left is what residuals tell.
+    """
     rng = np.random.default_rng(11)
     weights = {
         name: np.asarray(value * (1.0 + by * rng.normal(size=value.shape)), np.float32)
         for name, value in operator.weights.items()
     }
-    return replace(operator, weights=weights)
+    notes = [each | {"digest": ""} for each in operator.facts["certificates"]]
+    return replace(operator, weights=weights, facts=operator.facts | {"certificates": notes})
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +112,53 @@ def test_corrupted_weights_are_not_believed(trained: Trained, clean: Trajectorie
     flagged, before = runs.solution.refused > 0, clean.solution.refused > 0
     assert flagged.sum() > before.sum()
     assert runs.solution.windows[:2].sum() < clean.solution.windows[:2].sum()
+
+
+def test_a_certificate_is_of_the_weights_that_were_calibrated(
+    trained: Trained, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Others are not believed, however small the change: the engine does everything."""
+    operator = replace(changed(trained.operator, 0.1), facts=trained.operator.facts)
+    with caplog.at_level("WARNING", logger="dae_solver"):
+        runs = answer(trained, operator)
+    assert "the operator's weights are not those" in caplog.text
+    assert set(runs.source) == {"classical"}
+    assert (runs.solution.refused > 0).all()
+    error = angle_errors(trained.truth, runs.solution.x)
+    assert (error <= np.minimum(runs.certificate, 3.0)).all()
+    name = next(iter(operator.weights))
+    assert Certificate.of(trained.operator, 3.0).void is False
+    other = {**trained.operator.weights, name: operator.weights[name]}
+    assert Certificate.of(replace(trained.operator, weights=other), 3.0).void
+
+
+def test_numbers_of_an_operator_from_a_file_stay_as_they_are(trained_run: Path) -> None:
+    """A change in place would go unnoticed."""
+    operator = TrajectoryOperator.load(trained_run)
+    with pytest.raises(ValueError, match="read-only"):
+        next(iter(operator.weights.values()))[...] = 0.0
+
+
+@pytest.mark.parametrize(
+    "far",
+    [
+        vref_step("G2", t=0.4, by=0.3),
+        pref_step("G3", t=0.4, factor=0.1),
+        load_step(5, t=0.4, p=3.0),
+    ],
+    ids=["voltage", "power", "load"],
+)
+def test_windows_far_from_the_training_are_refused(trained: Trained, far: Disturbance) -> None:
+    grid = trained.grid
+    scenarios = grid.scenarios(far, load_step(5, t=0.4, p=1.1))
+    runs = grid.simulate(
+        scenarios, every=1 / 30, solver="hybrid", operator=trained.operator, audit=0.0
+    )
+    assert runs.source[0] == "classical"
+    assert runs.solution.windows[:CLASSICAL, 0].sum() == 0
+    assert runs.solution.refused.tolist() == [3, 0]
+    exact = grid.simulate(scenarios, every=1 / 30, step=1 / 240)
+    assert (angle_errors(exact, runs.solution.x) <= runs.certificate).all()
 
 
 def test_a_tighter_bound_is_kept(trained: Trained, clean: Trajectories) -> None:
@@ -169,14 +222,28 @@ def test_events_leave_states_alone_and_solve_the_network(trained: Trained) -> No
 def test_a_tripped_machine_rests_and_is_apart_from_nobody(trained: Trained) -> None:
     """Its angle stands still while the others turn on: that is no loss of synchronism."""
     grid = trained.grid
-    scenarios = grid.scenarios(generator_trip("G2", t=0.3))
+    machines = grid.dae.machine_ids
+    scenarios = grid.scenarios(*(generator_trip(each, t=0.3) for each in machines))
     exact = grid.simulate(scenarios, t_end=5.0, every=1 / 30, step=1 / 60)
-    assert np.ptp(exact.delta[0, -1]) > np.pi
-    assert np.isinf(exact.separated[0])
+    assert np.ptp(exact.delta[1, -1]) > np.pi
+    assert np.isinf(exact.separated).all()
     runs = grid.simulate(scenarios, every=1 / 30, solver="hybrid", operator=trained.operator)
-    assert runs.solution.ended[0] == 5.0
-    assert runs.stable[0]
-    assert angle_errors(exact, runs.solution.x)[0] <= 3.0
+    assert (runs.solution.ended == 5.0).all()
+    assert runs.stable.all()
+    assert (angle_errors(exact, runs.solution.x) <= runs.certificate).all()
+
+
+def test_the_centre_is_that_of_the_machines_that_are_left(trained: Trained) -> None:
+    grid = trained.grid
+    runs = grid.simulate(grid.scenarios(generator_trip("G2", t=0.3)), t_end=3.0, every=0.1)
+    after = runs.t > 0.3
+    assert np.isnan(runs.delta_coi[0, after, 1]).all()
+    assert not np.isnan(runs.delta_coi[0, ~after]).any()
+    left = [0, 2]
+    for times, of in ((~after, [0, 1, 2]), (after, left)):
+        balance = runs.delta_coi[0][np.ix_(times, of)] @ grid.dae.inertia[of]
+        np.testing.assert_allclose(balance, 0.0, atol=1e-9)
+    assert np.abs(np.ptp(runs.delta_coi[0, after][:, left], axis=1)).max() < np.pi
 
 
 def test_scenarios_do_not_depend_on_their_batch(trained: Trained, clean: Trajectories) -> None:
@@ -323,9 +390,10 @@ def test_arguments_are_checked(trained: Trained) -> None:
     with pytest.raises(InputError, match="audit=2 is not a share"):
         grid.simulate(scenarios, solver="hybrid", operator=trained.operator, audit=2.0)
     other = PowerSystem.load("wscc9")
+    same = other.scenarios(line_trip("4-5", t=0.1))
     other.dae.states = other.dae.states[1:]
     with pytest.raises(InputError, match="train one"):
-        other.simulate(scenarios, solver="hybrid", operator=trained.operator)
+        other.simulate(same, solver="hybrid", operator=trained.operator)
 
 
 def test_events_that_ask_or_reset_are_refused(trained: Trained) -> None:
@@ -347,7 +415,8 @@ def test_audit_finds_certificates_that_are_wrong(
     assert runs.audit.above == 0
     assert (runs.audit.reference < 0.05).all()
     blind = Certificate.of(trained.operator, 3.0)
-    facts = trained.operator.facts | {"certificates": [replace(blind, factor=1e-6).facts()]}
+    notes = [replace(blind, factor=1e-6, digest="").facts()]
+    facts = trained.operator.facts | {"certificates": notes}
     careless = replace(changed(trained.operator, 0.5), facts=facts)
     runs = trained.grid.simulate(scenarios, solver="hybrid", operator=careless, audit=1.0)
     assert runs.audit is not None

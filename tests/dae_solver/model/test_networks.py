@@ -51,6 +51,7 @@ def operator(grid: PowerSystem) -> TrajectoryOperator:
     scaling = Scaling(
         center=np.zeros(FEATURES, np.float32),
         spread=np.ones(FEATURES, np.float32),
+        reach=np.full(FEATURES, np.inf, np.float32),
         residual=ones,
         change=ones,
     )

@@ -129,6 +129,7 @@ def finish(
         "load": config.load,
         "states": len(grid.dae.states),
         "equations": grid.dae.evaluated_by,
+        "networks": grid.dae.networks_by,
         "test_lines": [grid.case.branches[k].id for k in unseen],
         "scores": [asdict(score) for score in scores],
         "validation": fitted.evaluation,

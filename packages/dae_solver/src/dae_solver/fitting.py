@@ -32,6 +32,9 @@ log = logging.getLogger(__name__)
 MODES_FROM = 8000
 VALIDATION = 200
 TOLERANCE = 1e-6
+# Features of windows may be so much further from their mean than in training, and what is the same
+# in all of it, so far.
+REACH, LEAST_REACH = np.float32(1.2), np.float32(1e-3)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,9 +88,12 @@ def prepare(config: TrainConfig) -> Prepared:
     scaling = Scaling(
         center=center,
         spread=np.where(spread < 1e-6, 1.0, spread).astype(np.float32),
+        reach=np.full(len(center), np.inf, np.float32),
         residual=ones,
         change=ones,
     )
+    largest = np.abs(scaling.features(windows.features)).max(1)
+    scaling = replace(scaling, reach=REACH * largest + LEAST_REACH)
     operator = TrajectoryOperator(
         states=grid.dae.states,
         config=model,

@@ -23,6 +23,17 @@ def _largest(
     return np.asarray(np.where(before, np.nan_to_num(error, nan=np.inf), 0.0).max(-1))
 
 
+def _of_machines(
+    truth: Float[np.ndarray, "*batch time machine"], found: Float[np.ndarray, "*batch time machine"]
+) -> Float[np.ndarray, "*batch time"]:
+    """Largest error of those that the truth has connected; NaN where it has ended."""
+    unknown = np.isnan(truth)
+    if not unknown.any():
+        return np.asarray(np.abs(found - truth).max(-1))
+    tripped = unknown & ~unknown.all(-1, keepdims=True)
+    return np.asarray(np.where(tripped, 0.0, np.abs(found - truth)).max(-1))
+
+
 def angle_error(
     t: Float[np.ndarray, " time"],
     truth: Float[np.ndarray, "*batch time machine"],
@@ -33,12 +44,13 @@ def angle_error(
 
     Args:
         t: Output times, seconds.
-        truth: Angles against the centre of inertia, radians.
+        truth: Angles against the centre of inertia, radians; NaN of machines that have tripped,
+            which do not count.
         found: The same of the trajectory that is judged; NaN where it ended too early, which makes
             an infinite error.
         separated: When the true one separates, infinity where it does not, seconds.
     """
-    return np.asarray(np.degrees(_largest(t, np.abs(found - truth).max(-1), separated)))
+    return np.asarray(np.degrees(_largest(t, _of_machines(truth, found), separated)))
 
 
 def voltage_error(

@@ -36,7 +36,8 @@ def simulation_report(
     report = Report(
         f"Transients of {case.name}",
         subtitle=f"{len(case.buses)} buses, {len(grid.dae.machine_ids)} machines, "
-        f"{len(grid.dae.states)} states, {len(runs.scenarios)} scenarios",
+        f"{len(grid.dae.states)} states, {len(grid.dae.algebraics)} algebraic variables, "
+        f"{len(runs.scenarios)} scenarios",
     )
     spread = np.degrees(np.nanmax(runs.spread, axis=1))
     certified = not np.isnan(runs.certificate).all()
@@ -97,6 +98,7 @@ def simulation_report(
         {
             "method": method,
             "equations": grid.dae.evaluated_by,
+            **({} if isinstance(solution, Solution) else {"networks": grid.dae.networks_by}),
             **_work(solution),
             "CPU time, s": f"{seconds:.3g}",
             "algebraic equations at the start": solution.start.text(),

@@ -1,9 +1,9 @@
 """MindSpore's memory in large pages on CPU.
 
-Linux maps memory in pages of 4 KiB, except for those who ask for larger ones (the mode ``madvise`` of
-transparent huge pages, the default of most distributions). MindSpore takes its memory in blocks of
-1 GiB and does not ask, so that reading and writing much of it waits for the translation of addresses
-(https://docs.kernel.org/admin-guide/mm/transhuge.html).
+Linux maps memory in pages of 4 KiB, except for those who ask for larger ones (the mode ``madvise``
+of transparent huge pages, the default of most distributions). MindSpore takes its memory in blocks
+of 1 GiB and does not ask, so that reading and writing much of it waits for the translation of
+addresses (https://docs.kernel.org/admin-guide/mm/transhuge.html).
 """
 
 from __future__ import annotations

@@ -38,6 +38,7 @@ def plain(findings: Findings) -> dict[str, Any]:
             "case": findings.case,
             "states": findings.states,
             "equations": findings.equations,
+            "networks": findings.networks,
             "lines": findings.lines,
             "t_end": findings.t_end,
             "rows": findings.table(),

@@ -34,6 +34,7 @@ class Findings:
         case: Name of the grid.
         states: Number of its states.
         equations: What evaluated them.
+        networks: What multiplied for the networks of operators.
         lines: Where the scenarios are.
         t_end: Their length, seconds.
         rows: The large batch, and one scenario at a time.
@@ -48,6 +49,7 @@ class Findings:
     lines: list[str]
     t_end: float
     equations: str = ""
+    networks: str = ""
     rows: list[Row] = field(default_factory=list)
     sizes: list[SizeRow] = field(default_factory=list)
     andes: AndesCost | None = None
@@ -113,7 +115,7 @@ def bench(config: BenchConfig) -> Findings:
         batch=1,
         rounds=config.rounds,
     )
-    findings.equations = grid.dae.evaluated_by
+    findings.equations, findings.networks = grid.dae.evaluated_by, grid.dae.networks_by
     findings.sizes = measure_sizes(config.sizes, seed=config.seed, rounds=config.rounds)
     if config.andes:
         findings.andes_case = config.andes_case

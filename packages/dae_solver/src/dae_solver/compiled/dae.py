@@ -19,6 +19,7 @@ from scimind.device.compiler import BuildError, enabled
 log = logging.getLogger(__name__)
 
 SINGLE = "double precision instead of single, which could not be compiled for the equations"
+IN_TILES = "compiled, 16 bits by the matrix unit, two such numbers where residuals are decoded"
 # Of voltages after events: Newton's method has nothing left to do.
 NEAR = 1e-14
 
@@ -54,6 +55,15 @@ class CompiledDAE(PowerDAE):
         """What evaluated the equations so far: ``compiled``, ``NumPy`` or both."""
         kinds = {"NumPy" if each is None else "compiled" for each in self._libraries.values()}
         return " and ".join(sorted(kinds, reverse=True)) or "nothing yet"
+
+    @property
+    def networks_by(self) -> str:
+        """See the base class."""
+        with_windows = [each for key, each in self._libraries.items() if key[0]]
+        if not with_windows or None in with_windows:
+            return super().networks_by if with_windows else "nothing yet"
+        matrix_unit = any(each is not None and each.matrix_unit for each in with_windows)
+        return IN_TILES if matrix_unit else "compiled, single precision"
 
     def f(self, t: Any, x: Any, y: Any, p: Any) -> Any:
         """Derivatives of all states."""
@@ -226,13 +236,14 @@ class Library:
         if hasattr(library, "dae_windows"):
             self._windows, self._views = library.dae_windows, library.dae_views
             self._stretch_single = library.dae_stretch_single
+            self.matrix_unit = bool(library.dae_matrix_unit())
             signatures += [
                 (self._windows, [pointer] * 4),
                 (self._views, [pointer]),
                 (self._stretch_single, [number, *[pointer] * 3]),
             ]
         else:
-            self._stretch_single = self._stretch
+            self._stretch_single, self.matrix_unit = self._stretch, False
         for function, types in signatures:
             function.argtypes, function.restype = types, None
         self.rows, self.table, self.solver = dict(rows), table, dae.solver

@@ -12,7 +12,7 @@ struct Learned {
   double horizon, move;                   // seconds; slopes enter as what moves in this time
   const double *times[2], *spectrum;      // of the points of both quadratures; [degree, node]
   const float *gauss, *integrate[2];      // [node, node]
-  const float *weight, *center, *spread;  // of the rows; of the features
+  const float *weight, *center, *spread, *reach;  // of the rows; of the features
   const float *mode_spread, *residual, *change;
   const int64_t* angles;  // rows of them
   const double* inertia;  // shares of the machines
@@ -140,6 +140,7 @@ class Windows {
     each(seen, o.features, [&](int64_t k, int, S value) {
       return (value - o.center[k]) / o.spread[k];
     });
+    if (demand.refuse) stay_within(group, slots);
     apply(o.start, seen.data(), more.data());
     apply(o.enter, seen.data(), h.data());
     each(h, o.width, [](int64_t, int, S value) { return silu(value); });
@@ -168,6 +169,19 @@ class Windows {
   const Real<E> tolerance;
   int shares = 0;
   std::vector<N> seen, h, more, c, unit, change, mixed, gates, there, at, left, moved, deviation;
+
+  // Windows that begin where training never was are refused.
+  void stay_within(const Group& group, Slots& slots) const {
+    for (int share = 0; share < shares; ++share) {
+      S beyond = S{};
+      for (int64_t k = 0; k < o.features; ++k) {
+        const S value = share_of(seen[k], share), size = value < 0.0f ? -value : value;
+        beyond = size > o.reach[k] ? S{} + 1.0f : beyond;
+      }
+      for (int lane = 0; lane < group.columns[share].count; ++lane)
+        if (at_lane(beyond, lane) > 0.0f) slots.open[group.slots[share * SINGLES + lane]] = 0;
+    }
+  }
 
   // A correction of windows, of which some are accepted, some refused and some left open.
   void correct(const Group& group, Slots& slots, int64_t round, Course& out) {
@@ -752,6 +766,14 @@ void dae_windows(const Batch* batch, const Learned* learned, const Demand* deman
 }
 
 void dae_views(const Views* views) { views_of(*views); }
+
+int32_t dae_matrix_unit() {
+#ifdef TILES
+  return Tiles::there();
+#else
+  return 0;
+#endif
+}
 
 // Here, as the equations in single precision are compiled for windows only.
 void dae_stretch_single(int64_t scenarios, const Batch* batch, const int64_t* order,

@@ -20,6 +20,7 @@ from dae_solver.physics.disturbances import (
     load_step,
     pref_step,
     trip_reclose,
+    unsuccessful_reclose,
     vref_step,
 )
 from dae_solver.physics.grid import PowerSystem
@@ -38,6 +39,9 @@ LASTS = (0.2, 1.0)
 # Shares of what happens in training: a fault, a new network alone, a load step, a set-point step,
 # a machine trips.
 TRAINING = (0.6, 0.14, 0.13, 0.09, 0.04)
+# Parts of what happens elsewhere: a fault, a fault whose line trips, a line that opens and closes,
+# a line trips, a load and a set-point step, a load pulse, unsuccessful reclosing, a machine trips.
+KINDS = (4, 4, 2, 2, 2, 2, 1, 1)
 # A second thing happens at the same time in this share.
 TOGETHER = 0.15
 # The network after it: as built, a line is out, or branches with other admittances.
@@ -328,15 +332,19 @@ def _any(
     clear = float(rng.uniform(least, least + (most - least) * 0.5))
     load = grid.case.loads[int(rng.integers(len(grid.case.loads)))].bus
     factor = float(rng.uniform(0.6, 1.4))
-    kind = int(rng.integers(8))
-    if kind < 2:
+    kind = int(np.searchsorted(np.cumsum(KINDS), rng.integers(sum(KINDS)), side="right"))
+    if kind == 0:
         return [fault(bus, t=t, clear=clear)]
-    if kind < 4:
+    if kind == 1:
         return [fault(bus, t=t, clear=clear, trip=line.id)]
-    if kind == 4:
+    if kind == 2:
         return [trip_reclose(line.id, t=t, after=lasts)]
-    if kind == 5:
+    if kind == 3:
         return [line_trip(line.id, t=t)]
-    if kind == 6:
+    if kind == 4:
         return [load_step(load, t=t, p=factor), set_point(grid, rng, t + lasts)]
-    return [load_pulse(load, t=t, p=factor, last=lasts)]
+    if kind == 5:
+        return [load_pulse(load, t=t, p=factor, last=lasts)]
+    if kind == 6:
+        return [unsuccessful_reclose(bus, t=t, clear=clear, trip=line.id, after=lasts)]
+    return [generator_trip(grid.machine_ids[int(rng.integers(len(grid.machine_ids)))], t=t)]

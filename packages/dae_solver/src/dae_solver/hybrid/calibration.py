@@ -67,7 +67,7 @@ def angle_errors(
     A trajectory that ends too early has an infinite error.
     """
     grid = truth.grid
-    found = center(x[..., grid.rows("delta")], grid.inertia)
+    found = center(x[..., grid.rows("delta")], grid.inertia, truth.connected)
     return angle_error(truth.t, truth.delta_coi, found, truth.separated)
 
 
@@ -129,6 +129,7 @@ def calibrate(
         single=bound >= SINGLE,
         alpha=alpha,
         trajectories=len(scenarios),
+        digest=operator.digest,
     )
 
     @cache

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import logging
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ import numpy as np
 from dae_solver.model.operator import TrajectoryOperator
 from scimind.errors import InputError
 from scimind.typing import Float
+
+log = logging.getLogger(__name__)
 
 # Share of what the first correction moves that is believed to be left, and the rate from which on
 # further ones lead nowhere.
@@ -53,6 +56,9 @@ class Certificate:
         fine_classical: Its error then, degrees: that of all trajectories.
         alpha: Share of trajectories whose error may exceed the bound.
         trajectories: So many were used for the calibration.
+        digest: Of the operator that was calibrated; empty where nobody noted it.
+        void: Whether it is of other weights than those that it is asked for: the operator is not
+            believed, and the classical engine does everything.
 
     Source: Lei, G'Sell, Rinaldo, Tibshirani and Wasserman, JASA 113, 1094 (2018).
     """
@@ -70,6 +76,8 @@ class Certificate:
     fine_classical: float = 0.0
     alpha: float = float("nan")
     trajectories: int = 0
+    digest: str = ""
+    void: bool = False
 
     def score(
         self,
@@ -119,7 +127,19 @@ class Certificate:
                 "train with angle=[…] for it, or use solver='classical'",
                 rule="operator.certificate",
             )
-        return cls(**max(fitting, key=lambda each: each["bound"]))
+        found = cls(**max(fitting, key=lambda each: each["bound"]))
+        if not found.digest or found.digest == operator.digest:
+            return found
+        log.warning(
+            "the operator's weights are not those that its certificate was made with: it is not "
+            "believed, and the classical engine does everything; train it anew"
+        )
+        return replace(found, void=True)
+
+    @property
+    def idle(self) -> bool:
+        """Whether the operator is never asked."""
+        return self.alone or self.void
 
     @property
     def shortest_step(self) -> float:

@@ -68,6 +68,7 @@ class Learned:
             weight=self._at(modes.weight, np.float32),
             center=self._at(scaling.center, np.float32),
             spread=self._at(scaling.spread, np.float32),
+            reach=self._at(scaling.reach, np.float32),
             mode_spread=self._at(modes.spread, np.float32),
             residual=self._at(scaling.residual, np.float32),
             change=self._at(scaling.change, np.float32),

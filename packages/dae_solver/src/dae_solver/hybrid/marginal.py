@@ -15,7 +15,7 @@ import numpy as np
 from dae_solver.hybrid.outputs import Outputs
 from dae_solver.metrics import angle_error
 from dae_solver.physics.separation import angle_spread
-from dae_solver.physics.trajectories import center, separation
+from dae_solver.physics.trajectories import center, connected, separation
 from scimind.typing import Float, Int
 
 if TYPE_CHECKING:
@@ -81,11 +81,12 @@ def checked(
 def _change(other: HybridRun, ours: Outputs) -> Float[np.ndarray, " scenario"]:
     """How far angles are from those of other steps, degrees, until these lose synchronism."""
     grid, t = other.grid, other.outputs.times
-    rows, online = grid.rows("delta"), other.p.get("online")
+    rows, scenarios = grid.rows("delta"), other.solution.scenarios
     theirs, delta = other.outputs.states(rows), ours.states(rows)[:, : len(t)]
-    on = None if online is None else online.T[:, None]
+    on = connected(scenarios, t, len(rows))
     separated = np.minimum(separation(t, angle_spread(theirs, on, axis=-1)), other.solution.lost)
-    return angle_error(t, center(theirs, grid.inertia), center(delta, grid.inertia), separated)
+    theirs, delta = (center(angle, grid.inertia, on) for angle in (theirs, delta))
+    return angle_error(t, theirs, delta, separated)
 
 
 def _adopt(

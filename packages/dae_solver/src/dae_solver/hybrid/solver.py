@@ -164,7 +164,7 @@ class HybridRun:
             start=start,
             failure=["" if c else "no voltages at the start" for c in start.converged],
             windows=np.zeros((3, number), int),
-            refused=np.full(number, int(self.certificate.alone)),
+            refused=np.full(number, int(self.certificate.idle)),
         )
         self.compiled = self._compiled()
         self.done = ~start.converged
@@ -188,7 +188,7 @@ class HybridRun:
 
     def _compiled(self) -> CompiledWindows | None:
         """What does whole windows, where the equations are compiled."""
-        if self.certificate.alone:
+        if self.certificate.idle:
             return None
         state = {name: getattr(self, name) for name in ("t", "x", "y", "score", "spread")}
         state["classical"] = self.classical
@@ -371,7 +371,7 @@ class HybridRun:
 
         They are short, or the network has a fault, or the scenario has begun again.
         """
-        if self.certificate.alone:
+        if self.certificate.idle:
             return np.ones(len(scenarios), bool)
         found: np.ndarray = length < SHORT * self.certificate.step
         found |= self.grid.faulted(self.p["network"][scenarios])
@@ -404,7 +404,7 @@ class HybridRun:
             spread=np.zeros(len(scenarios)),
             moved=np.full(len(scenarios), np.inf),
         )
-        open_ = np.flatnonzero(solved)
+        open_ = np.flatnonzero(solved & (operator.scaling.within(seen) | (not self.refuse)))
         for round_ in range(self.certificate.corrections + 1):
             if len(open_):
                 open_ = self._correct(attempt, open_, scenarios, round_)

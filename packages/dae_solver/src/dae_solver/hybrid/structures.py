@@ -32,9 +32,8 @@ class LearnedStruct(ctypes.Structure):
     _fields_ = (
         *fields(ctypes.c_int64, "nodes modes width features hidden experts machines degrees"),
         *fields(ctypes.c_double, "horizon move"),
-        *fields(
-            ctypes.c_void_p, "times points spectrum gauss at_nodes at_gauss weight center spread"
-        ),
+        *fields(ctypes.c_void_p, "times points spectrum gauss at_nodes at_gauss"),
+        *fields(ctypes.c_void_p, "weight center spread reach"),
         *fields(ctypes.c_void_p, "mode_spread residual change angles inertia"),
         *((name, Matrix) for name in (*MATRICES, *NETWORKS)),
         *fields(ctypes.c_void_p, "layers corrector_layers"),

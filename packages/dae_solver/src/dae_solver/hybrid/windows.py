@@ -5,12 +5,13 @@ What is done with each is what :class:`~dae_solver.hybrid.solver.HybridRun` does
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from functools import cache, lru_cache
 
 import numpy as np
 
-from dae_solver.compiled.dae import CompiledDAE, Library, address_of
+from dae_solver.compiled.dae import IN_TILES, CompiledDAE, Library, address_of
 from dae_solver.hybrid.certificate import FIRST, GROWS, SEPARATION, SLOWEST, UNSTEADY, Certificate
 from dae_solver.hybrid.learned import Learned
 from dae_solver.hybrid.outputs import OperatorPiece
@@ -21,8 +22,12 @@ from dae_solver.model.operator import TrajectoryOperator
 from dae_solver.solver.parameters import Parameters
 from scimind.typing import Float, Int
 
+log = logging.getLogger(__name__)
+
 # Why a scenario stopped, see windows.h.
 ACT, REFUSED, TOO_FAR = range(3)
+
+_said: set[str] = set()
 
 
 class CompiledWindows:
@@ -96,6 +101,9 @@ class CompiledWindows:
         if library is None:
             return None
         assert isinstance(grid, CompiledDAE)
+        if library.matrix_unit and IN_TILES not in _said:
+            _said.add(IN_TILES)
+            log.info("networks of operators: %s", IN_TILES)
         demand = _demand(
             certificate, tolerance, refuse, at_once, shortest, tuple(parts), tuple(doubt), end
         )

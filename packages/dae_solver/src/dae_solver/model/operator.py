@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -16,7 +17,7 @@ from dae_solver.model.collocation import RadauWindow
 from dae_solver.model.modes import Modes
 from dae_solver.physics.dae import PowerDAE
 from scimind.errors import InputError
-from scimind.typing import Float
+from scimind.typing import Bool, Float
 
 FORMAT = "dae_solver.operator/2"
 
@@ -28,12 +29,14 @@ class Scaling:
     Attributes:
         center: Mean of each feature.
         spread: Standard deviation of each feature.
+        reach: How large each scaled feature may be: what training saw, and some more.
         residual: Typical size of each coefficient of a residual.
         change: Typical size of each coefficient of a correction for a residual of size 1.
     """
 
     center: Float[np.ndarray, " feature"]
     spread: Float[np.ndarray, " feature"]
+    reach: Float[np.ndarray, " feature"]
     residual: Float[np.ndarray, " mode"]
     change: Float[np.ndarray, " mode"]
 
@@ -42,6 +45,11 @@ class Scaling:
     ) -> Float[np.ndarray, "feature batch"]:
         """Features of mean 0 and standard deviation 1."""
         found: np.ndarray = (features - self.center[:, None]) / self.spread[:, None]
+        return found
+
+    def within(self, scaled: Float[np.ndarray, "feature batch"]) -> Bool[np.ndarray, " batch"]:
+        """Whether scaled features are of a kind that training saw."""
+        found: np.ndarray = (np.abs(scaled) <= self.reach[:, None]).all(0)
         return found
 
     def unit(
@@ -75,6 +83,7 @@ class TrajectoryOperator:
 
     def __post_init__(self) -> None:
         self.window = RadauWindow(self.config.nodes, self.config.horizon)
+        self._digested: tuple[tuple[Any, ...], str] | None = None
 
     def check(self, grid: PowerDAE) -> None:
         """Refuse another grid than the one it was trained for.
@@ -111,19 +120,36 @@ class TrajectoryOperator:
         found: np.ndarray = change * (self.scaling.change[:, None] * size)
         return found
 
-    def save(self, path: str | Path) -> None:
-        """Write one ``.safetensors`` file with all arrays and facts."""
-        from safetensors.numpy import save_file
+    @property
+    def digest(self) -> str:
+        """Of all numbers that windows depend on, 16 hex digits; certificates are of one digest."""
+        parts = self.modes, self.scaling, *self.weights.values()
+        if self._digested is None or any(
+            a is not b for a, b in zip(self._digested[0], parts, strict=True)
+        ):
+            total = hashlib.sha256()
+            for name, array in self._arrays().items():
+                total.update(name.encode() + np.ascontiguousarray(array).tobytes())
+            self._digested = parts, total.hexdigest()[:16]
+        return self._digested[1]
 
+    def _arrays(self) -> dict[str, np.ndarray]:
+        """All arrays by their names in a file."""
         arrays = {f"network.{name}": np.asarray(value) for name, value in self.weights.items()}
         for group, part in (("modes", self.modes), ("scaling", self.scaling)):
             arrays |= {
                 f"{group}.{each.name}": np.asarray(getattr(part, each.name))
                 for each in fields(part)
             }
+        return dict(sorted(arrays.items()))
+
+    def save(self, path: str | Path) -> None:
+        """Write one ``.safetensors`` file with all arrays and facts."""
+        from safetensors.numpy import save_file
+
         facts = {"format": FORMAT, "states": self.states, "config": asdict(self.config)}
         text = json.dumps(facts | {"facts": self.facts})
-        contiguous = {name: np.ascontiguousarray(value) for name, value in arrays.items()}
+        contiguous = {name: np.ascontiguousarray(value) for name, value in self._arrays().items()}
         save_file(contiguous, str(path), metadata={"dae_solver": text})
 
     @classmethod
@@ -147,6 +173,8 @@ class TrajectoryOperator:
             with safe_open(str(place), "numpy") as file:
                 text = (file.metadata() or {}).get("dae_solver", "")
                 arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            for array in arrays.values():
+                array.flags.writeable = False  # what is known of an operator is of its numbers
         except SafetensorError as error:
             raise InputError(
                 f"{place} is not an operator: {error}", rule="operator.file"
@@ -161,6 +189,8 @@ class TrajectoryOperator:
         for name, value in arrays.items():
             group, _, rest = name.partition(".")
             groups.setdefault(group, {})[rest] = value
+        # Operators of before know no reach.
+        groups["scaling"].setdefault("reach", np.full_like(groups["scaling"]["center"], np.inf))
         return cls(
             states=tuple(facts["states"]),
             config=ModelConfig(**facts["config"]),

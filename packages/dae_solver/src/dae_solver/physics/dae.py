@@ -7,6 +7,7 @@ in seconds.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -83,6 +84,7 @@ class PowerDAE(DAESystem):
         self.x_scale = np.array([_scale(name) for name in self.states])
         self.given = dict(parameters or {})
         self.topologies: list[Topology] = []
+        self._token = secrets.token_hex(8)
         self._with_shunts = np.zeros(0, bool)
         self._reduced: list[Reduced] = []
         # Numbers in the solver: of each topology, and of those with tripped machines.
@@ -101,6 +103,16 @@ class PowerDAE(DAESystem):
     def evaluated_by(self) -> str:
         """What evaluates the equations, for result files."""
         return "NumPy"
+
+    @property
+    def identity(self) -> tuple[str, list[Topology]]:
+        """What scenarios keep of their grid: a mark that copies share, and what numbers name."""
+        return self._token, self.topologies
+
+    @property
+    def networks_by(self) -> str:
+        """What multiplies for the networks of an operator, and how exactly, for result files."""
+        return "NumPy, single precision"
 
     # Structure
 

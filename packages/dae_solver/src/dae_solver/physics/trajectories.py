@@ -13,6 +13,7 @@ from dae_solver.physics.scenarios import Scenarios
 from dae_solver.physics.separation import angle_spread
 from dae_solver.solver.parameters import take
 from dae_solver.solver.solution import Solution
+from scimind.errors import EnvironmentProblem, InputError
 from scimind.typing import Bool, Float, Shaped
 
 if TYPE_CHECKING:
@@ -25,12 +26,43 @@ if TYPE_CHECKING:
 
 
 def center(
-    angle: Float[np.ndarray, "*batch machine"], inertia: Float[np.ndarray, " machine"]
+    angle: Float[np.ndarray, "*batch machine"],
+    inertia: Float[np.ndarray, " machine"],
+    connected: Bool[np.ndarray, "*batch machine"] | None = None,
 ) -> Float[np.ndarray, "*batch machine"]:
-    """Angles less that of the centre of inertia."""
-    # As one product: a matrix by a vector for each scenario takes several times as long.
-    weight, flat = inertia / inertia.sum(), angle.reshape(-1, len(inertia))
-    found: np.ndarray = (flat - (flat @ weight)[:, None]).reshape(angle.shape)
+    """Angles less that of the centre of inertia.
+
+    Args:
+        angle: Of the rotors, radians.
+        inertia: Of all machines.
+        connected: Which of them are; the others do not count, and get NaN. None where all are.
+    """
+    found: np.ndarray
+    if connected is None or connected.all():
+        # As one product: a matrix by a vector for each scenario takes several times as long.
+        weight, flat = inertia / inertia.sum(), angle.reshape(-1, len(inertia))
+        found = (flat - (flat @ weight)[:, None]).reshape(angle.shape)
+        return found
+    share = inertia * connected
+    with np.errstate(invalid="ignore"):  # where none is left
+        share = share / share.sum(-1, keepdims=True)
+    found = np.where(connected, angle - (angle * share).sum(-1, keepdims=True), np.nan)
+    return found
+
+
+def connected(
+    scenarios: Scenarios, t: Float[np.ndarray, " time"], machines: int
+) -> Bool[np.ndarray, "scenario time machine"]:
+    """Which machines are connected, just before events."""
+    found = np.ones((len(scenarios), len(t), machines), bool)
+    if "online" not in scenarios.parameters:
+        return found
+    found &= scenarios.parameters["online"].T[:, None, :] > 0
+    for number, events in enumerate(scenarios.events):
+        for event in events:
+            for change in event.changes:
+                if change.name == "online":
+                    found[number, t > event.time, change.row] = change.value > 0
     return found
 
 
@@ -87,23 +119,13 @@ class Trajectories:
 
     @property
     def delta_coi(self) -> Float[np.ndarray, "scenario time machine"]:
-        """Rotor angles less that of the centre of inertia, radians."""
-        return center(self.delta, self.grid.inertia)
+        """Rotor angles less that of the centre of inertia, radians; NaN of tripped machines."""
+        return center(self.delta, self.grid.inertia, self.connected)
 
     @cached_property
     def connected(self) -> Bool[np.ndarray, "scenario time machine"]:
         """Which machines are connected, just before events."""
-        scenarios, machines = len(self.scenarios), len(self.grid.machine_ids)
-        found = np.ones((scenarios, len(self.t), machines), bool)
-        if "online" not in self.scenarios.parameters:
-            return found
-        found &= self.scenarios.parameters["online"].T[:, None, :] > 0
-        for number, events in enumerate(self.scenarios.events):
-            for event in events:
-                for change in event.changes:
-                    if change.name == "online":
-                        found[number, self.t > event.time, change.row] = change.value > 0
-        return found
+        return connected(self.scenarios, self.t, len(self.grid.machine_ids))
 
     @cached_property
     def spread(self) -> Float[np.ndarray, "scenario time"]:
@@ -200,8 +222,6 @@ class Trajectories:
         try:
             import xarray
         except ImportError:
-            from scimind.errors import EnvironmentProblem
-
             raise EnvironmentProblem(
                 "xarray is not installed: pip install 'scimind-dae-solver[xarray]'"
             ) from None
@@ -219,8 +239,23 @@ class Trajectories:
             },
         )
 
-    def plot(self, scenarios: Sequence[int] = (0,)) -> Figure:
-        """Angles, speeds and voltages of some scenarios, with marks where something happened."""
+    def plot(self, scenarios: int | Sequence[int] = 0) -> Figure:
+        """Angles, speeds and voltages of some scenarios, with marks where something happened.
+
+        Args:
+            scenarios: Their numbers, or one.
+
+        Raises:
+            InputError: There is none of a number, or no number.
+        """
         from dae_solver.physics.plots import trajectories
 
-        return trajectories(self, scenarios)
+        chosen, number = np.atleast_1d(np.asarray(scenarios)).tolist(), len(self.scenarios)
+        wrong = [k for k in chosen if not (isinstance(k, int) and 0 <= k < number)]
+        if wrong or not chosen:
+            what = f"scenario {wrong[0]!r} is not among" if wrong else "none is chosen of"
+            raise InputError(
+                f"{what} the {number} that were simulated; give numbers from 0 to {number - 1}",
+                rule="power.scenario",
+            )
+        return trajectories(self, chosen)
