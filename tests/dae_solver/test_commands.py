@@ -9,6 +9,7 @@ import pytest
 
 from dae_solver.cct import main as cct
 from dae_solver.identify import main as identify
+from dae_solver.physics import PowerSystem, unsuccessful_reclose
 from dae_solver.physics.phrases import KINDS, parse
 from dae_solver.simulate import main as simulate
 from scimind.errors import InputError
@@ -27,6 +28,7 @@ def test_simulate_writes_tables_and_a_report(tmp_path: Path) -> None:
     happened = pandas.read_csv(tmp_path / "events.csv")
     assert happened["time"].tolist() == pytest.approx([0.2, 0.3, 0.2, 0.8])
     page = (tmp_path / "report.html").read_text()
+    assert "30 states, 12 algebraic variables, 3 scenarios" in page
     assert "loses" not in page
     assert "fault at bus 7, 0.2 s, 100 ms, trips 5-7" in page
     assert page.count("<img") == 3
@@ -115,6 +117,14 @@ def test_wrong_requests_to_identify_end_with_code_2(
         (["load=zip 1 1 1"], "add up to 3"),
         (["load_level=[1.0,1.1]"], "2 load levels for 1 scenarios"),
         (["t_end=-1"], "t_end=-1.0 must be positive"),
+        (["event=fault bus 7 t 1.0 clear 100"], "cleared after 100 s; clear is its duration in"),
+        (["event=fault bus 7 t nan clear 0.1"], "is to happen at nan s"),
+        (["event=load_step bus 5 t 1 p 125"], "p is a factor from 0 to 20"),
+        (["event='line_trip line 5-7;7-8 t 1'"], "several of line, '5-7;7-8'; give one, and join"),
+        (["relays=[tripping below 59]"], "relay 'tripping below 59' begins with 'tripping'"),
+        (["relays=[shedding below 59]"], "lacks share; write: shedding below … share … delay"),
+        (["relays=[shedding below 61 share 0.1]"], "give a threshold below 60 Hz"),
+        (["relays=[shedding below 59 share 0.1 bus 7]"], "no load at bus 7 to shed"),
         (["method=magic"], "method"),
     ],
 )
@@ -144,6 +154,32 @@ def test_every_kind_of_disturbance_can_be_written_as_text() -> None:
     assert parse("none") == []
     with pytest.raises(InputError, match="begins with ''"):
         parse("")
+
+
+def test_relays_written_as_text_shed_load(tmp_path: Path) -> None:
+    events = "[generator_trip machine G3 t 0.2, load_step bus 5 t 0.2 p 1.01]"
+    relays = "[shedding below 59.7 share 0.2, 'shedding below 59.5 share 0.3 bus 5;6']"
+    common = [f"event={events}", "t_end=3", "step=0.0333333", "table=false"]
+    assert simulate([f"output={tmp_path}/with", f"relays={relays}", *common]) == 0
+    assert simulate([f"output={tmp_path}/without", *common]) == 0
+    happened = pandas.read_csv(tmp_path / "with" / "events.csv")
+    first = happened[happened["scenario"] == 0]["event"].tolist()
+    assert first == [
+        "G3 trips", "shedding 20% below 59.7 Hz", "shedding 30% below 59.5 Hz"
+    ]  # fmt: skip
+    assert happened[happened["scenario"] == 1]["event"].tolist() == ["load at 5 x 1.01"]
+    assert len(pandas.read_csv(tmp_path / "without" / "events.csv")) == 2
+
+
+def test_a_reclosing_that_fails_written_as_text_is_that_of_its_function() -> None:
+    grid = PowerSystem.load("wscc9")
+    text = "unsuccessful_reclose bus 7 t 0.1 clear 0.05 trip 5-7 after 0.4"
+    one = unsuccessful_reclose(7, t=0.1, clear=0.05, trip="5-7", after=0.4)
+    scenarios = grid.scenarios(parse(text), one)
+    assert scenarios.texts[0] == scenarios.texts[1]
+    written, made = ([(e.time, e.changes) for e in each] for each in scenarios.events)
+    assert written == made
+    assert [time for time, _ in written] == pytest.approx([0.1, 0.15, 0.55, 0.6])
 
 
 def test_help_answers_without_loading_the_solver(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,29 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from browser import DESKTOP, PHONE, Browser, driver
+from dae_solver.benchmark.andes import AndesCost
+from dae_solver.benchmark.report import write as write_benchmark
+from dae_solver.benchmark.sizes import SizeRow
+from dae_solver.benchmark.suite import Findings
+from dae_solver.benchmark.timing import Row
+from dae_solver.cct import main as cct
 from dae_solver.finish import measure
 from dae_solver.hybrid.calibration import reference
+from dae_solver.identify import main as identify
 from dae_solver.physics import Trajectories, fault, load_step
 from dae_solver.physics.contingencies import of_kinds
+from dae_solver.predict import main as predict
 from dae_solver.reports import simulation_report, training_report
 from dae_solver.screen_report import screening_report
 from scimind.eval.report import Report
 from scimind.train import RunFolder
 from trained_operator import Trained
 
+SIMULATION = ["Scenarios", "Trajectories", "Modes at rest", "Solution"]
 SECTIONS = {
-    "simulation": ["Scenarios", "Trajectories", "Modes at rest", "Solution"],
+    "simulation": SIMULATION,
+    "prediction": SIMULATION,
     "training": ["Test", "Certificates", "Trajectories", "Cost", "Training"],
     "screening": ["Screening", "Margins", "Contingencies", "Not simulated", "Calibration"],
+    "clearing": ["Times"],
+    "identification": [
+        *("Result", "Values", "Choice of candidates", "Terms", "Trajectories"),
+        "Held-out scenarios",
+    ],
+    "benchmark": [
+        *("10 at a time", "One at a time", "Size of the system", "ANDES", "Left out"),
+        "Provenance",
+    ],
 }
 # At least so many, and so wide on a desktop, CSS pixels.
-PLOTS, WIDE = {"simulation": 2, "training": 6, "screening": 2}, 500
+PLOTS, WIDE = {"training": 6, "clearing": 1, "identification": 3, "benchmark": 3}, 500
 # Of every image: is it there, where it lies, and how many colours it has.
 IMAGES = """
 return [...document.images].map(image => {
@@ -77,6 +97,28 @@ def screening(trained: Trained) -> Report:
     return screening_report(found)
 
 
+def benchmark(folder: Path) -> None:
+    """The page of numbers that nobody measured."""
+    row = Row(
+        name="RK4, 1/30 s", batch=10, scenarios=10, cpu_ms=2.0, cpu_ms_low=1.9, cpu_ms_high=2.1,
+        wall_ms=2.0, p50_deg=0.01, p90_deg=0.02, max_deg=0.03,
+    )  # fmt: skip
+    others = {"RK4, 1/15 s": 1.0, "RK4, 1/30 s, NumPy": 30.0, "operator, within 3 deg": 0.7}
+    rows = [row, *(replace(row, name=name, cpu_ms=cost) for name, cost in others.items())]
+    findings = Findings(
+        case="wscc9", states=30, lines=["4-5", "7-8"], t_end=5.0,
+        rows=[*rows, *(replace(each, batch=1, max_deg=np.inf) for each in rows)],
+        sizes=[
+            SizeRow(case=f"{n} buses", buses=n, machines=n // 3, states=3 * n, load="zip 1 0 0",
+                    stable=0.9, row=replace(row, cpu_ms=0.1 * n))
+            for n in (9, 39, 140)
+        ],
+        andes=AndesCost(cpu_ms=210.0, start_cpu_ms=1100.0), andes_case="kundur_full.xlsx",
+        notes=["IDA: not installed."],
+    )  # fmt: skip
+    write_benchmark(findings, folder)
+
+
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     with driver() as found:
@@ -99,7 +141,16 @@ def pages(
     }
     for name, report in reports.items():
         report.write(folder / f"{name}.html")
-    return {name: folder / f"{name}.html" for name in reports}
+    events = "[fault bus 7 t 0.3 clear 0.1 trip 5-7, load_step bus 6 t 0.3 p 1.3]"
+    common = [f"event={events}", "t_end=1.5"]
+    assert predict([f"output={folder}/prediction", f"operator={trained_run}", *common]) == 0
+    assert cct([f"output={folder}/clearing", "bus=[5,7,8]", "t_end=1.0", "tolerance=0.02"]) == 0
+    found = [f"output={folder}/identification", "test=[1]", "step=0.0333333333", *common]
+    assert identify(found) == 0
+    benchmark(folder / "benchmark")
+    written = ("prediction", "clearing", "identification", "benchmark")
+    own = {name: folder / f"{name}.html" for name in reports}
+    return own | {name: folder / name / "report.html" for name in written}
 
 
 @pytest.fixture(scope="module", params=[DESKTOP, PHONE], ids=["desktop", "phone"])
@@ -123,7 +174,7 @@ def test_a_report_is_complete_and_fits(name: str, pages: dict[str, Path], browse
     assert 0 <= browser.width - width <= 20  # a scroll bar
     assert needed <= width, "the page is wider than the window"
     plots = browser.run(IMAGES)
-    assert len(plots) >= PLOTS[name]
+    assert len(plots) >= PLOTS.get(name, 2)
     for plot in plots:
         assert plot["complete"]
         assert plot["alt"]
@@ -156,3 +207,22 @@ def test_plots_of_trajectories_mark_every_event(runs: Trajectories) -> None:
             assert [line.get_xdata()[0] for line in dotted] == times
         names = [text.get_text() for text in figure.axes[-1].texts]
         assert names == [event.name for event in runs.solution.events_of(scenario)]
+
+
+def test_plots_of_trajectories_show_their_certificates(runs: Trajectories) -> None:
+    for scenario in range(2):
+        axis = runs.plot(scenario).axes[0]
+        bound, end = runs.certificate[scenario], runs.separated[scenario]
+        assert [text.get_text() for text in axis.texts] == [f"band: certificate, ±{bound:.2g} deg"]
+        assert len(axis.collections) == 3
+        angle = np.degrees(runs.delta_coi[scenario])
+        for band, line in zip(axis.collections, angle.T, strict=True):
+            t, edge = band.get_paths()[0].vertices.T
+            assert t.max() <= min(end, runs.t[-1])
+            middle = np.interp(t, runs.t, line)
+            assert np.abs(edge - middle).max() == pytest.approx(bound, rel=1e-6)
+    unbounded = replace(runs, certificate=np.array([np.inf, np.nan]))
+    assert not unbounded.plot(1).axes[0].texts
+    assert not unbounded.plot(1).axes[0].collections
+    (text,) = unbounded.plot(0).axes[0].texts
+    assert text.get_text() == "no bound: certificate is infinite"

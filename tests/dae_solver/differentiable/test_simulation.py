@@ -209,6 +209,11 @@ def test_without_compilation_and_in_single_precision() -> None:
 
 def test_what_cannot_be_done_is_refused(setting: Setting) -> None:
     s = setting
+    other = PowerSystem.load("wscc9").scenarios([], [], [])
+    with pytest.raises(InputError, match="made for another grid than this wscc9"):
+        s.grid.start(other)
+    with pytest.raises(InputError, match="made for another grid than this wscc9"):
+        s.grid.simulate(s.x, s.p, other, t_end=0.1)
     with pytest.raises(InputError, match="multiple of the step"):
         s.grid.simulate(s.x, s.p, s.scenarios, t_end=0.3, every=0.05, step=1 / 90)
     with pytest.raises(InputError, match="method 'radau3' is not differentiable"):

@@ -26,6 +26,7 @@ from dae_solver.physics import (
     load_step,
     pref_step,
     trip_reclose,
+    unsuccessful_reclose,
     vref_step,
 )
 from dae_solver.physics.trajectories import center
@@ -157,6 +158,26 @@ def test_windows_far_from_the_training_are_refused(trained: Trained, far: Distur
     assert runs.source[0] == "classical"
     assert runs.solution.windows[:CLASSICAL, 0].sum() == 0
     assert runs.solution.refused.tolist() == [3, 0]
+    exact = grid.simulate(scenarios, every=1 / 30, step=1 / 240)
+    assert (angle_errors(exact, runs.solution.x) <= runs.certificate).all()
+
+
+def test_scenarios_of_several_faults_are_left_to_the_engine(trained: Trained) -> None:
+    grid = trained.grid
+    line = {"trip": "5-7", "clear": 0.08}
+    scenarios = grid.scenarios(
+        unsuccessful_reclose(7, t=0.3, after=0.4, **line),
+        [fault(7, t=0.3, **line), line_trip("4-6", t=1.5)],
+        [load_step(5, t=0.2, p=1.1), fault(7, t=0.9, clear=0.05)],
+        [fault(7, t=0.3, clear=0.05), fault(5, t=2.0, clear=0.05)],
+    )
+    runs = grid.simulate(
+        scenarios, every=1 / 30, solver="hybrid", operator=trained.operator, audit=0.0
+    )
+    several = np.array([True, False, False, True])
+    assert (runs.solution.refused[several] == 1).all()
+    assert (runs.solution.windows[:CLASSICAL, several] == 0).all()
+    assert (runs.solution.windows[:CLASSICAL, ~several].sum(0) > 0).all()
     exact = grid.simulate(scenarios, every=1 / 30, step=1 / 240)
     assert (angle_errors(exact, runs.solution.x) <= runs.certificate).all()
 

@@ -18,9 +18,11 @@ from dae_solver.physics import (
     fault,
     generator_trip,
     line_trip,
+    load_pulse,
     load_step,
     pref_step,
     trip_reclose,
+    unsuccessful_reclose,
     vref_step,
 )
 from dae_solver.physics.trajectories import center
@@ -56,8 +58,10 @@ def toggle(model: str, device: str, t: float, name: str = "myT") -> list[Any]:
     return ["Toggle", {"idx": name, "model": model, "dev": device, "t": t}]
 
 
-def alter(model: str, device: str, source: str, method: str, amount: float, name: str) -> list[Any]:
-    row = {"idx": name, "model": model, "dev": device, "src": source, "attr": "v", "t": 1.0}
+def alter(
+    model: str, device: str, source: str, method: str, amount: float, name: str, t: float = 1.0
+) -> list[Any]:
+    row = {"idx": name, "model": model, "dev": device, "src": source, "attr": "v", "t": t}
     return ["Alter", {**row, "method": method, "amount": amount, "rand": 0}]
 
 
@@ -72,6 +76,16 @@ EVENTS: dict[str, tuple[list[Any], Any]] = {
         [toggle("Line", "Line_8", 1.0), toggle("Line", "Line_8", 1.5, "myU")],
         trip_reclose("Line_8", t=1.0, after=0.5),
     ),
+    "unsuccessful_reclose": (
+        [
+            ["Fault", {**FAULT[1], "tc": 1.05}],
+            toggle("Line", "Line_8", 1.05),
+            toggle("Line", "Line_8", 1.45, "myU"),
+            ["Fault", {**FAULT[1], "idx": "myG", "tf": 1.45, "tc": 1.5}],
+            toggle("Line", "Line_8", 1.5, "myV"),
+        ],
+        unsuccessful_reclose(8, t=1.0, clear=0.05, trip="Line_8", after=0.4),
+    ),
 }
 
 
@@ -83,7 +97,7 @@ def test_events(kind: str, kundur: dict[str, Any], tmp_path: Path) -> None:
     compare(case, events, ours, tmp_path, 0.1)
 
 
-def test_set_point_and_load_steps(kundur: dict[str, Any], tmp_path: Path) -> None:
+def test_set_point_and_load_steps_and_pulses(kundur: dict[str, Any], tmp_path: Path) -> None:
     case = tmp_path / "case.json"
     case.write_text(json.dumps(kundur))
     exciter, governor = kundur["EXDC2"][0], kundur["TGOV1"][0]
@@ -104,6 +118,14 @@ def test_set_point_and_load_steps(kundur: dict[str, Any], tmp_path: Path) -> Non
                 alter("PQ", load["idx"], "Xeq", "*", 1.1, "myB"),
             ],
             load_step(load["bus"], t=1.0, p=1.1),
+        ),
+        (
+            [
+                alter("PQ", load["idx"], part, "*", factor, f"my{part}{t:g}", t)
+                for t, factor in ((1.0, 1.3), (1.4, 1 / 1.3))
+                for part in ("Req", "Xeq")
+            ],
+            load_pulse(load["bus"], t=1.0, p=1.3, last=0.4),
         ),
     ]
     for events, ours in trials:

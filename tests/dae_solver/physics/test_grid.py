@@ -268,6 +268,20 @@ def test_tables_and_plots_hold_what_was_simulated(wscc: PowerSystem) -> None:
     assert len(runs.plot([0, 1]).axes) == 6
 
 
+def test_a_dataset_holds_what_was_simulated(wscc: PowerSystem) -> None:
+    pytest.importorskip("xarray", reason="xarray is an optional dependency")
+    runs = wscc.simulate(wscc.scenarios(fault(7, t=0.2, clear=0.1), []), t_end=0.5)
+    found = runs.to_xarray()
+    assert dict(found.sizes) == {
+        "scenario": 2, "time": len(runs.t), "name": len(wscc.dae.states), "bus": 9
+    }  # fmt: skip
+    assert np.array_equal(found["state"].sel(name="delta:G2"), runs.delta[:, :, 1])
+    assert np.array_equal(found["v"].sel(bus="7"), runs.voltages()[:, :, 6])
+    assert np.array_equal(found["time"], runs.t)
+    assert found["source"].values.tolist() == runs.source
+    assert np.isnan(found["certificate"]).all()
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [

@@ -25,6 +25,7 @@ from dae_solver.physics.margins import margins
 from dae_solver.physics.roc import operating_points, rates
 from dae_solver.physics.screening import doubtful
 from dae_solver.physics.separation import gone
+from dae_solver.physics.trial_faults import fitting
 from power_references import Reference
 from scimind.errors import InputError
 
@@ -372,6 +373,52 @@ def test_wrong_requests_say_why(wscc: PowerSystem) -> None:
         of_kinds(wscc, ("quake",))
     with pytest.raises(InputError, match="there is no branch '1-9'"):
         wscc.calibrate_screen(lines=("1-9",))
+
+
+def stiff() -> PowerSystem:
+    """The nine-bus system with regulators that are too fast for steps of 1/15 and 1/30 s."""
+    case = PowerSystem.load("wscc9").case
+    for device in case.devices:
+        if device.model == "IEEET1":
+            device.parameters = {**device.parameters, "TA": 0.01}
+    return PowerSystem(case)
+
+
+def test_the_step_of_a_first_look_is_as_short_as_the_grid_needs(
+    wscc: PowerSystem, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    assert fitting(wscc, FirstLook(), 1 / 240).step == 1 / 15
+    assert caplog.messages == ["first look with steps of 1/15 s"]
+    grid, trip = stiff(), line_trip("4-5", t=0.1)
+    assert not grid.simulate(grid.scenarios(trip), step=1 / 15).stable.any()
+    found = grid.screen([trip], alpha=0.2, cases=5, seed=1)
+    step = float(found.calibration.look.split()[2])
+    assert 1 / 240 <= step < 1 / 30
+    assert "steps of 1/30 s are too long for a first look" in caplog.text
+    assert found.calibration.look in set(found.to_pandas()["decided_by"])
+    again = grid.screen([trip], alpha=0.2, calibration=found.calibration)
+    assert np.array_equal(again.margin, found.margin)
+    with pytest.raises(InputError, match=r"no step above fine_step=0.02 s .* wscc9"):
+        grid.screen([trip], alpha=0.2, cases=5, fine_step=1 / 50)
+
+
+def test_load_levels_without_an_operating_point_are_drawn_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    case = PowerSystem.load("wscc9").case
+    for device in case.devices:
+        if device.model == "TGOV1DB":
+            device.parameters = {**device.parameters, "VMAX": 1.75}
+    grid, lines = PowerSystem(case), ("4-5", "7-8")
+    options = {"step": 0.1, "fine_step": 1 / 30, "t_end": 2.0, "lines": lines, "cases": 10}
+    with pytest.raises(InputError, match=r"TGOV1DB G2 .* outside"):
+        grid.scenarios([], load_level=1.15)
+    found = grid.calibrate_screen(calibration_load=(0.9, 1.15), **options)
+    assert min(len(found.stable), len(found.unstable)) >= 10
+    assert "load levels from 0.9 to 1.15 have no operating point and are drawn again" in caplog.text
+    with pytest.raises(InputError, match=r"most load levels from 1.15 to 1.3 .*calibration_load"):
+        grid.calibrate_screen(calibration_load=(1.15, 1.3), **options)
 
 
 @pytest.mark.nightly

@@ -12,7 +12,7 @@ from dae_solver.config.scenarios import ScenarioConfig
 from dae_solver.physics import PowerSystem, Scenarios, Trajectories
 from dae_solver.physics.phrases import parse
 from dae_solver.reports import simulation_report
-from scimind.errors import EXIT_NUMERICS, EXIT_OK, InputError
+from scimind.errors import EXIT_NUMERICS, EXIT_OK
 
 log = logging.getLogger(__name__)
 
@@ -24,19 +24,14 @@ def asked(grid: PowerSystem, config: ScenarioConfig) -> Scenarios:
         InputError: An event or a number of scenarios is wrong.
     """
     texts = [config.event] if isinstance(config.event, str) else list(config.event)
-    level = np.atleast_1d(np.asarray(config.load_level, float))
-    if len(level) not in (1, len(texts)):
-        raise InputError(
-            f"{len(level)} load levels for {len(texts)} scenarios; give one, or one for each",
-            rule="power.scenario",
-        )
-    scenarios = grid.scenarios(*map(parse, texts), load_level=level)
+    scenarios = grid.scenarios(*map(parse, texts), load_level=config.load_level)
     log.info(
-        "%s: %d buses, %d machines, %d states; %d scenarios of %g s",
+        "%s: %d buses, %d machines, %d states, %d algebraic variables; %d scenarios of %g s",
         grid.case.name,
         len(grid.case.buses),
         len(grid.dae.machine_ids),
         len(grid.dae.states),
+        len(grid.dae.algebraics),
         len(scenarios),
         config.t_end,
     )

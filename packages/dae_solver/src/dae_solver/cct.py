@@ -78,7 +78,7 @@ def _faults(grid: PowerSystem, config: CctConfig) -> list[Fault]:
     if config.trip == "each":
         found = []
         for bus in chosen:
-            place = network.at(bus, "the fault")
+            place = network.find(bus, "the fault")
             for number, branch in enumerate(grid.case.branches):
                 at_bus = place in (network.start[number], network.end[number])
                 left = network.built.without([number])

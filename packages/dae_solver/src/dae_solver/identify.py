@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 from dae_solver.config.identify import IdentifyConfig
 from scimind.cli import command
-from scimind.errors import InputError
 
 if TYPE_CHECKING:
     from dae_solver.physics import PowerSystem
@@ -35,13 +34,17 @@ def identify(config: IdentifyConfig) -> None:
     from dae_solver.physics import PowerSystem
     from dae_solver.unknown import identify as find
     from dae_solver.unknown.files import read_measurements
-    from dae_solver.unknown.phrases import parse_unknown
+    from dae_solver.unknown.phrases import parse_hidden, parse_unknown
 
     grid = PowerSystem.load(config.case, load=config.load, dyr=config.dyr)
     unknown = [parse_unknown(text) for text in config.unknown]
+    hidden = None
     if config.data is None:
         log.info("no data: measurements are simulated with %s", ", ".join(config.hidden))
-        data = _rehearsal(grid, config)
+        hidden = PowerSystem(
+            grid.case, grid.dae.load_model, parameters=parse_hidden(grid, config.hidden)
+        )
+        data = _rehearsal(grid, hidden, config)
     else:
         data = read_measurements(config.data, grid)
     test = sorted(set(config.test))
@@ -62,41 +65,30 @@ def identify(config: IdentifyConfig) -> None:
     log.info("mean square of the residuals: %.4g of what the noise explains", fit.reduced_chi2)
     if not fit.explained:
         log.warning("the measurements are not explained to within their noise")
-    _write(fit, data.of(test) if test else None, Path(config.output))
+    _write(fit, data.of(test) if test else None, hidden, Path(config.output))
 
 
-def _rehearsal(grid: PowerSystem, config: IdentifyConfig) -> Measurements:
+def _rehearsal(grid: PowerSystem, hidden: PowerSystem, config: IdentifyConfig) -> Measurements:
     """Measurements of a grid with hidden values."""
-    import numpy as np
-
-    from dae_solver.physics import PowerSystem
     from dae_solver.physics.phrases import parse
     from dae_solver.unknown import measure
-    from dae_solver.unknown.phrases import parse_hidden
 
-    level = np.atleast_1d(np.asarray(config.load_level, float))
-    if len(level) not in (1, len(config.event)):
-        raise InputError(
-            f"{len(level)} load levels for {len(config.event)} scenarios; give one, or one each",
-            rule="power.scenario",
-        )
-    hidden = PowerSystem(
-        grid.case, grid.dae.load_model, parameters=parse_hidden(grid, config.hidden)
-    )
     events = [parse(text) for text in config.event]
     runs = hidden.simulate(
-        hidden.scenarios(*events, load_level=level),
+        hidden.scenarios(*events, load_level=config.load_level),
         t_end=config.t_end,
         every=config.every,
         step=config.step / 2,
         locate_kinks=True,
     )
-    scenarios = grid.scenarios(*events, load_level=level)
+    scenarios = grid.scenarios(*events, load_level=config.load_level)
     exact = measure(runs, scenarios, what=config.measured, buses=config.buses)
     return exact.noisy(config.seed, config.noise)
 
 
-def _write(fit: Identified, test: Measurements | None, folder: Path) -> None:
+def _write(
+    fit: Identified, test: Measurements | None, hidden: PowerSystem | None, folder: Path
+) -> None:
     from dae_solver.unknown.page import held_out
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -116,7 +108,7 @@ def _write(fit: Identified, test: Measurements | None, folder: Path) -> None:
         "cpu_seconds": fit.seconds,
     }
     (folder / "result.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
-    fit.report(test).write(folder / "report.html")
+    fit.report(test, hidden).write(folder / "report.html")
     log.info("report: %s", folder / "report.html")
 
 

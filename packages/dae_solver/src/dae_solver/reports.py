@@ -167,7 +167,7 @@ def clearing_report(grid: PowerSystem, times: ClearingTimes, *, seconds: float) 
     )
     finite = [k for k in order.tolist() if np.isfinite(times.cct[k])][:40]
     if finite:
-        figure = Figure(figsize=(7.0, 0.8 + 0.22 * len(finite)), layout="constrained")
+        figure = Figure(figsize=(7.0, max(2.4, 0.8 + 0.22 * len(finite))), layout="constrained")
         axis = figure.subplots()
         axis.barh([str(times.faults[k]) for k in finite], 1e3 * times.cct[finite])
         axis.invert_yaxis()

@@ -25,13 +25,15 @@ def simulate(config: SimulateConfig) -> int:
         The exit code; 3 where a scenario could not be simulated to its end.
 
     Raises:
-        InputError: The case, an event or a number of scenarios is wrong.
+        InputError: The case, an event, a relay or a number of scenarios is wrong.
     """
     from dae_solver.answers import asked, write
     from dae_solver.physics import PowerSystem
+    from dae_solver.physics.phrases import parse_relay
 
     grid = PowerSystem.load(config.case, load=config.load, dyr=config.dyr)
     scenarios = asked(grid, config)
+    relays = [event for text in config.relays for event in parse_relay(grid.dae, text)]
     started = time.process_time()
     runs = grid.simulate(
         scenarios,
@@ -39,6 +41,7 @@ def simulate(config: SimulateConfig) -> int:
         every=config.every,
         method=config.method,
         step=config.step,
+        state_events=relays,
         rtol=config.rtol,
         locate_kinks=config.locate_kinks,
     )
@@ -57,6 +60,10 @@ main = command(
         (
             "case=kundur.xlsx event='[fault bus 8 t 1 clear 0.1, line_trip line Line_8 t 1]'",
             "two scenarios of an ANDES case",
+        ),
+        (
+            "event='generator_trip machine G3 t 1' relays='[shedding below 59.5 share 0.1]'",
+            "a tenth of the loads is shed below 59.5 Hz",
         ),
         (
             "case=ieee39.raw dyr=ieee39.dyr load='zip 0.4 0.3 0.3' step=null method=radau3",

@@ -320,6 +320,9 @@ def test_a_model_that_is_not_supported_is_named_with_those_that_are(tmp_path: Pa
 def test_a_table_is_a_list_of_objects(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="table Bus is no list of objects"):
         read({"Bus": {"idx": 1}}, tmp_path)  # type: ignore[dict-item]
+    # A text is a remark.
+    remarked: Any = {"note": "as measured in May", **tables()}
+    assert read(remarked, tmp_path).branches == read(tables(), tmp_path).branches
     (tmp_path / "case.json").write_text("{")
     with pytest.raises(InputError, match="correct the JSON"):
         read_andes(tmp_path / "case.json")

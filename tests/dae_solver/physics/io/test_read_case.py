@@ -51,6 +51,9 @@ def test_json_is_told_apart_by_its_content(tmp_path: Path) -> None:
     other.write_text(json.dumps({"Bus": [{"idx": 1}]}))
     with pytest.raises(InputError, match="there is no Slack in the file"):
         read_case(other)
+    other.write_text(json.dumps({"note": "x", "nbus": 9, "branch": [[0, 3, 0.0, 0.0576]]}))
+    with pytest.raises(InputError, match=r"neither ours, .* its keys are: note, nbus, branch"):
+        read_case(other)
     other.write_text("[1, 2]")
     with pytest.raises(InputError, match="no object of tables such as Bus"):
         read_case(other)

@@ -23,7 +23,8 @@ class ScreenConfig(GridConfig):
         alpha: Share of unstable contingencies that the first look may call stable.
         solver: Of the first look: "classical" integrates with long steps, "hybrid" takes a learned
             operator.
-        step: Of the first look by integration, seconds.
+        step: Of the first look by integration, seconds; by default the longest with which trial
+            faults come out as by fine_step.
         operator: Folder or file that python -m dae_solver.train made, for solver=hybrid.
         certify: Angle error of the hybrid solver, degrees.
         fine_step: Step of the engine that decides where the first look abstains, seconds.
@@ -40,7 +41,7 @@ class ScreenConfig(GridConfig):
     load_level: float = 1.0
     alpha: float = 0.01
     solver: Literal["classical", "hybrid"] = "classical"
-    step: float = 1 / 15
+    step: float | None = None
     operator: str | None = None
     certify: float = 3.0
     fine_step: float = 1 / 240
@@ -55,11 +56,12 @@ class ScreenConfig(GridConfig):
         super().__post_init__()
         positive(
             load_level=self.load_level,
-            step=self.step,
             certify=self.certify,
             fine_step=self.fine_step,
             t_end=self.t_end,
         )
+        if self.step is not None:
+            positive(step=self.step)
         if not 0 < self.alpha < 1:
             raise ValueError(f"alpha={self.alpha} must be between 0 and 1")
         needed = math.ceil(1.0 / self.alpha - 1e-9) - 1

@@ -133,7 +133,12 @@ class DifferentiableGrid:
         return [int(row) for row in self.dae.rows(name)]
 
     def start(self, scenarios: Scenarios) -> tuple[Any, Any]:
-        """States at rest ``[state, scenario]`` and parameters ``[row, scenario]``."""
+        """States at rest ``[state, scenario]`` and parameters ``[row, scenario]``.
+
+        Raises:
+            InputError: The scenarios are of another grid, or have parameters that this one lacks.
+        """
+        scenarios.check(self.dae)
         return self.tensor(scenarios.x0), self.parameters(scenarios.parameters)
 
     def parameters(self, values: Mapping[str, Any]) -> Any:
@@ -197,8 +202,10 @@ class DifferentiableGrid:
             States ``[time, state, scenario]``.
 
         Raises:
-            InputError: A time or event is not possible, or a step cannot be solved.
+            InputError: A time or event is not possible, a step cannot be solved, or the scenarios
+                are of another grid.
         """
+        scenarios.check(self.dae)
         if not (t_end > 0 and every > 0 and step > 0):
             raise InputError(
                 f"t_end={t_end:g} s, every={every:g} s and step={step:g} s must be positive",

@@ -41,7 +41,7 @@ FLOOR = 0.1
 # Factors between score and bound are tried from here on: that a score, which is an estimate of the
 # error, is too large everywhere is more than a few lines can show. It costs next to nothing. The
 # factor has to be so much larger than the ratios of these trajectories, as others go further.
-SMALLEST, GROWTH, SPARE = 1.0, 1.2, 1.15
+SMALLEST, GROWTH, SPARE = 1.0, 1.2, 1.3
 
 # A run of the calibration scenarios: with its solution, bounds and errors, degrees.
 Calibrated = tuple[HybridRun, HybridSolution, np.ndarray, np.ndarray]

@@ -33,8 +33,8 @@ class HybridSolution:
         windows: Windows of each scenario by how they were found, ``[3, scenario]``: accepted at
             once, after more corrections, by the classical engine.
         refused: Windows of each scenario that the operator was asked for and whose bound was too
-            large, ``[scenario]``, 1 where it was not asked because it does not pay for the bound;
-            the engine integrates faults anyway.
+            large, ``[scenario]``, 1 where it was not asked because it does not pay for the bound,
+            or because there are several faults; the engine integrates faults anyway.
     """
 
     grid: PowerDAE

@@ -22,7 +22,7 @@ from dae_solver.physics.separation import angle_spread
 from dae_solver.physics.voltages import rotated
 from dae_solver.solver.initial import consistent
 from dae_solver.solver.parameters import some
-from dae_solver.solver.schedule import Restart, Schedule
+from dae_solver.solver.schedule import Restart, Schedule, Timetable
 from scimind.errors import InputError
 from scimind.typing import Bool, Float, Int
 
@@ -169,6 +169,7 @@ class HybridRun:
         self.compiled = self._compiled()
         self.done = ~start.converged
         self.schedule = Schedule(table)
+        self._note_faults(table)
         self.due = self.schedule.next_time()
         self.memory = Memory(
             t=self.t.copy(),
@@ -185,6 +186,25 @@ class HybridRun:
             self._integrate_all()
         bound = np.where(self.solution.success, self.bound(), np.inf)
         return self.solution, checked(self, bound) if self.refuse and self.doubling else bound
+
+    def _note_faults(self, table: Timetable) -> None:
+        """When the only fault of each scenario begins; several are left to the engine altogether.
+
+        What the operator knows follows one fault, and another one makes errors before it grow.
+        """
+        self.fault, number = np.full(len(table), -np.inf), np.zeros(len(table), int)
+        before = np.zeros(len(table), bool)
+        for times, changes in zip(table.times.T, table.alike, strict=True):
+            for change in changes:
+                if change.name != "network":
+                    continue
+                faulted = self.grid.faulted(change.value.astype(int))
+                struck = change.scenario[faulted & ~before[change.scenario]]
+                self.fault[struck] = times[struck]
+                number[struck] += 1
+                before[change.scenario] = faulted
+        self.only_classical[number > 1] = True
+        self.solution.refused[number > 1] = 1
 
     def _compiled(self) -> CompiledWindows | None:
         """What does whole windows, where the equations are compiled."""
@@ -369,12 +389,14 @@ class HybridRun:
     ) -> Bool[np.ndarray, " scenario"]:
         """Windows that the operator is not asked for.
 
-        They are short, or the network has a fault, or the scenario has begun again.
+        They are short, or the network has a fault or will have one, or the engine is to bring the
+        scenario to its end.
         """
         if self.certificate.idle:
             return np.ones(len(scenarios), bool)
         found: np.ndarray = length < SHORT * self.certificate.step
         found |= self.grid.faulted(self.p["network"][scenarios])
+        found |= self.t[scenarios] < self.fault[scenarios]
         found |= self.only_classical[scenarios]
         return found
 

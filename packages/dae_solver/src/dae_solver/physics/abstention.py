@@ -192,12 +192,14 @@ def calibrate_near_limits(
         cases: So many unstable scenarios at least, and so many stable ones.
         lines: Whose ends have the faults, cleared by opening them; all that leave no island by
             default.
-        calibration_load: Smallest and largest load level.
+        calibration_load: Smallest and largest load level; one that the grid has no operating point
+            for is drawn again.
         seed: Of the draws.
         fine_step: Of the engine that knows, seconds.
 
     Raises:
-        InputError: Faults on these lines have no critical clearing times between 10 ms and 1 s.
+        InputError: Faults on these lines have no critical clearing times between 10 ms and 1 s, or
+            there is no operating point for most load levels.
     """
     chosen = _lines(grid, lines)
     ends = {branch.id: (branch.from_bus, branch.to_bus) for branch in grid.case.branches}
@@ -209,7 +211,7 @@ def calibrate_near_limits(
         tried += number
         drawn = [chosen[int(k)] for k in rng.integers(len(chosen), size=number)]
         faults = [Fault(bus=ends[line][int(rng.integers(2))], trip=line) for line in drawn]
-        level = rng.uniform(*calibration_load, number)
+        level = _levels(grid, rng, calibration_load, number)
         limit = critical_times(
             grid, faults, load_level=level, tolerance=0.01, step=look.step, coarse=None,
             t_end=look.t_end,
@@ -246,6 +248,42 @@ def calibrate_near_limits(
         unstable=np.concatenate([part.unstable for part in parts]),
         lines=chosen,
     )
+
+
+def _levels(
+    grid: PowerSystem, rng: np.random.Generator, between: tuple[float, float], number: int
+) -> Float[np.ndarray, " scenario"]:
+    """Random load levels at which the grid can rest."""
+    level, drawn = rng.uniform(*between, number), 0
+    while refused := _refused(grid, level):
+        place, reason = next(iter(refused.items()))
+        drawn += len(refused)
+        if drawn > number:
+            raise InputError(
+                f"most load levels from {between[0]:g} to {between[1]:g} have no operating point, "
+                f"such as {level[place]:.3f} ({reason}); give another calibration_load",
+                rule="screen.calibration",
+            )
+        log.warning(
+            "%d of %d load levels from %g to %g have no operating point and are drawn again, such "
+            "as %.3f: %s",
+            len(refused), number, *between, level[place], reason,
+        )  # fmt: skip
+        level[list(refused)] = rng.uniform(*between, len(refused))
+    return level
+
+
+def _refused(grid: PowerSystem, level: Float[np.ndarray, " scenario"]) -> dict[int, str]:
+    """Why levels have no operating point, by their numbers."""
+    try:
+        grid.scenarios(*([] for _ in level), load_level=level)
+    except InputError as error:
+        half = len(level) // 2
+        if not half:
+            return {0: str(error)}
+        found = _refused(grid, level[:half])
+        return found | {half + k: why for k, why in _refused(grid, level[half:]).items()}
+    return {}
 
 
 def _lines(grid: PowerSystem, lines: tuple[str, ...] | None) -> tuple[str, ...]:

@@ -11,6 +11,8 @@ import numpy as np
 
 from dae_solver.physics.case import BusId
 from dae_solver.physics.disturbances import Disturbance, Line, fault
+from dae_solver.physics.looks import check_solver
+from dae_solver.physics.scenarios import levels
 from dae_solver.physics.separation import gone
 from scimind.errors import InputError
 from scimind.typing import Float
@@ -187,15 +189,19 @@ def critical_times(
         **options: Likewise, of the fine engine.
 
     Raises:
-        InputError: The times are not ``0 < shortest < longest``.
+        InputError: There is no fault, the solver is unknown, or the times are not
+            ``0 < shortest < longest``.
     """
+    check_solver(solver, operator)
+    if not len(faults):
+        raise InputError("there is no fault; give at least one bus", rule="power.clearing")
     if not 0 < shortest < longest:
         raise InputError(
             f"clearing times from {shortest:g} to {longest:g} s; give 0 < shortest < longest",
             rule="power.clearing",
         )
 
-    level = np.broadcast_to(np.asarray(load_level, float), (len(faults),))
+    level = levels(load_level, len(faults))
 
     def simulated(batch: list[Disturbance], of: np.ndarray, **how: Any) -> np.ndarray:
         scenarios = grid.scenarios(*batch, load_level=level[of])

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 Line = str | tuple[BusId, BusId]
 
+# Beyond these no study means what it says: a longer fault is one in milliseconds, a larger factor
+# of a load or of a governor's set-point is a power, a larger step of a voltage is in percent.
+LONGEST_FAULT, LARGEST_LOAD, LARGEST_POWER, LARGEST_VOLTAGE = 10.0, 20.0, 10.0, 0.5
+
 
 @dataclass(frozen=True)
 class Action:
@@ -65,19 +69,26 @@ def fault(
     Args:
         bus: Where.
         t: When, seconds.
-        clear: How long it lasts, seconds.
+        clear: How long it lasts, seconds; 10 at most.
         trip: Lines that are opened when it is cleared: one by its id or its two buses, or a list.
         r: Fault resistance, pu.
         x: Fault reactance, pu.
 
     Raises:
-        InputError: It lasts no time, or has no impedance.
+        InputError: It lasts no time or too long, or has no impedance or a negative one.
     """
-    if not clear > 0:
+    if not 0 < clear <= LONGEST_FAULT:
         raise InputError(
-            f"the fault at bus {bus} is cleared after {clear:g} s; give a positive time, not the "
-            "instant of clearing",
+            f"the fault at bus {bus} is cleared after {clear:g} s; clear is its duration in "
+            f"seconds, above 0 and at most {LONGEST_FAULT:g}: neither milliseconds (100 ms are "
+            "0.1) nor the instant of clearing",
             rule="power.clearing",
+        )
+    if not (0 <= r < np.inf and 0 <= x < np.inf):
+        raise InputError(
+            f"the fault at bus {bus} has the impedance r={r:g}, x={x:g} pu; neither part may be "
+            "negative or infinite",
+            rule="power.fault",
         )
     if r == 0 and x == 0:
         raise InputError(
@@ -87,7 +98,7 @@ def fault(
     lines = _lines(trip)
 
     def actions(grid: PowerDAE) -> list[Action]:
-        place = grid.network.at(bus, "the fault")
+        place = grid.network.find(bus, "the fault")
         out = [grid.network.branch(line) for line in lines]
         admittance = 1.0 / complex(r, x)
         return [
@@ -119,8 +130,7 @@ def trip_reclose(line: Line, *, t: float, after: float) -> Disturbance:
     Raises:
         InputError: The time is not positive.
     """
-    if not after > 0:
-        raise InputError(f"line {line} is reclosed after {after:g} s; give a positive time")
+    _positive(f"line {line} is reclosed after", after)
 
     def actions(grid: PowerDAE) -> list[Action]:
         place = grid.network.branch(line)
@@ -135,11 +145,24 @@ def trip_reclose(line: Line, *, t: float, after: float) -> Disturbance:
 def unsuccessful_reclose(
     bus: BusId, *, t: float, clear: float, trip: Line, after: float, x: float = 1e-4
 ) -> Disturbance:
-    """A fault cleared by tripping a line, which closes onto the fault again and trips for good."""
+    """A fault cleared by tripping a line, which closes onto the fault again and trips for good.
+
+    Args:
+        bus: See :func:`fault`.
+        t: Likewise, seconds.
+        clear: How long both faults last, seconds.
+        trip: The line.
+        after: From its opening to its closing, seconds.
+        x: Fault reactance, pu.
+
+    Raises:
+        InputError: See :func:`fault`, and where ``after`` is not positive.
+    """
+    _positive(f"line {trip} is reclosed after", after)
     first = fault(bus, t=t, clear=clear, trip=trip, x=x)
 
     def actions(grid: PowerDAE) -> list[Action]:
-        place, line = grid.network.at(bus, "the fault"), grid.network.branch(trip)
+        place, line = grid.network.find(bus, "the fault"), grid.network.branch(trip)
         again = t + clear + after
         return [
             *first.actions(grid),
@@ -155,7 +178,12 @@ def unsuccessful_reclose(
 
 
 def load_step(bus: BusId, *, t: float, p: float) -> Disturbance:
-    """The loads at a bus take ``p`` times their power from ``t`` on."""
+    """The loads at a bus take ``p`` times their power from ``t`` on.
+
+    Raises:
+        InputError: The factor is not from 0 to 20.
+    """
+    _factor(f"the load at bus {bus}", "p", p, LARGEST_LOAD, "power.load")
     return _load(bus, [(t, p)], "load_step")
 
 
@@ -163,20 +191,24 @@ def load_pulse(bus: BusId, *, t: float, p: float, last: float = 1.0) -> Disturba
     """The loads at a bus take ``p`` times their power for ``last`` seconds.
 
     Raises:
-        InputError: The factor is 0, from which there is no way back.
+        InputError: The factor is 0, from which there is no way back, or beyond 20; or the time is
+            not positive.
     """
-    if p == 0 or not last > 0:
+    if p == 0:
         raise InputError(
-            f"the pulse of the load at {bus} has p={p:g} and lasts {last:g} s; neither may be 0",
+            f"the pulse of the load at bus {bus} has p=0, from which no factor leads back; give a "
+            "small one",
             rule="power.load",
         )
+    _factor(f"the load at bus {bus}", "p", p, LARGEST_LOAD, "power.load")
+    _positive(f"the pulse of the load at bus {bus} lasts", last)
     return _load(bus, [(t, p), (t + last, 1.0 / p)], "load_pulse")
 
 
 def _load(bus: BusId, steps: list[tuple[float, float]], kind: str) -> Disturbance:
     def actions(grid: PowerDAE) -> list[Action]:
-        grid.network.at(bus, "the load step")
-        rows = [k for k, load in enumerate(grid.case.loads) if load.bus == bus]
+        place, position = grid.network.find(bus, "the load step"), grid.network.position
+        rows = [k for k, load in enumerate(grid.case.loads) if position[load.bus] == place]
         if not rows:
             buses = ", ".join(str(load.bus) for load in grid.case.loads[:10])
             raise InputError(
@@ -197,12 +229,29 @@ def _load(bus: BusId, steps: list[tuple[float, float]], kind: str) -> Disturbanc
 
 
 def vref_step(machine: str, *, t: float, by: float) -> Disturbance:
-    """The voltage set-point of a machine's exciter moves by ``by`` pu."""
+    """The voltage set-point of a machine's exciter moves by ``by`` pu.
+
+    Raises:
+        InputError: That is more than 0.5 pu.
+    """
+    if not abs(by) <= LARGEST_VOLTAGE:
+        raise InputError(
+            f"the voltage set-point of {machine} moves by {by:g} pu; by is per unit, from "
+            f"{-LARGEST_VOLTAGE:g} to {LARGEST_VOLTAGE:g}: neither percent (5 % are 0.05) nor "
+            "kilovolts",
+            rule="power.voltage",
+        )
     return _set_point(machine, t, Change(name="vref", value=by, how="add"), f"vref {by:+g} pu")
 
 
 def pref_step(machine: str, *, t: float, factor: float) -> Disturbance:
-    """The power set-point of a machine's governor is multiplied by ``factor``."""
+    """The power set-point of a machine's governor is multiplied by ``factor``.
+
+    Raises:
+        InputError: The factor is not from 0 to 10.
+    """
+    what = f"the power set-point of {machine}"
+    _factor(what, "factor", factor, LARGEST_POWER, "power.device")
     return _set_point(
         machine, t, Change(name="pref", value=factor, how="scale"), f"pref x {factor:g}"
     )
@@ -238,6 +287,12 @@ def machine_row(grid: PowerDAE, machine: str) -> int:
     Raises:
         InputError: There is none of that name.
     """
+    if machine in grid.converters.ids:
+        raise InputError(
+            f"{machine} is a converter, which has no set-points that step and cannot be tripped; "
+            f"machines are: {', '.join(grid.machine_ids[:10])}",
+            rule="power.machine",
+        )
     if machine not in grid.machine_ids:
         raise InputError(
             f"there is no machine {machine!r}; machines are: {', '.join(grid.machine_ids[:10])}",
@@ -269,6 +324,22 @@ def events_of(grid: PowerDAE, disturbances: Sequence[Disturbance]) -> list[TimeE
             changes.append(Change(name="network", value=grid.topology(now)))
         events.append(TimeEvent(time=float(action.time), changes=changes, name=action.name))
     return events
+
+
+def _factor(what: str, name: str, value: float, high: float, rule: str) -> None:
+    if not 0 <= value <= high:
+        raise InputError(
+            f"{what} is multiplied by {name}={value:g}; {name} is a factor from 0 to {high:g} "
+            "(1.25 is a quarter more), not a power",
+            rule=rule,
+        )
+
+
+def _positive(what: str, seconds: float) -> None:
+    if not 0 < seconds < np.inf:
+        raise InputError(
+            f"{what} {seconds:g} s; give a positive number of seconds", rule="power.time"
+        )
 
 
 def _lines(trip: Line | Sequence[Line] | None) -> list[Line]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
@@ -15,20 +16,27 @@ from dae_solver.physics.case import BusId, Case
 from dae_solver.physics.clearing import ClearingTimes, Fault, critical_times
 from dae_solver.physics.dae import PowerDAE
 from dae_solver.physics.disturbances import Disturbance
-from dae_solver.physics.looks import FirstLook
+from dae_solver.physics.looks import FirstLook, check_solver
 from dae_solver.physics.models.loads import LoadModel
 from dae_solver.physics.scenarios import Scenarios, build
 from dae_solver.physics.screening import Screening, screen
 from dae_solver.physics.smallsignal import Modes, modes
 from dae_solver.physics.terms import Term
 from dae_solver.physics.trajectories import Trajectories
+from dae_solver.physics.trial_faults import fitting
 from dae_solver.solver import StateEvent, simulate
 from scimind.errors import InputError
+from scimind.typing import Float
 
 if TYPE_CHECKING:
     from dae_solver.model.operator import TrajectoryOperator
 
 log = logging.getLogger(__name__)
+
+# What the classical engine is told by default.
+ENGINE: dict[str, Any] = {"method": "rk4", "step": 1 / 120, "tolerance": 1e-10}
+# Part of the distance of outputs by which t_end may be off their multiples.
+NEARLY = 0.01
 
 
 class PowerSystem:
@@ -124,16 +132,30 @@ class PowerSystem:
         return modes(self.dae, self.scenarios(*([] for _ in level), load_level=level))
 
     def cct(
-        self, bus: BusId | Sequence[Fault], *, trip: Any = None, **options: Any
+        self, bus: BusId | Fault | Sequence[BusId | Fault], *, trip: Any = None, **options: Any
     ) -> ClearingTimes:
         """Critical clearing time of a fault, or of many at once.
 
         Args:
-            bus: Where the fault is; or a list of :class:`dae_solver.physics.clearing.Fault`.
-            trip: Lines that open when it is cleared.
+            bus: Where the fault is, or a list of such places; each may be a
+                :class:`dae_solver.physics.clearing.Fault`.
+            trip: Lines that open when it is cleared, of all faults that are given by their bus.
             **options: See :func:`dae_solver.physics.clearing.critical_times`.
+
+        Raises:
+            InputError: A :class:`~dae_solver.physics.clearing.Fault` and ``trip`` are given, or see
+                there.
         """
-        faults = [Fault(bus=bus, trip=trip)] if isinstance(bus, int | str) else list(bus)
+        given = cast("Any", bus)
+        places = [given] if np.ndim(given) == 0 else list(given)
+        faults = [
+            each if isinstance(each, Fault) else Fault(bus=each, trip=trip) for each in places
+        ]
+        if trip is not None and any(isinstance(each, Fault) for each in places):
+            raise InputError(
+                f"trip={trip!r} is for faults that are given by their bus; give Fault(trip=…)",
+                rule="power.clearing",
+            )
         return critical_times(self, faults, **options)
 
     def screen(
@@ -142,7 +164,7 @@ class PowerSystem:
         *,
         alpha: float = 0.01,
         solver: Literal["classical", "hybrid"] = "classical",
-        step: float = 1 / 15,
+        step: float | None = None,
         operator: TrajectoryOperator | str | Path | None = None,
         certify: float = 3.0,
         t_end: float = 5.0,
@@ -164,7 +186,8 @@ class PowerSystem:
                 that leave an island are listed as not simulated.
             alpha: The promise.
             solver: Of the first look: integration with long steps, or a learned operator.
-            step: Of the first look by integration, seconds.
+            step: Of the first look by integration, seconds; by default the longest of 1/15, 1/30 …
+                with which trial faults come out as the fine engine says.
             operator: See :meth:`simulate`.
             certify: See :meth:`simulate`.
             t_end: How long each is watched, seconds.
@@ -178,9 +201,12 @@ class PowerSystem:
 
         Raises:
             InputError: There are too few calibration scenarios for ``alpha``, the calibration is
-                of something else, no contingency can be simulated, or one names what is not there.
+                of something else, no contingency can be simulated, one names what is not there, or
+                no step is short enough.
         """
-        look = FirstLook(solver=solver, step=step, operator=operator, certify=certify, t_end=t_end)
+        look = self._look(
+            step, fine_step, solver=solver, operator=operator, certify=certify, t_end=t_end
+        )
         return screen(
             self,
             contingencies,
@@ -198,7 +224,7 @@ class PowerSystem:
         scenarios: Scenarios | None = None,
         *,
         solver: Literal["classical", "hybrid"] = "classical",
-        step: float = 1 / 15,
+        step: float | None = None,
         operator: TrajectoryOperator | str | Path | None = None,
         certify: float = 3.0,
         t_end: float = 5.0,
@@ -217,11 +243,22 @@ class PowerSystem:
             t_end: Likewise.
             fine_step: Likewise.
             **options: Of the default scenarios.
+
+        Raises:
+            InputError: The scenarios do not suffice, or no step is short enough.
         """
-        look = FirstLook(solver=solver, step=step, operator=operator, certify=certify, t_end=t_end)
+        look = self._look(
+            step, fine_step, solver=solver, operator=operator, certify=certify, t_end=t_end
+        )
         if scenarios is not None:
             return calibrate(self, look, scenarios, fine_step=fine_step)
         return calibrate_near_limits(self, look, fine_step=fine_step, **options)
+
+    def _look(self, step: float | None, fine_step: float, **how: Any) -> FirstLook:
+        if step is not None:
+            return FirstLook(step=step, **how)
+        look = FirstLook(**how)
+        return replace(look, step=fitting(self, FirstLook(t_end=look.t_end), fine_step).step)
 
     def in_numpy(self) -> PowerSystem:
         """The same grid, whose equations NumPy evaluates: several times slower, to compare with.
@@ -238,9 +275,9 @@ class PowerSystem:
         *,
         t_end: float = 5.0,
         every: float = 1 / 60,
-        method: str = "rk4",
-        step: float | None = 1 / 120,
-        tolerance: float = 1e-10,
+        method: str = ENGINE["method"],
+        step: float | None = ENGINE["step"],
+        tolerance: float = ENGINE["tolerance"],
         state_events: Sequence[StateEvent] = (),
         solver: Literal["classical", "hybrid"] = "classical",
         operator: TrajectoryOperator | str | Path | None = None,
@@ -253,7 +290,8 @@ class PowerSystem:
         Args:
             scenarios: From :meth:`scenarios`.
             t_end: Last time, seconds.
-            every: Distance of output times, seconds.
+            every: Distance of output times, seconds: they are its multiples, and ``t_end``. A
+                hundredth of it is made up for, so that 0.0333 s is 150 times in 5 s.
             method: See :data:`dae_solver.solver.METHODS`.
             step: Fixed step, seconds; None adapts it.
             tolerance: Of the voltages at every stage, pu.
@@ -267,16 +305,20 @@ class PowerSystem:
                 is short enough, at the limit of stability, the certificate is infinite.
             audit: Share of the scenarios of the hybrid solver that are integrated again to see
                 whether their certificates hold.
-            **options: Further arguments of :func:`dae_solver.solver.simulate`.
+            **options: Further arguments of :func:`dae_solver.solver.simulate`. The hybrid solver
+                takes none of these, nor ``method``, ``step`` and ``tolerance``.
 
         Raises:
-            InputError: A time or option is wrong.
+            InputError: A time or option is wrong, or the scenarios are of another grid.
         """
+        check_solver(solver, operator)
+        scenarios.check(self.dae)
         if not (t_end > 0 and every > 0):
             raise InputError(
                 f"t_end={t_end:g} s and every={every:g} s must be positive", rule="power.time"
             )
-        times = np.linspace(0.0, t_end, round(t_end / every) + 1)
+        times = _outputs(t_end, every)
+        _tell_of_late_events(scenarios, t_end)
         if solver == "hybrid":
             from dae_solver.hybrid.simulate import simulate_hybrid
 
@@ -284,6 +326,14 @@ class PowerSystem:
                 raise InputError(
                     "the hybrid solver has no state events; use solver='classical'",
                     rule="operator.events",
+                )
+            given = {"method": method, "step": step, "tolerance": tolerance}
+            ignored = [name for name, value in given.items() if value != ENGINE[name]]
+            if ignored := [*ignored, *options]:
+                raise InputError(
+                    f"the hybrid solver has no option {', '.join(ignored)}; it has operator, "
+                    "certify, audit, t_end and every: leave it out, or use solver='classical'",
+                    rule="operator.option",
                 )
             return simulate_hybrid(
                 self, scenarios, times, operator=operator, certify=certify, audit=audit
@@ -308,3 +358,23 @@ class PowerSystem:
             source=["classical"] * len(scenarios),
             certificate=np.full(len(scenarios), np.nan),
         )
+
+
+def _outputs(t_end: float, every: float) -> Float[np.ndarray, " time"]:
+    """Multiples of ``every``, and ``t_end``."""
+    number = t_end / every
+    if abs(number - round(number)) <= NEARLY:
+        return np.linspace(0.0, t_end, round(number) + 1)
+    return np.append(every * np.arange(int(number) + 1), t_end)
+
+
+def _tell_of_late_events(scenarios: Scenarios, t_end: float) -> None:
+    times = scenarios.timetable.times
+    late = np.isfinite(times) & (times > t_end)
+    if late.any():
+        scenario, number = np.argwhere(late)[0].tolist()
+        event = scenarios.timetable.events[scenario][number]
+        log.warning(
+            "events after t_end=%g s do not happen: %d, the first: %s at %g s (%s)",
+            t_end, late.sum(), event.name, event.time, scenarios.texts[scenario],
+        )  # fmt: skip

@@ -19,10 +19,29 @@ if TYPE_CHECKING:
     from dae_solver.model.operator import TrajectoryOperator
     from dae_solver.physics.grid import PowerSystem
 
+SOLVERS = ("classical", "hybrid")
 # Of the voltages in a first look, and output times of the fine engine, per unit and seconds.
 TOLERANCE, EVERY = 1e-6, 1 / 30
 # More than so many scenarios are simulated one batch after the other.
 BATCH = 1000
+
+
+def check_solver(solver: str, operator: TrajectoryOperator | str | Path | None) -> None:
+    """Refuse what is no solver, and an operator that it would not use.
+
+    Raises:
+        InputError: It is one of these.
+    """
+    if solver not in SOLVERS:
+        raise InputError(
+            f"solver={solver!r} is unknown; give one of: {', '.join(SOLVERS)}",
+            rule="power.solver",
+        )
+    if solver != "hybrid" and operator is not None:
+        raise InputError(
+            f"solver={solver!r} takes no operator; give solver='hybrid', or leave operator= out",
+            rule="power.solver",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +63,7 @@ class FirstLook:
     t_end: float = 5.0
 
     def __post_init__(self) -> None:
+        check_solver(self.solver, self.operator)
         if not 0 < self.step <= 0.1:
             raise InputError(
                 f"a first look with steps of {self.step:g} s; give at most 0.1 s, of which a swing "

@@ -95,8 +95,22 @@ class Network:
             )
         return self.position[bus]
 
+    def find(self, bus: BusId, what: str) -> int:
+        """Position of a bus that a user names; the text ``"7"`` is a bus whose number is 7.
+
+        Raises:
+            InputError: There is no such bus.
+        """
+        return self.at(self._named(bus), what)
+
+    def _named(self, bus: BusId) -> BusId:
+        known = bus in self.position or not isinstance(bus, str) or not bus.isdecimal()
+        return bus if known else int(bus)
+
     def branch(self, id: str | tuple[BusId, BusId]) -> int:
         """Position of a branch by its id, or by its two buses where one branch joins them.
+
+        The buses are a pair, or joined by a hyphen, in any order: ``(5, 7)`` or ``"7-5"``.
 
         Raises:
             InputError: There is none, or more than one.
@@ -105,20 +119,31 @@ class Network:
         if isinstance(id, str):
             if id in ids:
                 return ids.index(id)
-            raise InputError(
-                f"there is no branch {id!r}; branches are: {', '.join(ids[:10])} …",
-                rule="power.branch",
-            )
-        pair = {self.at(each, f"branch {id}") for each in id}
-        found = [k for k in range(len(ids)) if {int(self.start[k]), int(self.end[k])} == pair]
+            ends = id.split("-")
+            found = self._joining(*map(self._named, ends)) if len(ends) == 2 else []
+            if not found:
+                raise InputError(
+                    f"there is no branch {id!r}; branches are: {', '.join(ids[:10])} …",
+                    rule="power.branch",
+                )
+        else:
+            ends = [str(each) for each in id]
+            for each in id:
+                self.find(each, f"branch {id}")
+            found = self._joining(*map(self._named, id))
         if len(found) != 1:
             listed = f": {', '.join(ids[k] for k in found)}" if found else ""
             raise InputError(
-                f"{len(found)} branches join the buses {id[0]} and {id[1]}{listed}; "
+                f"{len(found)} branches join the buses {ends[0]} and {ends[1]}{listed}; "
                 "name one by its id",
                 rule="power.branch",
             )
         return found[0]
+
+    def _joining(self, one: BusId, other: BusId) -> list[int]:
+        """Positions of the branches between two buses, in either direction."""
+        pair = {self.position.get(one), self.position.get(other)}
+        return [k for k in range(len(self.start)) if {int(self.start[k]), int(self.end[k])} == pair]
 
     def admittance(self, topology: Topology) -> Shaped[np.ndarray, "bus bus"]:
         """The complex bus admittance matrix, loads and machines not included."""

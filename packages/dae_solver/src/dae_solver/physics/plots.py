@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from dae_solver.physics.trajectories import Trajectories
 
 
 def trajectories(runs: Trajectories, scenarios: Sequence[int]) -> Figure:
-    """Angles against the centre of inertia, speeds and voltages, one column for each scenario."""
+    """Angles against the centre of inertia, speeds and voltages, one column for each scenario.
+
+    Where there is a certificate it is a band around each angle.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4.2 * len(scenarios) + 1.2, 7.0), layout="constrained")
@@ -24,7 +28,8 @@ def trajectories(runs: Trajectories, scenarios: Sequence[int]) -> Figure:
     for column, scenario in enumerate(scenarios):
         angle, speed, voltage = axes[:, column]
         angle.set_title(f"{scenario}: {runs.scenarios.texts[scenario]}", fontsize=8)
-        angle.plot(runs.t, np.degrees(runs.delta_coi[scenario]), lw=1)
+        lines = angle.plot(runs.t, np.degrees(runs.delta_coi[scenario]), lw=1)
+        _add_certificate(angle, runs, scenario)
         speed.plot(runs.t, hertz * (runs.omega[scenario] - 1.0), lw=1)
         voltage.plot(runs.t, voltages[scenario], lw=0.8, alpha=0.7)
         for event in runs.solution.events_of(scenario):
@@ -40,5 +45,20 @@ def trajectories(runs: Trajectories, scenarios: Sequence[int]) -> Figure:
     axes[2, 0].set_ylabel("voltage, pu")
     angle = axes[0, -1]
     if len(runs.grid.machine_ids) <= 12:
-        angle.legend(runs.grid.machine_ids, fontsize=6, loc="upper right")
+        angle.legend(lines, runs.grid.machine_ids, fontsize=6, loc="upper right")
     return figure
+
+
+def _add_certificate(axis: Axes, runs: Trajectories, scenario: int) -> None:
+    bound = runs.certificate[scenario]
+    if np.isnan(bound):
+        return
+    text = "no bound: certificate is infinite"
+    if np.isfinite(bound):
+        text = f"band: certificate, ±{bound:.2g} deg"
+        before = runs.t <= runs.separated[scenario]
+        for k, angle in enumerate(np.degrees(runs.delta_coi[scenario, before]).T):
+            axis.fill_between(
+                runs.t[before], angle - bound, angle + bound, color=f"C{k % 10}", alpha=0.25, lw=0
+            )
+    axis.text(0.02, 0.02, text, transform=axis.transAxes, fontsize=6)

@@ -34,11 +34,14 @@ def under_frequency_shedding(
             bus has no load.
     """
     nominal = grid.case.frequency
-    rows = [k for k, load in enumerate(grid.case.loads) if buses is None or load.bus in buses]
-    if buses is not None:
-        for bus in buses:
-            if not any(load.bus == bus for load in grid.case.loads):
-                raise InputError(f"there is no load at bus {bus} to shed", rule="power.load")
+    network = grid.network
+    at = [network.position[load.bus] for load in grid.case.loads]
+    chosen = at if buses is None else [network.find(bus, "the load to shed") for bus in buses]
+    for place in chosen:
+        if place not in at:
+            bus = grid.case.buses[place].id
+            raise InputError(f"there is no load at bus {bus} to shed", rule="power.load")
+    rows = [k for k, place in enumerate(at) if place in chosen]
     speed = grid.rows("omega")
     weight = (grid.inertia / grid.inertia.sum())[:, None]
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dae_solver.physics.disturbances import Disturbance, events_of
+from dae_solver.physics.network import Topology
 from dae_solver.physics.powerflow import PowerFlow, solve
 from dae_solver.solver.events import TimeEvent
 from dae_solver.solver.parameters import Parameters, take
@@ -34,6 +35,7 @@ class Scenarios:
         y0: Voltages at rest, ``[algebraic, scenario]``.
         parameters: Of the grid, with the scenario as the last axis.
         load_factor: By which the loads of the case were multiplied, ``[load, scenario]``.
+        grid: Of which grid they are, see :attr:`dae_solver.physics.dae.PowerDAE.identity`.
         flow: The operating points.
     """
 
@@ -44,6 +46,7 @@ class Scenarios:
     y0: Float[np.ndarray, "algebraic scenario"]
     parameters: dict[str, np.ndarray] = field(repr=False)
     load_factor: Float[np.ndarray, "load scenario"]
+    grid: tuple[str, list[Topology]] = field(repr=False)
     flow: PowerFlow | None = field(default=None, repr=False)
     _timetable: tuple[list[list[TimeEvent]], Timetable] | None = field(
         default=None, init=False, repr=False
@@ -75,10 +78,26 @@ class Scenarios:
             y0=self.y0[:, scenarios],
             parameters=take(self.parameters, scenarios),
             load_factor=self.load_factor[:, scenarios],
+            grid=self.grid,
             flow=None if self.flow is None else self.flow.take(scenarios),
         )
         found._note(self.timetable.take(scenarios))
         return found
+
+    def check(self, grid: PowerDAE) -> None:
+        """Refuse another grid, whose numbers name other networks.
+
+        Raises:
+            InputError: They were not made for this grid or a copy of it.
+        """
+        (mine, known), (other, topologies) = self.grid, grid.identity
+        if mine != other or topologies[: len(known)] != known:
+            raise InputError(
+                f"{len(self)} scenarios ({self.texts[0]!r} first) were made for another grid than "
+                f"this {grid.case.name}, even if it is of the same case; make them with the "
+                "scenarios method of the grid that simulates them",
+                rule="power.scenario",
+            )
 
     def parameters_after(self, events: int | None = None) -> dict[str, np.ndarray]:
         """Parameters after so many events of each scenario, after all of them by default."""
@@ -129,9 +148,7 @@ def build(
         )
     each = [[d] if isinstance(d, Disturbance) else list(d) for d in disturbances]
     number = len(each)
-    level = np.broadcast_to(np.asarray(load_level, float), (number,))
-    if not (level > 0).all():
-        raise InputError(f"load level {level.min():g} is not positive", rule="power.load")
+    level = levels(load_level, number)
     loads, generators = len(grid.case.loads), len(grid.case.generators)
     factor = (
         level * np.ones((loads, 1)) if load_factor is None else _factor(load_factor, loads, number)
@@ -159,10 +176,32 @@ def build(
         y0=y0,
         parameters=values,
         load_factor=factor,
+        grid=grid.identity,
         flow=flow,
     )
     found._note(Timetable.of(found.events))
     return found
+
+
+def levels(load_level: Any, number: int) -> Float[np.ndarray, " scenario"]:
+    """One load level for each scenario.
+
+    Raises:
+        InputError: There are neither one nor ``number`` of them, or one is not positive.
+    """
+    found = np.asarray(load_level, float)
+    if found.ndim > 1 or found.size not in (1, number):
+        raise InputError(
+            f"{found.size} load levels for {number} scenarios; give one, or one for each",
+            rule="power.scenario",
+        )
+    wrong = found[~(np.isfinite(found) & (found > 0))]
+    if wrong.size:
+        raise InputError(
+            f"load level {wrong[0]:g} is not positive; 1 is the load of the case",
+            rule="power.load",
+        )
+    return np.broadcast_to(found, (number,))
 
 
 def _factor(values: Any, rows: int, number: int) -> np.ndarray:

@@ -13,7 +13,7 @@ import numpy as np
 from dae_solver.physics.abstention import Calibration, calibrate_near_limits
 from dae_solver.physics.disturbances import Disturbance, events_of
 from dae_solver.physics.looks import BATCH, Findings, FirstLook, fine
-from dae_solver.physics.scenarios import Scenarios
+from dae_solver.physics.scenarios import Scenarios, levels
 from scimind.errors import InputError
 from scimind.typing import Bool, Float
 
@@ -156,7 +156,7 @@ def screen(
             rule="screen.contingency",
         )
     each = [[one] if isinstance(one, Disturbance) else list(one) for one in contingencies]
-    level = np.broadcast_to(np.asarray(load_level, float), (len(each),))
+    level = levels(load_level, len(each))
     grid.scenarios([])  # topologies can be made once the grid has an operating point
     refused = _refusals(grid, each)
     without = {one.number for one in refused}

@@ -15,6 +15,9 @@ from scimind.typing import Float, Shaped
 if TYPE_CHECKING:
     import pandas
 
+# Modes are at the origin to rounding of the difference quotients: of the largest eigenvalue.
+ORIGIN = 1e-8
+
 
 @dataclass(frozen=True, kw_only=True)
 class Modes:
@@ -41,7 +44,8 @@ class Modes:
     def damping(self) -> Float[np.ndarray, "scenario mode"]:
         """Damping ratio of each mode; 1 for a mode at the origin."""
         size = np.abs(self.values)
-        return np.where(size > 1e-9, -self.values.real / np.maximum(size, 1e-9), 1.0)
+        moves = size > ORIGIN * size.max(1, keepdims=True)
+        return np.where(moves, -self.values.real / np.where(moves, size, 1.0), 1.0)
 
     def to_pandas(self, scenario: int = 0) -> pandas.DataFrame:
         """One row for each mode with its two most important states."""

@@ -239,7 +239,7 @@ class Trajectories:
             },
         )
 
-    def plot(self, scenarios: int | Sequence[int] = 0) -> Figure:
+    def plot(self, scenarios: int | Sequence[int] | np.ndarray = 0) -> Figure:
         """Angles, speeds and voltages of some scenarios, with marks where something happened.
 
         Args:

@@ -196,7 +196,7 @@ def from_arrays(
         raise InputError(f"measured is {what!r}; give states or pmu", rule="unknown.signal")
     position = grid.network.position
     chosen = list(position) if buses is None else list(buses)
-    places = tuple(grid.network.at(bus, "a measurement") for bus in chosen)
+    places = tuple(grid.network.find(bus, "a measurement") for bus in chosen)
     at = [position[g.bus] for g in grid._generators]
     machines = tuple(k for k, bus in enumerate(at) if what == "states" or bus in places)
     names = list(x) if what == "states" else ["omega"]
@@ -257,7 +257,7 @@ def transfer(scenarios: Scenarios, source: PowerSystem, target: PowerSystem) -> 
     ]
     if "online" in scenarios.parameters:
         values["online"] = scenarios.parameters["online"].copy()
-    return replace(scenarios, events=events, x0=x0, y0=y0, parameters=values)
+    return replace(scenarios, events=events, x0=x0, y0=y0, parameters=values, grid=dae.identity)
 
 
 def need_flow(scenarios: Scenarios) -> Any:

@@ -9,18 +9,20 @@ import numpy as np
 from dae_solver.physics.terms import AT_REST, LOADS
 from dae_solver.unknown.measurements import Measurements
 from dae_solver.unknown.problem import predicted, signals
+from dae_solver.unknown.truth import true_term
 from scimind.eval.report import Report
 
 if TYPE_CHECKING:
     import pandas
     from matplotlib.figure import Figure
 
+    from dae_solver.physics import PowerSystem
     from dae_solver.unknown.result import Identified
 
 _UNIT = {"v": "pu", "angle": "rad", "delta": "rad", "omega": "pu"}
 
 
-def page(fit: Identified, test: Measurements | None) -> Report:
+def page(fit: Identified, test: Measurements | None, hidden: PowerSystem | None) -> Report:
     """Values, choices, curves, residuals and the check on held-out scenarios."""
     problem = fit.problem
     data = problem.data
@@ -55,7 +57,7 @@ def page(fit: Identified, test: Measurements | None) -> Report:
             emphasis=[0],
         )
     for number, unknown in enumerate(problem.unknowns):
-        figure = _curve(fit, number)
+        figure = curve(fit, number, hidden)
         if figure is not None:
             report.add_figure(
                 "Terms", figure, alt=f"The term {unknown.name} by its signal, with its band"
@@ -121,8 +123,8 @@ def held_out(fit: Identified, test: Measurements) -> pandas.DataFrame:
     return pandas.DataFrame(rows, columns=["signal", "unit", "nominal", "identified", "noise"])
 
 
-def _curve(fit: Identified, number: int) -> Figure | None:
-    """What a term adds by its first signal, the others at rest."""
+def curve(fit: Identified, number: int, hidden: PowerSystem | None) -> Figure | None:
+    """What a term adds by its first signal, the others at rest; the true one beside it."""
     from matplotlib.figure import Figure
 
     unknown: Any = fit.problem.unknowns[number]
@@ -142,8 +144,15 @@ def _curve(fit: Identified, number: int) -> Figure | None:
     middle, std = fit.band(number, seen)
     figure = Figure(figsize=(5.5, 3.2), layout="constrained")
     axis = figure.subplots()
-    axis.plot(u, middle, lw=1.5)
-    axis.fill_between(u, middle - 2 * std, middle + 2 * std, alpha=0.3)
+    axis.plot(u, middle, lw=1.5, label="identified")
+    axis.fill_between(
+        u, middle - 2 * std, middle + 2 * std, alpha=0.3, label="two standard deviations"
+    )
+    nominal, where = fit.problem.nominal, unknown.where
+    true = None if hidden is None else true_term(hidden, nominal, where, name, u)
+    if true is not None:
+        axis.plot(u, true, "k--", lw=1, label="true")
+    axis.legend(fontsize=7)
     axis.set_xlabel(
         {"v": "voltage by that at rest", "speed": "speed deviation, pu"}.get(name, name)
     )

@@ -159,6 +159,7 @@ class Problem:
             y0=y0,
             parameters=p,
             load_factor=np.tile(base.load_factor, batch),
+            grid=dae.identity,
         )
         return Trajectories(
             grid=dae,

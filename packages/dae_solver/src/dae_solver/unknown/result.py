@@ -210,15 +210,16 @@ class Identified:
         std: np.ndarray = np.sqrt(np.maximum(variance, 0.0))
         return np.array(middle), std
 
-    def report(self, test: Measurements | None = None) -> Report:
+    def report(self, test: Measurements | None = None, hidden: PowerSystem | None = None) -> Report:
         """A page with values, choices, curves and residuals.
 
         Args:
             test: Measurements that were held back.
+            hidden: The grid that was measured, where it is known: the page has its terms too.
         """
         from dae_solver.unknown.page import page
 
-        return page(self, test)
+        return page(self, test, hidden)
 
 
 def _inverse(matrix: np.ndarray) -> np.ndarray:

@@ -61,6 +61,13 @@ def read_case(path: str | Path, *, dyr: str | Path | None = None) -> Case:
         return read_andes(path)
     if suffix == ".json":
         content = parse_json(path)
+        if isinstance(content, dict) and "format" not in content and "Bus" not in content:
+            raise InputError(
+                'the file is neither ours, which has "format", nor of ANDES, which has the table '
+                f"Bus; its keys are: {', '.join(map(str, content)) or 'none':.200}",
+                path=path,
+                rule="power.format",
+            )
         native = isinstance(content, dict) and "format" in content
         return read_native(path) if native else read_andes(path)
     hint = "; it stands beside a .raw: give that, and this as dyr=" if suffix == ".dyr" else ""

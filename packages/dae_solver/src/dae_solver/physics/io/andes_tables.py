@@ -92,7 +92,7 @@ class Row:
 
 
 def read_tables(path: Path) -> dict[str, list[Row]]:
-    """All tables of a file.
+    """All tables of a file; a text in the place of one is a remark.
 
     Raises:
         InputError: The file is no workbook or JSON object of tables.
@@ -106,6 +106,8 @@ def read_tables(path: Path) -> dict[str, list[Row]]:
         )
     tables: dict[str, list[Row]] = {}
     for model, entries in content.items():
+        if isinstance(entries, str):
+            continue
         if not isinstance(entries, list) or not all(isinstance(each, dict) for each in entries):
             raise InputError(
                 f"table {model:.60} is no list of objects; write one object a device",
