@@ -17,6 +17,8 @@ from scimind.ops.rule import Option, Scalar, Shape, Tensors, evaluate, shape_of
 
 Case = dict[str, Any]
 DTYPES = {"float": "float32", "int": "int32", "bool": "bool"}
+# Kernels of any number of tensors, and what each tensor of a network has of them.
+JOINED = {"adamw_all": ("parameter", "first", "second", "gradient"), "square_sum": ("tensor",)}
 INT32 = np.iinfo(np.int32)
 ODD_SCALARS: dict[str, tuple[Scalar, ...]] = {
     "int": (-1000, -1, 0, 7, 1000),
@@ -111,13 +113,43 @@ def case_of(entry: Operator, call: Call) -> Case:
         for result in rule.results:
             values[f"d{result.name}"] = _value(entry, result, shapes[result.name], call, odd)
         steps.append(_gradient(plan, call, {**given_shapes, **shapes}))
-    numbers = [o.number(rule.op, v) for o, v in zip(rule.options, options, strict=True)]
+    numbers = [o.number(v) for o, v in zip(rule.options, options, strict=True)]
     return {
         "values": values,
         "options": numbers if rule.options else None,
         "seed": call.seed,
         "offset": int(rng.integers(2)),
         "steps": steps,
+    }
+
+
+def joined_case(symbol: str, seed: int) -> Case:
+    """A call of a kernel of `JOINED`, with some empty tensors and some that threads share."""
+    rng = np.random.default_rng(seed)
+    odd = float(rng.choice((0.0, 0.1, 0.5)))
+    shapes = [
+        tuple(map(int, rng.choice((0, 1, 2, 3, 17, 33), rng.integers(3))))
+        for _ in range(rng.integers(1, 5))
+    ]
+    if seed % 4 == 0:
+        shapes.insert(int(rng.integers(len(shapes) + 1)), (70_000,))
+    values = {
+        f"{role}{index}": {**_tensor(shape, "float"), "odd": odd}
+        for role in JOINED[symbol]
+        for index, shape in enumerate(shapes)
+    }
+    options = None
+    if symbol == "adamw_all":
+        for name in ("rate", "factor", "correction1", "correction2"):
+            values[name] = {**_tensor((), "float"), "odd": odd}
+        options = [0.9, 0.99, 1e-8, *rng.choice((0.0, 0.1), len(shapes)).tolist()]
+    step = {"symbol": symbol, "takes": list(values), "gives": {"out": _tensor((1,), "float")}}
+    return {
+        "values": values,
+        "options": options,
+        "seed": seed,
+        "offset": int(rng.integers(2)),
+        "steps": [{**step, "checks": ["out"]}],
     }
 
 

@@ -1,5 +1,6 @@
 """Attention and decoding against float64, with what a blocked softmax could get wrong."""
 
+import contextlib
 import itertools
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from raw_kernels import ABSENT, Kernels, options
 from scimind import ops
 from scimind.ops.attention import attention, cached_attention
 from scimind.ops.kernels import native
+from scimind.ops.rule import RuleError
 
 FOLDER = Path(ops.__file__).parent / "kernels/cpu"
 ONEDNN = Path(ms.__file__).parent / "lib" / "libdnnl.so.3"
@@ -438,3 +440,36 @@ def test_a_sequence_decoded_in_pieces_is_the_whole_sequence(jit, formulation):
     np.testing.assert_allclose(np.concatenate(pieces, 2), expected, atol=1e-5)
     assert (keys.asnumpy()[:, :, :length] == key).all()
     assert (keys.asnumpy()[:, :, length:] == 0).all()
+
+
+VIEWS = {
+    "first of a batch": ((2, 1, 8, 4), lambda x: x[:1]),
+    "second of a batch": ((2, 1, 8, 4), lambda x: x[1:]),
+    "every second": ((1, 1, 16, 4), lambda x: x[:, :, ::2]),
+    "turned": ((1, 8, 1, 4), lambda x: x.swapaxes(1, 2)),
+    "other axes": ((8, 4), lambda x: x.reshape((1, 1, 8, 4))),
+    "parameter of a view": ((8, 4), lambda x: Parameter(x.reshape((1, 1, 8, 4)))),
+}
+
+
+@pytest.mark.parametrize("formulation", ["plain", "auto"])
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_view_is_no_cache_since_what_is_written_would_be_lost(view, formulation):
+    shape, make = VIEWS[view]
+    row, start = Tensor(normal(0, 1, 1, 1, 4)), Tensor([3], ms.int32)
+    own = [Parameter(Tensor(normal(index, 1, 1, 8, 4))) for index in (1, 2)]
+    base = Tensor(normal(3, *shape))
+    before = base.asnumpy().copy()
+    for position, name in enumerate(("key_cache", "value_cache")):
+        caches = [*own]
+        caches[position] = make(base)
+        context = ops.plain_formulations() if formulation == "plain" else contextlib.nullcontext()
+        with (
+            context,
+            pytest.raises(RuleError, match=f"cached_attention: {name} is a view of anoth"),
+        ):
+            cached_attention(row, row, row, *caches, start)
+        np.testing.assert_array_equal(base.asnumpy(), before)
+        caches[position] = Parameter(make(base).copy())
+        cached_attention(row, row, row, *caches, start).asnumpy()
+        np.testing.assert_array_equal(caches[position].asnumpy()[0, 0, 3], row.asnumpy()[0, 0, 0])

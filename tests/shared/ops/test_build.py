@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -56,7 +57,7 @@ def source(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     (tmp_path / "include").mkdir()
     (tmp_path / "include" / "a.h").write_text("// a header\n")
     path = tmp_path / "one.cc"
-    path.write_text("// one\n")
+    path.write_text('// one\n#include "a.h"\n')
     return path
 
 
@@ -83,17 +84,60 @@ def test_a_change_of_anything_gives_another_name(
     cache: Path, fake_compiler: Path, source: Path
 ) -> None:
     names = {built(source)}
-    source.write_text("// two\n")
+    source.write_text('// two\n#include "a.h"\n')
     names.add(built(source))
     (compiler.INCLUDE / "a.h").write_text("// a changed header\n")
     names.add(built(source))
-    (compiler.INCLUDE / "b.h").write_text("// another header\n")
+    source.with_name("a.h").write_text("// a header beside the source, which is found first\n")
     names.add(built(source))
     names.add(built(source, ["-O1"]))
     fake_compiler.write_text(COMPILER.replace("fake 1", "fake 2"))
     names.add(built(source))
     assert len(names) == 6
     assert {path.name for path in names} == {path.name for path in cache.iterdir()}
+
+
+@pytest.mark.parametrize("line", ['#include "{}"', "  #  include <{}>", '#if __has_include("{}")'])
+@pytest.mark.parametrize("header", ["own.hpp", "sub/more.h", "scimind/inner.inc"])
+def test_a_change_of_what_is_included_gives_another_name(
+    cache: Path, fake_compiler: Path, source: Path, header: str, line: str
+) -> None:
+    folder = compiler.INCLUDE if header.startswith("scimind") else source.parent
+    source.write_text('#include "first.h"\n')
+    source.with_name("first.h").write_text(line.format(header) + '\n#include "first.h"\n')
+    without = built(source)
+    (folder / header).parent.mkdir(exist_ok=True)
+    (folder / header).write_text("#define FACTOR 30\n")
+    before = built(source)
+    (folder / header).write_text("#define FACTOR 50\n")
+    after = built(source)
+    assert len({without, before, after}) == 3
+    (source.parent / "unused.h").write_text("// nothing\n")
+    assert built(source) == after
+
+
+def test_headers_in_turned_order_give_another_name(cache: Path, source: Path) -> None:
+    for name in ("b.h", "c.h"):
+        source.with_name(name).write_text(f"// {name}\n")
+    found = set()
+    for first, second in ("bc", "cb"):
+        source.write_text(f'#include "{first}.h"\n#include "{second}.h"\n')
+        compiler.digest.cache_clear()
+        found.add(compiler.digest(source))
+    assert len(found) == 2
+
+
+def test_what_killed_builds_left_is_removed_after_a_day(
+    cache: Path, fake_compiler: Path, source: Path
+) -> None:
+    cache.mkdir(parents=True)
+    old, young, other = (cache / name for name in (".building-a.so", ".building-b.so", "c.so"))
+    for path in (old, young, other):
+        path.write_text("half a library\n")
+    for path in (old, other):
+        os.utime(path, (time.time() - 25 * 3600,) * 2)
+    library = built(source)
+    assert set(cache.iterdir()) == {young, other, library}
 
 
 def test_a_prebuilt_library_needs_no_compiler(
@@ -111,6 +155,7 @@ def test_a_prebuilt_library_needs_no_compiler(
 
 BUILD = """
 import sys
+import time
 from pathlib import Path
 from scimind.device import compiler
 print("ready", flush=True)

@@ -15,6 +15,7 @@ from scimind import ops
 from scimind.errors import EnvironmentProblem
 from scimind.ops import OPERATORS, plain, registry
 from scimind.ops.kernels import native
+from scimind.ops.rule import RuleError
 
 HAVE_KERNELS = OPERATORS["rms_norm"].kernels[0].ready()
 needs_kernels = pytest.mark.skipif(not HAVE_KERNELS, reason="the CPU kernels cannot be built")
@@ -265,3 +266,40 @@ def test_the_sum_of_squares_is_exact_for_many_tensors_and_any_threads():
         np.testing.assert_allclose(ops.square_sum(tensors).asnumpy(), exact, rtol=1e-5)
     bad = (*tensors, Tensor(np.array([np.nan], np.float32)))
     assert np.isnan(ops.square_sum(bad).asnumpy()).all()
+
+
+@pytest.mark.parametrize("jit", [False, True])
+def test_the_sum_of_squares_takes_unequal_dtypes_and_at_least_one_tensor(jit):
+    def total(*tensors):
+        return ops.square_sum(tensors)
+
+    def none():
+        return ops.square_sum(())
+
+    if jit:
+        total, none = ms.jit(total), ms.jit(none)
+    for first, second in ((np.float32, np.float16), (np.float16, np.float32), (np.float32,) * 2):
+        found = total(Tensor(np.full(3, 2, first)), Tensor(np.full(2, 3, second)))
+        np.testing.assert_array_equal(found.asnumpy(), [30])
+    with pytest.raises(RuleError, match="square_sum: tensors is empty; it has to have at least"):
+        none()
+
+
+@pytest.mark.parametrize(
+    ("shapes", "decays", "message"),
+    [
+        (((), (), (), ()), 0, "parameters is empty; it has to have at least one"),
+        ((((3,),), ((3,),), ((3,),), ((4,),)), 1, r"gradients\[0\] has shape \(4,\); the rule"),
+        ((((2, 3),), ((2, 3),), ((3, 2),), ((2, 3),)), 1, r"second\[0\] has shape \(3, 2\)"),
+        ((((3,),), ((3,),), ((3,),), ((3,), (3,))), 1, "gradients has 2 tensors; parameters has 1"),
+        ((((3,),), ((3,),), ((3,),), ((3,),)), 2, "decays has 2 values; the parameters are 1"),
+    ],
+)
+def test_an_update_of_tensors_that_do_not_fit_is_named(shapes, decays, message):
+    given = [
+        tuple(ms.Parameter(Tensor(np.ones(shape, np.float32)), f"{role}") for shape in each)
+        for role, each in enumerate(shapes)
+    ]
+    scalars = [Tensor(1.0, ms.float32)] * 4
+    with pytest.raises(RuleError, match=f"adamw_all: {message}"):
+        ops.adamw_all(*given, *scalars, 0.9, 0.99, 1e-6, (0.0,) * decays)

@@ -1,6 +1,8 @@
 """What a declaration promises: one function and one C++ file are an operator in every mode."""
 
 import importlib.util
+import math
+import re
 import sys
 import textwrap
 from pathlib import Path
@@ -11,10 +13,12 @@ import pytest
 from mindspore import Tensor
 
 from scimind import ops
+from scimind.device.compiler import digest
 from scimind.ops import OPERATORS, registry
 from scimind.ops.__main__ import BEGIN, END, table
 from scimind.ops.kernels import cpp, native
 from scimind.ops.rule import Rule, RuleError, evaluate, shape_of
+from scimind.ops.testing import check
 from scimind.typing import Bool, Float, Int
 
 HAVE_KERNELS = OPERATORS["rms_norm"].kernels[0].ready()
@@ -154,6 +158,60 @@ def test_a_size_may_follow_from_a_scalar(mine):
         np.testing.assert_array_equal(ops.plain(mine.repeat)(x, times).asnumpy(), expected)
 
 
+DOUBLE = """
+#include "scimind/operator.h"
+using namespace scimind;
+
+SCIMIND_OPERATOR(scaled, (View<const double> x, Options options, View<double> y)) {
+  for (int64_t i = 0; i < x.size(); ++i) y[i] = options[0] * x[i] * x[i];
+}
+
+SCIMIND_OPERATOR(scaled_grad, (View<const double> x, View<const double> dout, Options options,
+                               View<double> dx)) {
+  for (int64_t i = 0; i < x.size(); ++i) dx[i] = 2 * options[0] * x[i] * dout[i];
+}
+"""
+TWO_DTYPES = """
+from scimind.typing import Float, Tensor
+@operator(
+    Cpp("single.cc", backward="x dout -> dx"),
+    Cpp("double.cc", backward="x dout -> dx", dtype="float64"),
+)
+def scaled(x: Float[Tensor, "*shape"], factor: float = 2.0) -> Float[Tensor, "*shape"]:
+    return x * x * factor
+"""
+
+
+@needs_kernels
+def test_an_operator_may_have_a_kernel_for_each_dtype(tmp_path, monkeypatch):
+    (tmp_path / "double.cc").write_text(DOUBLE)
+    (tmp_path / "single.cc").write_text(DOUBLE.replace("double", "float"))
+    module = declaration(tmp_path, TWO_DTYPES)
+    monkeypatch.setitem(sys.modules, "one", module)
+    try:
+        for dtype, name in ((np.float32, "cpu/kernel"), (np.float64, "cpu/kernel float64")):
+            x = Tensor(np.linspace(-1, 1, 5).astype(dtype))
+            y = module.scaled(x, 3.0)
+            assert y.asnumpy().dtype == dtype
+            np.testing.assert_allclose(y.asnumpy(), 3 * x.asnumpy() ** 2, rtol=np.finfo(dtype).eps)
+            assert ops.chosen()[f"scaled {np.dtype(dtype)}"] == name
+        check(module.scaled, calls=8)
+        (tmp_path / "double.cc").write_text(DOUBLE.replace("2 * options", "3 * options"))
+        forget("scaled")
+        digest.cache_clear()
+        native.STATE.loaded.pop(tmp_path / "double.cc")
+        for key in [key for key in cpp.PRIMITIVES if key[1] == tmp_path / "double.cc"]:
+            del cpp.PRIMITIVES[key]
+        module = declaration(tmp_path, TWO_DTYPES)
+        monkeypatch.setitem(sys.modules, "one", module)
+        with pytest.raises(AssertionError, match="gradient of x is not that of the plain"):
+            check(module.scaled, calls=8)
+    finally:
+        forget("scaled")
+        for name in ("single.cc", "double.cc"):
+            native.STATE.sources.remove(tmp_path / name)
+
+
 def test_other_dtypes_take_the_plain_formulation(mine):
     x = Tensor(np.arange(3.0))
     assert mine.blend(x).dtype == ms.float64
@@ -173,7 +231,7 @@ WRONG = [
     (((3, 4), (1, 4)), {}, r"blend: weight has shape \(1, 4\); the rule is float\[dim\]"),
     (((), None), {}, r"blend: x has shape \(\); the rule is float\[\*batch dim\]"),
     (((2, 3), None), {"shift": "two"}, r"blend: shift is 'two'; use one of \('none', 'one'\)"),
-    (((2, 3), None), {"factor": "a"}, r"blend: factor is 'a'; it has to be a number"),
+    (((2, 3), None), {"factor": "a"}, r"blend: factor is 'a'; it has to be a finite number"),
 ]
 
 
@@ -193,6 +251,129 @@ def test_a_wrong_dtype_and_a_missing_tensor_are_named(mine):
         ops.rope(tensor(1, 1, 2, 3), tensor(1, 1, 2, 1), tensor(1, 1, 2, 1))
     with pytest.raises(RuleError, match=r"attention: head = 3 from query .* multiple of group = 2"):
         ops.attention(tensor(1, 3, 2, 4), tensor(1, 2, 2, 4), tensor(1, 2, 2, 4))
+
+
+WHOLE = "split_heads: heads is {}; it has to be an int within ±2^53"
+NUMBER = "rms_norm: eps is {}; it has to be a finite number"
+FLAG = "attention: causal is {}; it has to be True or False"
+
+
+def split(value):
+    return ops.split_heads(tensor(1, 2, 4), value, 2)
+
+
+def norm(value):
+    return ops.rms_norm(tensor(2, 4), None, value)
+
+
+def causal(value):
+    return ops.attention(tensor(1, 2, 3, 4), tensor(1, 2, 3, 4), tensor(1, 2, 3, 4), causal=value)
+
+
+def window(value):
+    return ops.attention(tensor(1, 2, 3, 4), tensor(1, 2, 3, 4), tensor(1, 2, 3, 4), window=value)
+
+
+SCALARS = [
+    *[(split, value, WHOLE) for value in (2.0, np.float32(2), True, None, "a", 2**54, math.nan)],
+    (split, np.int64(0), "split_heads: heads is 0; it has to be at least 1"),
+    *[(norm, value, NUMBER) for value in (True, None, "a", math.nan, math.inf)],
+    *[(causal, value, FLAG) for value in (1, 1.0, None, "a")],
+    *[
+        (window, value, "attention: window is {}; it has to be an int within ±2^53 or None")
+        for value in (2.5, True)
+    ],
+]
+
+
+@pytest.mark.parametrize("jit", [False, True])
+@pytest.mark.parametrize(("call", "value", "message"), SCALARS)
+def test_a_scalar_of_another_kind_is_named(call, value, message, jit):
+    if jit and isinstance(value, str):
+        pytest.skip("a graph takes no text")
+    split(2), norm(1), causal(True), window(2)  # what is equal may have been seen before
+    function = ms.jit(call) if jit else call
+    shown = repr(value.item() if isinstance(value, np.generic) else value)
+    with pytest.raises(RuleError, match=re.escape(message.format(shown))):
+        function(value)
+
+
+@pytest.mark.parametrize("jit", [False, True])
+def test_scalars_of_numpy_are_scalars(jit):
+    for call, values in (
+        (split, (2, np.int64(2), np.int32(2))),
+        (norm, (1.0, 1, np.float32(1), np.float64(1), np.int64(1))),
+    ):
+        function = ms.jit(call) if jit else call
+        found = [function(value).asnumpy() for value in values]
+        for other in found[1:]:
+            np.testing.assert_array_equal(found[0], other)
+    np.testing.assert_array_equal(causal(np.bool_(True)).asnumpy(), causal(True).asnumpy())
+
+
+def test_a_scalar_that_is_large_or_no_scalar_is_not_written_out():
+    with pytest.raises(RuleError, match=r"eps is 1000+\.\.\.0+; it has to be a finite number"):
+        norm(10**400)
+    with pytest.raises(RuleError, match="eps is of type Tensor; it has to be a finite number"):
+        norm(tensor(3))
+    with pytest.raises(RuleError, match="gelu: approximate is of type Tensor; use one of"):
+        ops.gelu(tensor(3), tensor(3))
+
+
+@pytest.mark.parametrize("jit", [False, True])
+@pytest.mark.parametrize("value", [None, np.ones((2, 3), np.float32), [1.0, 2.0], 1.0, "a"])
+def test_what_is_no_tensor_is_named(value, jit):
+    def one(x):
+        return ops.gelu(x)
+
+    def optional(x, weight):
+        return ops.layer_norm(x, weight)
+
+    if jit:
+        one, optional = ms.jit(one), ms.jit(optional)
+    kind = "None" if value is None else f"of type {type(value).__name__}"
+    if jit and isinstance(value, str):
+        pytest.skip("a graph takes no text")
+    with pytest.raises(RuleError, match=re.escape(f"gelu: x is {kind}; it has to be a Tensor, ")):
+        one(value)
+    if value is not None:
+        rule = f"layer_norm: weight is {kind}; it has to be a Tensor, float[dim]; None leaves it"
+        with pytest.raises(RuleError, match=re.escape(rule)):
+            optional(tensor(2, 4), value)
+
+
+@pytest.mark.parametrize("jit", [False, True])
+def test_float_arguments_of_unequal_dtype_are_named(jit):
+    def call(x, weight):
+        return ops.linear(x, weight)
+
+    function = ms.jit(call) if jit else call
+    rule = r"linear: weight has dtype float16; the rule is .* with the dtype of x, float32; cast"
+    with pytest.raises(RuleError, match=rule):
+        function(tensor(2, 4), tensor(3, 4).astype(ms.float16))
+    rows, cache = tensor(1, 2, 1, 4), tensor(1, 2, 3, 4).astype(ms.float16)
+    with pytest.raises(RuleError, match="cached_attention: key_cache has dtype float16"):
+        ops.cached_attention(rows, rows, rows, cache, cache, Tensor([0], ms.int32))
+
+
+def test_parameters_of_a_norm_and_a_bias_may_be_wider_than_what_they_are_for():
+    x = tensor(2, 4)
+    half = ops.layer_norm(x.astype(ms.float16), tensor(4, seed=1), tensor(4, seed=2))
+    whole = ops.layer_norm(x, tensor(4, seed=1), tensor(4, seed=2))
+    np.testing.assert_allclose(half.asnumpy(), whole.asnumpy(), atol=5e-3)  # of float16
+    query = tensor(1, 2, 3, 4).astype(ms.float16)
+    out = ops.attention(query, query, query, bias=tensor(1, 2, 3, 3))
+    assert out.dtype == ms.float16
+
+
+def test_a_scalar_may_have_a_limit():
+    def sample(x: Float[np.ndarray, " a"], part: float = 0.0) -> Float[np.ndarray, " a"]: ...
+
+    rule = Rule.of(sample, at_least={"part": 0}, less_than={"part": 0.5})
+    rule.check((((3,), "float32"),), (0,))
+    for value, message in ((-0.1, "at least 0"), (0.5, "less than 0.5")):
+        with pytest.raises(RuleError, match=f"sample: part is {value}; it has to be {message}"):
+            rule.check((((3,), "float32"),), (value,))
 
 
 def test_a_graph_that_breaks_the_rule_is_not_compiled(mine):
@@ -257,6 +438,9 @@ def test_a_mistake_in_a_declaration_shows_when_it_is_read(tmp_path, text, error,
         ("'one.cc', backward='x dy -> dx'", TypeError, "backward is 'x dy -> dx'"),
         ("'one.cc', backward='x dout -> dz'", TypeError, "has to be 'inputs -> gradients'"),
         ("'two.cc'", FileNotFoundError, "two.cc"),
+        ("'one.cc', dtype='float16'", ValueError, "one.cc: dtype is 'float16'; use one of"),
+        ("'one.cc'), Cpp('two.cc'", ValueError, "wrong has two kernels of one dtype"),
+        ("'one.cc'), Cpp('one.cc', dtype='float64'", ValueError, "two kernels in one source"),
     ],
 )
 def test_a_mistake_in_a_kernel_shows_when_it_is_read(tmp_path, kernel, error, message):

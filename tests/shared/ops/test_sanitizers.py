@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import scimind.ops
-from kernel_cases import Case, cases_of
+from kernel_cases import JOINED, Case, cases_of, joined_case
 from outcomes import RESULTS, keep
 from sanitized import DiedError, Process, Settings
 from scimind.device import compiler
@@ -58,15 +58,25 @@ needs_compiler = pytest.mark.skipif(shutil.which(COMPILER) is None, reason="no c
 needs_sanitizers = pytest.mark.skipif(None in RUNTIMES, reason="the compiler has no sanitizers")
 
 
-def source_of(entry: Operator) -> Path:
-    return Path(entry.kernels[0].source)
+CPU = compiler.INCLUDE.with_name("cpu")
 
 
 def is_ours(entry: Operator) -> bool:
-    return bool(entry.kernels) and source_of(entry).parent == compiler.INCLUDE.with_name("cpu")
+    return bool(entry.kernels) and Path(entry.kernels[0].source).parent == CPU
 
 
-NAMES = [name for name, entry in OPERATORS.items() if is_ours(entry)]
+DECLARED = [name for name, entry in OPERATORS.items() if is_ours(entry)]
+NAMES = [*DECLARED, *JOINED]
+
+
+def source_of(name: str) -> Path:
+    return CPU / "update.cc" if name in JOINED else Path(OPERATORS[name].kernels[0].source)
+
+
+def cases_of_symbol(name: str, scale: int) -> list[Case]:
+    if name in JOINED:
+        return [joined_case(name, seed) for seed in range(20 * scale)]
+    return cases_of(OPERATORS[name], scale)
 
 
 def sanitized(source: Path, level: str | None) -> Path:
@@ -150,10 +160,10 @@ def unwatched() -> Iterator[Pair]:
 
 def test_every_compiled_symbol_is_called() -> None:
     called = set(NAMES)
-    called |= {f"{name}_grad" for name in NAMES if OPERATORS[name].kernels[0].backward}
-    sources = compiler.INCLUDE.with_name("cpu").glob("*.cc")
-    text = "".join(path.read_text() for path in sources)
-    assert set(re.findall(r"SCIMIND_OPERATOR\((\w+)", text)) == called
+    called |= {f"{name}_grad" for name in DECLARED if OPERATORS[name].kernels[0].backward}
+    text = "".join(path.read_text() for path in CPU.glob("*.cc"))
+    entries = re.findall(r'SCIMIND_OPERATOR\((\w+)|extern "C"[\w ]+ (\w+)\(', text)
+    assert {symbol for pair in entries for symbol in pair if symbol} == called
 
 
 def vector(symbol: str, seed: int = 0, count: int = 64) -> Case:
@@ -208,9 +218,8 @@ def test_two_processes_tell_what_a_result_depends_on(
 def test_kernels_keep_within_their_tensors_and_write_all_of_them(
     name: str, watched: Pair, tmp_path: Path
 ) -> None:
-    entry = OPERATORS[name]
-    library = sanitized(source_of(entry), compiler.instruction_set())
-    watched.check(library, cases_of(entry, 1), tmp_path)
+    library = sanitized(source_of(name), compiler.instruction_set())
+    watched.check(library, cases_of_symbol(name, 1), tmp_path)
 
 
 @needs_compiler
@@ -218,9 +227,8 @@ def test_kernels_keep_within_their_tensors_and_write_all_of_them(
 def test_results_depend_on_nothing_but_the_arguments(
     name: str, unwatched: Pair, tmp_path: Path
 ) -> None:
-    entry = OPERATORS[name]
-    library = compiler.libraries([source_of(entry)])[0]
-    unwatched.check(library, cases_of(entry, 1), tmp_path)
+    library = compiler.libraries([source_of(name)])[0]
+    unwatched.check(library, cases_of_symbol(name, 1), tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -244,10 +252,9 @@ def test_kernels_of_every_instruction_set_on_many_calls(
     passed: dict[str, dict[str, int]],
     tmp_path: Path,
 ) -> None:
-    entry = OPERATORS[name]
-    cases = cases_of(entry, 20)
-    watched.check(sanitized(source_of(entry), level), cases, tmp_path)
-    library = compiler.libraries([source_of(entry)], compiler.flags(level))[0]
+    cases = cases_of_symbol(name, 20)
+    watched.check(sanitized(source_of(name), level), cases, tmp_path)
+    library = compiler.libraries([source_of(name)], compiler.flags(level))[0]
     unwatched.check(library, cases, tmp_path)
     passed.setdefault(level or "x86-64", {})[name] = len(cases)
 

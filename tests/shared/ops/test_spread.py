@@ -1,5 +1,6 @@
 """Repetition along axes of length 1, and the memory that it does not keep."""
 
+import re
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ import pytest
 from mindspore import Tensor
 
 from scimind import ops
+from scimind.ops.rule import RuleError
 
 MEMORY = """
 import sys
@@ -75,3 +77,14 @@ def test_a_compiled_graph_keeps_no_table_of_what_was_spread(tmp_path):
     # 8 products of 2048 x 512 elements at 16 bytes are 134 MB per graph; when MindSpore stops
     # keeping them, ops.spread has no reason left
     assert growth["spread"] < 20 < 100 < growth["broadcast"], growth
+
+
+@pytest.mark.parametrize("jit", [False, True])
+@pytest.mark.parametrize("have", [(2, 2), (3,), (1, 2, 1)])
+def test_a_shape_that_cannot_be_reached_is_named(have, jit):
+    def run(x):
+        return ops.spread(x, (2, 3))
+
+    rule = re.escape(f"spread: x has shape {have}; it has to have the 2 axes of (2, 3)")
+    with pytest.raises(RuleError, match=rule):
+        (ms.jit(run) if jit else run)(Tensor(np.ones(have, np.float32)))

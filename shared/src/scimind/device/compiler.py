@@ -1,19 +1,21 @@
 """Compile C++ kernels on first use and keep each library, by what it was made of.
 
-The name of a library contains a hash of its source, our headers, the compiler, its flags and the
-instruction set, so a changed source or another machine never meets a stale one. Several processes
-may build at once: each compiles to a temporary name of its own, and the rename is atomic. A wheel
-may bring libraries of operators along (folder ``ops/kernels/prebuilt``), under a hash without the
-compiler; the hook that builds it loads this file alone.
+The name of a library contains a hash of its source, what that includes, the compiler, its flags
+and the instruction set, so a changed source or another machine never meets a stale one. Several
+processes may build at once: each compiles to a temporary name of its own, and the rename is atomic.
+A wheel may bring libraries of operators along (folder ``ops/kernels/prebuilt``), under a hash
+without the compiler; the hook that builds it loads this file alone.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import logging
 import os
 import platform
+import re
 import shutil
 import subprocess
 import tempfile
@@ -43,6 +45,10 @@ LEVELS = {
     "x86-64-v4": ("avx512f", "avx512bw", "avx512vl", "avx512dq"),
     "x86-64-v3": ("avx2", "fma", "bmi2"),
 }
+# Also of ``__has_include``, whose answer changes when the file appears.
+_INCLUDED = rb"""\b(?:__has_)?include\b[\s(]*["<]([^">\n]+)[">]"""
+_BUILDING = ".building-"
+_DAY_S = 24 * 3600.0
 
 
 class BuildError(Exception):
@@ -85,10 +91,26 @@ def flags(level: str | None) -> list[str]:
 
 @functools.cache
 def digest(source: Path) -> str:
-    """Hash of a source file, the headers beside it and ours, 16 hex digits."""
+    """Hash of a source file and of all that it includes, 16 hex digits.
+
+    Includes are followed from the folder of the file that has them, and from ours; those of the
+    system and those whose name is a macro are not.
+    """
     total = hashlib.sha256()
-    for path in (source, *sorted(source.parent.glob("*.h")), *sorted(INCLUDE.rglob("*.h"))):
-        total.update(path.name.encode() + b"\0" + path.read_bytes())
+    seen: set[Path] = set()
+    waiting = [(source.name.encode(), source)]
+    while waiting:
+        name, path = waiting.pop()
+        if path in seen:
+            continue
+        seen.add(path)
+        text = path.read_bytes()
+        total.update(b"%b\0%d\0%b" % (name, len(text), text))
+        for name in re.findall(_INCLUDED, text):
+            places = (folder / os.fsdecode(name) for folder in (path.parent, INCLUDE))
+            found = next((place.resolve() for place in places if place.is_file()), None)
+            if found is not None:
+                waiting.append((name, found))
     return total.hexdigest()[:16]
 
 
@@ -144,6 +166,7 @@ def _compile_all(command: list[str], targets: dict[Path, Path]) -> None:
     try:
         for folder in {target.parent for target in targets.values()}:
             folder.mkdir(parents=True, exist_ok=True)
+            _remove_left_over(folder)
         with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
             jobs = [pool.submit(compile_one, command, *pair) for pair in targets.items()]
             for job in jobs:
@@ -156,13 +179,21 @@ def _compile_all(command: list[str], targets: dict[Path, Path]) -> None:
     _log.info("compiled %s in %.0f s to %s", names, seconds, folder)
 
 
+def _remove_left_over(folder: Path) -> None:
+    """What builds that were killed more than a day ago left behind."""
+    for path in folder.glob(f"{_BUILDING}*"):
+        with contextlib.suppress(FileNotFoundError):  # another process may remove it too
+            if path.stat().st_mtime < time.time() - _DAY_S:
+                path.unlink()
+
+
 def compile_one(command: list[str], source: Path, target: Path) -> None:
     """Compile ``source`` to ``target``, which appears whole or not at all.
 
     Raises:
         BuildError: The compiler refuses it.
     """
-    handle, temporary = tempfile.mkstemp(suffix=".so", prefix=".building-", dir=target.parent)
+    handle, temporary = tempfile.mkstemp(suffix=".so", prefix=_BUILDING, dir=target.parent)
     os.close(handle)
     try:
         done = subprocess.run(

@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 from typing import Literal
 
+from mindspore import dtype as mstype
 from mindspore import ops
+from mindspore.ops import constexpr
 
+from scimind.device import target
 from scimind.ops.operator import Cpp, operator
 from scimind.typing import Float, Tensor
 
@@ -54,6 +57,15 @@ def swiglu(gate: Float[Tensor, "*shape"], up: Float[Tensor, "*shape"]) -> Float[
     return gate * ops.sigmoid(gate) * up
 
 
+def finite_softmax(x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
+    """Softmax over the last axis of finite numbers, for plain formulations."""
+    if x.shape[-1] == 1:
+        # When the first softmax gradient of a process is over an axis of size 1, MindSpore 2.10
+        # keeps its axes for every later one, in eager mode: wrong gradients from then on.
+        return x - x + 1.0
+    return ops.softmax(x, -1)
+
+
 @operator(
     Cpp("kernels/cpu/norms.cc", backward="out dout -> dx"),
     name="softmax",
@@ -65,11 +77,15 @@ def swiglu(gate: Float[Tensor, "*shape"], up: Float[Tensor, "*shape"]) -> Float[
 )
 def _softmax(x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
     """Softmax over the last axis."""
-    if x.shape[-1] == 1:
-        # When the first softmax gradient of a process is over an axis of size 1, MindSpore 2.10
-        # keeps its axes for every later one, in eager mode: wrong gradients from then on.
-        return x - x + 1.0
-    return ops.softmax(x, -1)
+    if x.dtype == mstype.float32 and _on_cpu():
+        # There a row with NaN or infinity makes the finite rows after it 0, in MindSpore 2.10.
+        return finite_softmax(x.astype(mstype.float64)).astype(mstype.float32)
+    return finite_softmax(x)
+
+
+@constexpr  # type: ignore[untyped-decorator]
+def _on_cpu() -> bool:
+    return target() == "cpu"
 
 
 def softmax(x: Float[Tensor, "*shape"], axis: int = -1) -> Float[Tensor, "*shape"]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from mindspore import dtype as mstype
 from mindspore import ops
 
+from scimind.ops.activations import finite_softmax
 from scimind.ops.masks import position_mask
 from scimind.ops.operator import Cpp, operator, plain
+from scimind.ops.product import product
 from scimind.typing import Bool, Float, Int, Tensor
 
 _MASKED = -1e30
-_softmax = plain("softmax")
 
 
 @operator(
@@ -20,6 +21,7 @@ _softmax = plain("softmax")
         backward="query key value mask bias lse out dout -> dquery dkey dvalue dbias",
     ),
     half=("query", "key", "value"),
+    mixed=("bias",),
     multiples={"head": "group"},
     sizes=(
         {"batch": 16, "head": 8, "group": 8, "query": 128, "key": 128, "dim": 32, "width": 32},
@@ -62,20 +64,22 @@ def attention(
         mask = near if mask is None else ops.logical_and(mask, near)
     batch, heads, queries, dim = query.shape
     groups, keys = key.shape[1], key.shape[2]
+    if 0 in (batch, heads, queries, keys):
+        return ops.zeros((batch, heads, queries, value.shape[3]), value.dtype)
     if scale is None:
         scale = max(float(dim), 1.0) ** -0.5
     # The heads of a group are further rows of one product with its keys.
     shared = (batch, groups, heads // max(groups, 1) * queries)
     rows = (query * scale).reshape((*shared, dim))
-    logits = ops.BatchMatMul(transpose_b=True)(rows, key).reshape((batch, heads, queries, keys))
+    logits = product(rows, key, turn_right=True).reshape((batch, heads, queries, keys))
     if query.dtype == mstype.float16 or query.dtype == mstype.bfloat16:
         logits = logits.astype(mstype.float32)
     if bias is not None:
         logits = logits + bias
     if mask is not None:
         logits = ops.select(mask, logits, ops.full_like(logits, _MASKED))
-    weights = _softmax(logits).astype(value.dtype).reshape((*shared, keys))
-    out = ops.BatchMatMul()(weights, value).reshape((batch, heads, queries, value.shape[3]))
+    weights = finite_softmax(logits).astype(value.dtype).reshape((*shared, keys))
+    out = product(weights, value).reshape((batch, heads, queries, value.shape[3]))
     if mask is not None:
         out = out * mask.astype(out.dtype).max(axis=-1, keepdims=True)
     return out

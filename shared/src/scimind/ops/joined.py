@@ -14,6 +14,7 @@ from mindspore.ops import constexpr
 from scimind.ops.kernels import native
 from scimind.ops.kernels.cpp import variadic
 from scimind.ops.registry import FUNCTIONS, choose, register
+from scimind.ops.rule import RuleError
 from scimind.typing import Float, Tensor
 
 _SOURCE = Path(__file__).resolve().parent / "kernels" / "cpu" / "update.cc"
@@ -70,12 +71,40 @@ def adamw_all(
     Returns:
         A value that has to be consumed (``ops.depend``) inside a graph, or the update is pruned.
 
+    Raises:
+        RuleError: There are no parameters, or not one of each for each of them, of its shape.
+
     Source: Loshchilov and Hutter, arXiv 1711.05101.
     """
+    _check_adamw(
+        [tensor.shape for tensor in parameters],
+        [tensor.shape for tensor in first],
+        [tensor.shape for tensor in second],
+        [tensor.shape for tensor in gradients],
+        len(decays),
+    )
     return FUNCTIONS["adamw_all"][choose("adamw_all", parameters[0].dtype)](
         parameters, first, second, gradients, learning_rate, factor, correction1, correction2,
         beta1, beta2, eps, decays,
     )  # fmt: skip
+
+
+@constexpr  # type: ignore[untyped-decorator]
+def _check_adamw(parameters: Any, first: Any, second: Any, gradients: Any, decays: int) -> None:
+    if not parameters:
+        raise RuleError("adamw_all: parameters is empty; it has to have at least one")
+    count = len(parameters)
+    if decays != count:
+        raise RuleError(f"adamw_all: decays has {decays} values; the parameters are {count}")
+    for name, shapes in (("first", first), ("second", second), ("gradients", gradients)):
+        if len(shapes) != count:
+            raise RuleError(f"adamw_all: {name} has {len(shapes)} tensors; parameters has {count}")
+        for index in range(count):
+            if tuple(shapes[index]) != tuple(parameters[index]):
+                raise RuleError(
+                    f"adamw_all: {name}[{index}] has shape {tuple(shapes[index])}; the rule is "
+                    f"that of parameters[{index}], {tuple(parameters[index])}"
+                )
 
 
 @register("adamw_all", name="plain")
@@ -136,8 +165,21 @@ def _adamw_all_kernel(
 
 
 def square_sum(tensors: tuple[Tensor, ...]) -> Float[Tensor, "1"]:
-    """Sum of the squares of all elements of all tensors, in float32."""
-    return FUNCTIONS["square_sum"][choose("square_sum", tensors[0].dtype)](tensors)
+    """Sum of the squares of all elements of all tensors, in float32.
+
+    Raises:
+        RuleError: There are no tensors.
+    """
+    dtype = _dtype_of_all([tensor.dtype for tensor in tensors])
+    return FUNCTIONS["square_sum"][choose("square_sum", dtype)](tensors)
+
+
+@constexpr  # type: ignore[untyped-decorator]
+def _dtype_of_all(dtypes: Any) -> Any:
+    """That of the tensors; of different ones one that the kernel does not take."""
+    if not dtypes:
+        raise RuleError("square_sum: tensors is empty; it has to have at least one")
+    return next((dtype for dtype in dtypes if dtype != mstype.float32), mstype.float32)
 
 
 @register("square_sum", name="plain")

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Literal
 
+import numpy as np
 from mindspore import ops
+from mindspore.ops import constexpr
 
 from scimind.ops.activations import gelu, silu
 from scimind.ops.operator import Cpp, operator, plain
+from scimind.ops.product import product
 from scimind.ops.registry import compute_dtype
+from scimind.ops.rule import RuleError
 from scimind.typing import Float, Int, Tensor
 
 ACTIVATIONS = (None, "gelu", "silu", "relu")
@@ -33,6 +38,9 @@ def _linear(
     bias: Float[Tensor, " out"] | None = None,
 ) -> Float[Tensor, "*batch out"]:
     """``x weightᵀ + bias``."""
+    if 0 in x.shape or 0 in weight.shape:  # MindSpore leaves sums over nothing unwritten
+        y = ops.zeros((*x.shape[:-1], weight.shape[0]), x.dtype)
+        return y if bias is None or 0 in y.shape else y + bias
     rows = x.reshape((-1, x.shape[-1])) if x.ndim != 2 else x
     y = ops.MatMul(transpose_b=True)(rows, weight)
     if bias is not None:
@@ -105,7 +113,7 @@ def _matmul(
     left: Float[Tensor, "*batch row inner"], right: Float[Tensor, "*batch inner column"]
 ) -> Float[Tensor, "*batch row column"]:
     """Products of matrices, one for each index of the batch."""
-    return ops.matmul(left, right)
+    return product(left, right)
 
 
 def matmul(
@@ -115,10 +123,27 @@ def matmul(
 
     With mixed precision it is computed in half precision; the result has the dtype of ``left``.
     """
+    if not (isinstance(left, Tensor) and isinstance(right, Tensor)):
+        return _matmul(left, right)  # which refuses them
     if left.shape[:-2] == right.shape[:-2]:
         return _matmul(left, right)
+    shape = _repeated(left.shape, right.shape)
     dtype = compute_dtype(left.dtype)
+    if 0 in left.shape or 0 in right.shape:
+        return ops.zeros(shape, left.dtype)
     return ops.matmul(left.astype(dtype), right.astype(dtype)).astype(left.dtype)
+
+
+@constexpr  # type: ignore[untyped-decorator]
+def _repeated(left: tuple[int, ...], right: tuple[int, ...]) -> tuple[int, ...]:
+    """Shape of a product whose batch axes are repeated."""
+    with contextlib.suppress(ValueError):
+        if min(len(left), len(right)) >= 2 and left[-1] == right[-2]:
+            return (*np.broadcast_shapes(left[:-2], right[:-2]), left[-2], right[-1])
+    raise RuleError(
+        f"matmul: left has shape {left} and right {right}; the rule is (*batch row inner) and "
+        "(*batch inner column), whose batch axes are equal, 1 or missing"
+    )
 
 
 @operator(
@@ -133,5 +158,10 @@ def matmul(
 def embedding(
     indices: Int[Tensor, "*batch"], table: Float[Tensor, "entry dim"]
 ) -> Float[Tensor, "*batch dim"]:
-    """Rows of ``table``; an index outside it gives zeros on the CPU and is undefined on Ascend."""
-    return ops.gather(table, indices, 0)
+    """Rows of ``table``; an index outside it gives zeros."""
+    entries = table.shape[0]
+    if 0 in indices.shape or 0 in table.shape:
+        return ops.zeros((*indices.shape, table.shape[1]), table.dtype)
+    inside = ops.logical_and(indices >= 0, indices < entries)
+    rows = ops.gather(table, ops.select(inside, indices, ops.zeros_like(indices)), 0)
+    return ops.where(inside.expand_dims(-1), rows, ops.zeros_like(rows))

@@ -24,6 +24,7 @@ _STATISTICS = {"statistics": "*batch 2"}
         saved=_STATISTICS,
         backward="x weight bias statistics dout -> dx dweight dbias",
     ),
+    mixed=("weight", "bias"),
     sizes=_SIZES,
 )
 def layer_norm(
@@ -72,6 +73,7 @@ def fused_layer_norm(
 
 @operator(
     Cpp(_SOURCE, saved={"inverse": "*batch 1"}, backward="x weight inverse dout -> dx dweight"),
+    mixed=("weight",),
     sizes=_SIZES,
 )
 def rms_norm(
@@ -97,6 +99,7 @@ plain_rms_norm = plain(rms_norm)
         saved=_STATISTICS,
         backward="out1 weight bias statistics dout0 dout1 -> dx dresidual dweight dbias",
     ),
+    mixed=("weight", "bias"),
     sizes=_SIZES,
 )
 def add_layer_norm(
@@ -117,6 +120,7 @@ def add_layer_norm(
         saved={"inverse": "*batch 1"},
         backward="out1 weight inverse dout0 dout1 -> dx dresidual dweight",
     ),
+    mixed=("weight",),
     sizes=_SIZES,
 )
 def add_rms_norm(

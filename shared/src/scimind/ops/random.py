@@ -20,8 +20,9 @@ from scimind.typing import Float, Int, Tensor
 
 
 @operator(
-    Cpp("kernels/cpu/update.cc", dtypes=()),
+    Cpp("kernels/cpu/update.cc"),
     name="random_bits",
+    at_least={"count": 0},
     sizes=({"count": 1 << 14}, {"count": 1 << 18}, {"count": 1 << 22}),
 )
 def _random_bits(
@@ -36,7 +37,9 @@ def _random_bits(
 
 def random_bits(key: Int[Tensor, "2"], count: int, stream: int | Tensor) -> Int[Tensor, " count"]:
     """``count`` random words of stream number ``stream`` of ``key``, as int32."""
-    return _random_bits(key, ops.zeros((1,), mstype.int32) + stream, count)
+    # Words, of which kernels take 32 bits.
+    stream = (ops.zeros((1,), mstype.int32) + stream).astype(mstype.int32)
+    return _random_bits(key.astype(mstype.int32), stream, count)
 
 
 def fold_in(key: Int[Tensor, "2"], data: int | Tensor) -> Int[Tensor, "2"]:

@@ -17,7 +17,7 @@ import mindspore
 from mindspore.ops import constexpr
 
 from scimind.device import active_precision, capabilities, target
-from scimind.ops.rule import Rule
+from scimind.ops.rule import Rule, Scalar
 
 _log = logging.getLogger("scimind.ops")
 
@@ -139,7 +139,8 @@ def choose_for(op: str, *arguments: Any) -> int:
     Raises:
         RuleError: The call breaks the rule.
     """
-    key = (op, target(), _plain_only, arguments)
+    # 2, 2.0 and True are equal, and not all of them keep the rule.
+    key = (op, target(), _plain_only, arguments, tuple(map(type, arguments)))
     index = _choices.get(key)
     if index is None:
         index = _check_and_select(op, arguments)
@@ -147,6 +148,27 @@ def choose_for(op: str, *arguments: Any) -> int:
             _choices.clear()
         _choices[key] = index
     return index
+
+
+@constexpr(check=False)  # type: ignore[untyped-decorator]
+def refuse(op: str, name: str, value: object) -> None:
+    """Refuse argument ``name`` of operator ``op``, which is no tensor.
+
+    Raises:
+        RuleError: Always.
+    """
+    raise _rules[op].no_tensor(name, value)
+
+
+@constexpr  # type: ignore[untyped-decorator]
+def scalar(op: str, name: str, value: object) -> Scalar:
+    """``value`` of argument ``name`` of operator ``op`` as a scalar of Python.
+
+    Raises:
+        RuleError: It is none.
+    """
+    option = next(option for option in _rules[op].options if option.name == name)
+    return option.checked(op, value)
 
 
 def _check_and_select(op: str, arguments: tuple[Any, ...]) -> int:

@@ -29,6 +29,7 @@ def rope_angles(
 
 @operator(
     Cpp("kernels/cpu/rope.cc", backward="cos sin dout -> dx"),
+    mixed=("cos", "sin"),
     multiples={"dim": "2"},
     sizes=(
         {"batch": 16, "head": 8, "length": 128, "dim": 32},

@@ -10,15 +10,21 @@ from __future__ import annotations
 import ast
 import inspect
 import math
+import reprlib
+import sys
 import types
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+
 Shape = tuple[int, ...]
 Scalar = bool | int | float | str | None
 _FAMILIES = {"float": ("float", "bfloat"), "int": ("int",), "bool": ("bool",)}
+_LARGEST_WHOLE = 2**53  # the kernel gets scalars as float64
+_KINDS = {"bool": "True or False", "int": "an int within ±2^53", "float": "a finite number"}
 
 
 class RuleError(ValueError):
@@ -56,21 +62,37 @@ class Option:
     optional: bool = False
     choices: tuple[str, ...] = ()
 
-    def number(self, op: str, value: Scalar) -> float:
-        """What the kernel gets: NaN for None, the index of a choice.
+    def checked(self, op: str, value: object) -> Scalar:
+        """``value`` as a scalar of Python; those of NumPy count too.
 
         Raises:
-            RuleError: ``value`` is a string that is no choice, or no scalar.
+            RuleError: It is not of this kind, or the kernel could not hold it.
         """
-        if value is None:
-            return math.nan
+        if isinstance(value, np.generic):
+            value = value.item()
+        if value is None and self.optional:
+            return None
         if self.choices:
-            if value not in self.choices:
-                raise RuleError(f"{op}: {self.name} is {value!r}; use one of {self.choices}")
-            return float(self.choices.index(str(value)))
-        if not isinstance(value, (bool, int, float)):
-            raise RuleError(f"{op}: {self.name} is {value!r}; it has to be a number")
-        return float(value)
+            if isinstance(value, str) and value in self.choices:
+                return value
+            raise RuleError(f"{op}: {self.name} is {_shown(value)}; use one of {self.choices}")
+        match value:
+            case bool() if self.kind == "bool":
+                return value
+            case bool():
+                pass
+            case int() if self.kind == "int" and abs(value) <= _LARGEST_WHOLE:
+                return value
+            case int() | float() if self.kind == "float" and abs(value) <= sys.float_info.max:
+                return value
+        rule = _KINDS[self.kind] + (" or None" if self.optional else "")
+        raise RuleError(f"{op}: {self.name} is {_shown(value)}; it has to be {rule}")
+
+    def number(self, scalar: Scalar) -> float:
+        """What the kernel gets: NaN for None, the index of a choice."""
+        if scalar is None:
+            return math.nan
+        return float(self.choices.index(scalar) if isinstance(scalar, str) else scalar)
 
 
 @dataclass(frozen=True)
@@ -84,8 +106,10 @@ class Rule:
         results: What it returns.
         several: Whether it returns a tuple, be it of one.
         multiples: Pairs of an axis and a size (another axis or a number) that divides it.
-        at_least: Pairs of an integer scalar and its smallest value.
+        at_least: Pairs of a scalar and its smallest value.
         derived: Pairs of an axis and what its size has to be, made of other sizes and scalars.
+        less_than: Pairs of a scalar and what it has to stay below.
+        mixed: Float tensors whose dtype may be another than that of the first one.
     """
 
     op: str
@@ -94,8 +118,10 @@ class Rule:
     results: tuple[Tensors, ...]
     several: bool
     multiples: tuple[tuple[str, str], ...] = ()
-    at_least: tuple[tuple[str, int], ...] = ()
+    at_least: tuple[tuple[str, int | float], ...] = ()
     derived: tuple[tuple[str, str], ...] = ()
+    less_than: tuple[tuple[str, int | float], ...] = ()
+    mixed: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -103,8 +129,10 @@ class Rule:
         function: Callable[..., Any],
         name: str | None = None,
         multiples: Mapping[str, str] | None = None,
-        at_least: Mapping[str, int] | None = None,
+        at_least: Mapping[str, int | float] | None = None,
         derived: Mapping[str, str] | None = None,
+        less_than: Mapping[str, int | float] | None = None,
+        mixed: tuple[str, ...] = (),
     ) -> Rule:
         """Read the rule of operator ``name`` from a signature.
 
@@ -142,6 +170,8 @@ class Rule:
             tuple((multiples or {}).items()),
             tuple((at_least or {}).items()),
             tuple((derived or {}).items()),
+            tuple((less_than or {}).items()),
+            mixed,
         )
 
     def check(
@@ -158,25 +188,45 @@ class Rule:
         Raises:
             RuleError: The call breaks the rule.
         """
+        first: tuple[str, str] | None = None
         for tensor, entry in zip(self.tensors, given, strict=True):
             if entry is None:
                 if not tensor.optional:
-                    raise RuleError(f"{self.op}: {tensor.name} is None; the rule is {tensor}")
+                    raise self.no_tensor(tensor.name, None)
                 continue
+            dtype = entry[1]
             allowed = _FAMILIES.get(tensor.family)
-            if allowed and not entry[1].startswith(allowed):
+            if allowed and not dtype.startswith(allowed):
+                raise RuleError(f"{self.op}: {tensor.name} has dtype {dtype}; the rule is {tensor}")
+            if tensor.family != "float" or tensor.name in self.mixed:
+                continue
+            first = first or (tensor.name, dtype)
+            if dtype != first[1]:
                 raise RuleError(
-                    f"{self.op}: {tensor.name} has dtype {entry[1]}; the rule is {tensor}"
+                    f"{self.op}: {tensor.name} has dtype {dtype}; the rule is {tensor} with the "
+                    f"dtype of {first[0]}, {first[1]}; cast one of them"
                 )
-        least = dict(self.at_least)
-        for option, value in zip(self.options, options, strict=True):
-            option.number(self.op, value)
-            if option.name in least and isinstance(value, int) and value < least[option.name]:
-                raise RuleError(
-                    f"{self.op}: {option.name} is {value}; it has to be at least "
-                    f"{least[option.name]}"
-                )
+        found = dict(zip((option.name for option in self.options), options, strict=True))
+        for option in self.options:
+            option.checked(self.op, found[option.name])
+        for name, least in self.at_least:
+            self._within(name, found[name], least, math.inf, f"at least {least}")
+        for name, limit in self.less_than:
+            self._within(name, found[name], -math.inf, limit, f"less than {limit}")
         return self.bind(tuple(None if entry is None else entry[0] for entry in given), options)
+
+    def _within(
+        self, name: str, value: Any, least: int | float, limit: int | float, rule: str
+    ) -> None:
+        if value is not None and not least <= value < limit:
+            raise RuleError(f"{self.op}: {name} is {value}; it has to be {rule}")
+
+    def no_tensor(self, name: str, value: object) -> RuleError:
+        """The error for an argument that is no tensor."""
+        found = "None" if value is None else f"of type {type(value).__name__}"
+        rule = next(tensor for tensor in self.tensors if tensor.name == name)
+        way = "; None leaves it out" if rule.optional else ""
+        return RuleError(f"{self.op}: {name} is {found}; it has to be a Tensor, {rule}{way}")
 
     def bind(
         self, shapes: tuple[Shape | None, ...], options: tuple[Scalar, ...] = ()
@@ -300,6 +350,12 @@ def _matched(op: str, tensor: Tensors, shape: Shape) -> list[tuple[str, int | Sh
         (axes[split], shape[split:end]),
         *zip(axes[split + 1 :], shape[end:], strict=True),
     ]
+
+
+def _shown(value: object) -> str:
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return reprlib.repr(value)
+    return f"of type {type(value).__name__}"
 
 
 def _without_none(annotation: Any) -> tuple[Any, bool]:

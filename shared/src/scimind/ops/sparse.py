@@ -6,19 +6,18 @@ branch, the sliding window, is ``attention(…, causal=True, window=…)``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from mindspore import dtype as mstype
 from mindspore import ops
 
+from scimind.ops.activations import finite_softmax
 from scimind.ops.attention import attention
 from scimind.ops.operator import Cpp, operator, plain
+from scimind.ops.product import product
 from scimind.typing import Bool, Float, Int, Tensor
 
 _SOURCE = "kernels/cpu/sparse.cc"
 _MASKED = -1e30
 _attention = plain(attention)
-_softmax: Callable[[Tensor], Tensor] = plain("softmax")
 _SMALL = {"batch": 2, "head": 4, "group": 1, "query": 512, "dim": 64, "width": 64}
 _MIDDLE = {"batch": 1, "head": 8, "group": 2, "query": 2048, "dim": 64, "width": 64}
 _LARGE = {"batch": 1, "head": 16, "group": 1, "query": 4096, "dim": 128, "width": 128}
@@ -131,10 +130,10 @@ def select_blocks(
             scale = float(dim) ** -0.5
         ended = _ended(queries, blocks, length, stride, start)
         rows = (query * scale).reshape((batch, groups, -1, dim))
-        logits = ops.BatchMatMul(transpose_b=True)(rows, key).astype(dtype)
+        logits = product(rows, key, turn_right=True).astype(dtype)
         logits = logits.reshape((batch, groups, heads // groups, queries, blocks))
         logits = ops.where(ended, logits, ops.full_like(logits, _MASKED))
-        probability = ops.where(ended, _softmax(logits), ops.zeros_like(logits)).sum(axis=2)
+        probability = ops.where(ended, finite_softmax(logits), ops.zeros_like(logits)).sum(axis=2)
         score = _importance(probability, available, length, stride, block_size)
     own = (ops.arange(0, queries) + start).reshape((queries, 1)) // block_size
     number = ops.arange(0, available).reshape((1, available))

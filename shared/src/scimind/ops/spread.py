@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from mindspore import ops
+from mindspore.ops import constexpr
 
 from scimind.ops.registry import FUNCTIONS, choose, register
+from scimind.ops.rule import RuleError
 from scimind.typing import Shaped, Tensor
 
 
@@ -18,8 +20,22 @@ def spread(x: Shaped[Tensor, "..."], shape: tuple[int, ...]) -> Shaped[Tensor, "
     Args:
         x: Values with as many axes as ``shape``.
         shape: The shape to reach.
+
+    Raises:
+        RuleError: An axis is neither 1 nor what it has to be.
     """
+    _check(x.shape, shape)
     return FUNCTIONS["spread"][choose("spread", x.dtype)](x, shape)
+
+
+@constexpr  # type: ignore[untyped-decorator]
+def _check(found: tuple[int, ...], shape: tuple[int, ...]) -> None:
+    pairs = list(zip(found, shape, strict=False))
+    if len(found) != len(shape) or any(size not in (1, wanted) for size, wanted in pairs):
+        raise RuleError(
+            f"spread: x has shape {found}; it has to have the {len(shape)} axes of {tuple(shape)}, "
+            "each of that size or 1"
+        )
 
 
 @register("spread", name="plain")

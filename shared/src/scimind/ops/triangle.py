@@ -5,6 +5,7 @@ from __future__ import annotations
 from mindspore import ops
 
 from scimind.ops.operator import Cpp, operator
+from scimind.ops.product import product
 from scimind.typing import Bool, Float, Tensor
 
 _SOURCE = "kernels/cpu/triangle.cc"
@@ -26,7 +27,7 @@ def triangle_outgoing(
 ) -> Float[Tensor, "batch row column channel"]:
     """``out[i, j] = Σ_k left[i, k] right[j, k]`` for each channel; see `triangle_multiply`."""
     rows, columns = left.transpose((0, 3, 1, 2)), right.transpose((0, 3, 1, 2))
-    return ops.BatchMatMul(transpose_b=True)(rows, columns).transpose((0, 2, 3, 1))
+    return product(rows, columns, turn_right=True).transpose((0, 2, 3, 1))
 
 
 @operator(
@@ -40,7 +41,7 @@ def triangle_incoming(
 ) -> Float[Tensor, "batch row column channel"]:
     """``out[i, j] = Σ_k left[k, i] right[k, j]`` for each channel; see `triangle_multiply`."""
     rows, columns = left.transpose((0, 3, 1, 2)), right.transpose((0, 3, 1, 2))
-    return ops.BatchMatMul(transpose_a=True)(rows, columns).transpose((0, 2, 3, 1))
+    return product(rows, columns, turn_left=True).transpose((0, 2, 3, 1))
 
 
 def triangle_multiply(

@@ -780,20 +780,18 @@ class PowerDAE(DAESystem):
 
     def networks(self, p: Parameters) -> np.ndarray:
         """Numbers of the networks in the solver; those with tripped machines have their own."""
+        found: np.ndarray = self._intact[p["network"]]
         off = p["online"] == 0 if "online" in p else None
-        if off is None or not off.any():
-            intact: np.ndarray = self._intact[p["network"]]
-            return intact
-        pairs = np.concatenate([p["network"][None], off]).T
-        every, inverse = np.unique(pairs, axis=0, return_inverse=True)
-        numbers = []
-        for topology, *tripped in every.tolist():
-            mask = np.array(tripped, bool)
+        tripped = np.flatnonzero(off.any(0)) if off is not None else ()
+        if off is None or not len(tripped):
+            return found
+        topologies, masks = p["network"][tripped].tolist(), np.ascontiguousarray(off.T[tripped])
+        for scenario, topology, mask in zip(tripped, topologies, masks, strict=True):
             key = (topology, mask.tobytes())
             if key not in self._tripped:
                 self._tripped[key] = self.solver.add(self._reduced[topology].y, mask)
-            numbers.append(self._tripped[key])
-        return np.array(numbers)[inverse]
+            found[scenario] = self._tripped[key]
+        return found
 
     def _devices(
         self, x: np.ndarray, p: Parameters, turn: np.ndarray

@@ -26,7 +26,9 @@ ABSENT = Tensor(np.zeros(1, np.int8))
 PRIMITIVES: dict[tuple[Any, ...], Any] = {}
 """The custom operators made so far."""
 
-_DTYPES = {"float": mstype.float32, "int": mstype.int32, "bool": mstype.bool_}
+_INT32 = -(2**31), 2**31 - 1
+_FLOATS = ("float32", "float64")
+_DTYPES = {"int": mstype.int32, "bool": mstype.bool_}
 
 
 def _settle(argument: Any, slope: Any) -> Any:
@@ -34,6 +36,13 @@ def _settle(argument: Any, slope: Any) -> Any:
     if argument.dtype == mstype.int8:
         return ms_ops.zeros_like(argument)
     return slope
+
+
+def _as_int32(whole: Any) -> Any:
+    """The same numbers; those beyond 32 bits become the largest and smallest that there are."""
+    if whole.dtype == mstype.int64:
+        whole = ms_ops.clamp(whole, *_INT32)
+    return whole.astype(mstype.int32)
 
 
 @dataclass(frozen=True)
@@ -49,16 +58,29 @@ class Cpp:
         backward: What the gradient takes and gives, such as ``"x weight dout -> dx dweight"``; None
             when there is none. It may take arguments, saved outputs, results (``out``, or ``out0``
             and on) and their gradients (``dout``). Arguments without a gradient get zeros.
-        dtypes: Dtypes of the first tensor.
+        dtype: Dtype of its float tensors, ``"float32"`` or ``"float64"``. An operator may have a
+            kernel for each, in sources of their own.
         when: Whether the kernel can be used, from the sizes of the named axes and the scalars.
+
+    Raises:
+        ValueError: There are no kernels of that dtype.
     """
 
     source: str | Path
     saved: Mapping[str, str] = field(default_factory=dict)
     backward: str | None = None
-    dtypes: tuple[str, ...] = ("float32",)
+    dtype: str = "float32"
     when: Callable[[Mapping[str, Any]], bool] | None = None
     made_of: str = ""
+
+    @property
+    def name(self) -> str:
+        """Name of the implementation in the registry."""
+        return "cpu/kernel" if self.dtype == "float32" else f"cpu/kernel {self.dtype}"
+
+    def __post_init__(self) -> None:
+        if self.dtype not in _FLOATS:
+            raise ValueError(f"{self.source}: dtype is {self.dtype!r}; use one of {_FLOATS}")
 
     def beside(self, file: str) -> Cpp:
         """The same with the source found beside ``file``.
@@ -100,7 +122,8 @@ class Cpp:
             if tensor.optional:
                 lines += [f"    if {tensor.name} is None:", f"        {tensor.name} = absent"]
             if tensor.family == "int":
-                lines += [f"    {tensor.name} = {tensor.name}.astype(int32)"]
+                lines += [f"    if {tensor.name}.dtype != int32:"]
+                lines += [f"        {tensor.name} = as_int32({tensor.name})"]
         inputs = [*names, f"options({scalars})"] if rule.options else names
         lines += [f"    out = primitive({scalars})({', '.join(inputs)})"]
         if rule.several:
@@ -116,6 +139,7 @@ class Cpp:
             options=options,
             absent=ABSENT,
             int32=mstype.int32,
+            as_int32=_as_int32,
         )
 
 
@@ -143,7 +167,7 @@ def _option_names(rule: Rule) -> list[str]:
 
 @functools.lru_cache(maxsize=4096)
 def _options(rule: Rule, scalars: tuple[Scalar, ...]) -> Tensor:
-    values = [o.number(rule.op, v) for o, v in zip(rule.options, scalars, strict=True)]
+    values = [o.number(v) for o, v in zip(rule.options, scalars, strict=True)]
     return Tensor(np.array(values), mindspore.float64)
 
 
@@ -246,7 +270,8 @@ class _Plan:
         bprop: Any,
         scalars: tuple[Scalar, ...],
     ) -> Any:
-        dtypes = _one_or_all([_DTYPES[output.family] for output in outputs])
+        own = {**_DTYPES, "float": getattr(mstype, self.kernel.dtype)}
+        dtypes = _one_or_all([own[output.family] for output in outputs])
         known: dict[tuple[Shape, ...], Any] = {}
 
         def remembered(*given: Sequence[int]) -> Any:

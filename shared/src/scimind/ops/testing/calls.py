@@ -27,6 +27,7 @@ class Call:
         sizes: Sizes of the named axes, and the integer scalars.
         seed: Seed of the values.
         given: How to fill tensors that cannot have any values.
+        dtype: Dtype of the float tensors.
     """
 
     shapes: tuple[Shape | None, ...]
@@ -34,6 +35,7 @@ class Call:
     sizes: dict[str, Any]
     seed: int
     given: Mapping[str, Values] = field(default_factory=dict)
+    dtype: str = "float32"
 
     @property
     def present(self) -> tuple[Shape, ...]:
@@ -86,6 +88,7 @@ def draw_call(
     random: Random,
     sizes: Sequence[int],
     given: Mapping[str, Values] | None = None,
+    dtype: str = "float32",
 ) -> Call:
     """A call that keeps the rule.
 
@@ -94,11 +97,18 @@ def draw_call(
         random: Where the choices come from.
         sizes: Sizes of an axis to choose from.
         given: What arguments may be that cannot be anything.
+        dtype: Dtype of the float tensors.
     """
     rule, given = entry.rule, given or {}
-    least = dict(rule.at_least)
+    least, limit = dict(rule.at_least), dict(rule.less_than)
     options = tuple(
-        draw_scalar(option, random, least.get(option.name, 1), given.get(option.name))
+        draw_scalar(
+            option,
+            random,
+            least.get(option.name),
+            given.get(option.name),
+            limit.get(option.name, math.inf),
+        )
         for option in rule.options
     )
     known = _sizes(rule, random, sizes)
@@ -112,7 +122,7 @@ def draw_call(
         None if tensor.optional and random.random() < 0.5 else draw_shape(tensor, known, random)
         for tensor in rule.tensors
     )
-    return Call(shapes, options, known, random.randrange(2**31), given)
+    return Call(shapes, options, known, random.randrange(2**31), given, dtype)
 
 
 def _sizes(rule: Rule, random: Random, sizes: Sequence[int]) -> dict[str, Any]:
@@ -146,9 +156,21 @@ def draw_shape(tensor: Tensors, sizes: Mapping[str, Any], random: Random) -> Sha
 
 
 def draw_scalar(
-    option: Option, random: Random, least: int = 1, given: Values | None = None
+    option: Option,
+    random: Random,
+    least: int | float | None = None,
+    given: Values | None = None,
+    limit: int | float = math.inf,
 ) -> Scalar:
-    """A value of a scalar argument, of those in ``given`` if there are any."""
+    """A value of a scalar argument, of those in ``given`` if there are any.
+
+    Args:
+        option: The argument.
+        random: Where the choice comes from.
+        least: Its smallest value.
+        given: What it may be that cannot be anything.
+        limit: What it stays below.
+    """
     if given is not None and not callable(given):
         return random.choice(given)
     if option.optional and random.random() < 0.5:
@@ -157,7 +179,11 @@ def draw_scalar(
         return random.choice(option.choices)
     if option.kind == "bool":
         return random.random() < 0.5
-    return random.randint(least, least + 3) if option.kind == "int" else random.choice(_FLOATS)
+    if option.kind == "int":
+        first = 1 if least is None else math.ceil(least)
+        return random.randint(first, math.ceil(min(first + 4, limit)) - 1)
+    smallest = 0.0 if least is None else least
+    return random.choice([x for x in _FLOATS if smallest <= x < limit] or [smallest])
 
 
 _FLOATS = (0.0625, 0.25, 1.0)

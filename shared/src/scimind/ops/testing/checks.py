@@ -14,7 +14,7 @@ import numpy as np
 from scimind.device import compiler, target
 from scimind.errors import EnvironmentProblem
 from scimind.ops import registry
-from scimind.ops.operator import Operator, declared
+from scimind.ops.operator import Cpp, Operator, declared
 from scimind.ops.testing.calls import Call, Values, draw_call
 from scimind.ops.testing.outcomes import Arrays, Way, cotangents, gradients, values
 
@@ -23,7 +23,7 @@ MODES: dict[Way, str] = {"pynative": "pynative mode", "jit": "ms.jit"}
 # Small axes; empty ones; the ends of vectors of 16 numbers, few of them since elements multiply.
 SIZES = (tuple(range(1, 8)), (0, 1, 2, 3), tuple(range(1, 8)), (1, 2, 3, 17, 33))
 LARGEST = 1 << 16
-_DTYPES = {"float": "float32", "int": "int32", "bool": "bool", "any": "float32"}
+_DTYPES = {"int": "int32", "bool": "bool"}
 _log = logging.getLogger("scimind.ops")
 
 
@@ -60,15 +60,20 @@ def check(
             ``given``.
     """
     entry = declared(operator)
-    for call in drawn(entry, calls, seed, given):
-        compare_values(entry, call, tolerance)
-        compare_gradients(entry, call, 5 * tolerance)
+    for dtype in [kernel.dtype for kernel in entry.kernels] or ["float32"]:
+        for call in drawn(entry, calls, seed, given, dtype):
+            compare_values(entry, call, tolerance)
+            compare_gradients(entry, call, 5 * tolerance)
 
 
 def drawn(
-    entry: Operator, count: int, seed: int = 0, given: Mapping[str, Values] | None = None
+    entry: Operator,
+    count: int,
+    seed: int = 0,
+    given: Mapping[str, Values] | None = None,
+    dtype: str = "float32",
 ) -> list[Call]:
-    """Calls that the kernel takes, small to large, so that the first to fail is a simple one.
+    """Calls that the kernel of ``dtype`` takes, small to large: the first to fail is a simple one.
 
     Raises:
         EnvironmentProblem: The kernel cannot be used here, or for too few of many calls.
@@ -78,15 +83,15 @@ def drawn(
     names = [tensor.name for tensor in rule.tensors] + [option.name for option in rule.options]
     if unknown := set(given or {}) - set(names):
         raise ValueError(f"operator {rule.op} has no {sorted(unknown)}; its arguments are {names}")
-    _require_kernel(entry)
+    kernel = _kernel(entry, dtype)
     found: list[Call] = []
     others: set[str] = set()
     for _ in range(50 * count):
-        call = draw_call(entry, random, SIZES[len(found) % len(SIZES)], given)
+        call = draw_call(entry, random, SIZES[len(found) % len(SIZES)], given, dtype)
         if call.size > LARGEST:
             continue
         chosen = _implementation(entry, call)
-        if chosen == "cpu/kernel":
+        if chosen == kernel.name:
             found.append(call)
         else:
             others.add(chosen)
@@ -100,19 +105,21 @@ def drawn(
     return sorted(found, key=lambda call: call.size)
 
 
-def _require_kernel(entry: Operator) -> None:
+def _kernel(entry: Operator, dtype: str) -> Cpp:
     op = entry.rule.op
-    if not entry.kernels:
-        raise ValueError(f"operator {op} has no compiled kernel, there is nothing to check")
+    kernel = next((kernel for kernel in entry.kernels if kernel.dtype == dtype), None)
+    if kernel is None:
+        raise ValueError(f"operator {op} has no compiled kernel of {dtype} that could be checked")
     reason = ""
     if target() != "cpu":
         reason = f"the device is {target()}, and the kernel is for the CPU"
     elif registry.compute_dtype(ms.float32) != ms.float32:
         reason = "device.setup chose mixed precision, and it is compared in single precision"
-    elif not entry.kernels[0].ready():
-        reason = _reason(Path(entry.kernels[0].source))
+    elif not kernel.ready():
+        reason = _reason(Path(kernel.source))
     if reason:
         raise EnvironmentProblem(f"operator {op}: its kernel cannot be checked here: {reason}")
+    return kernel
 
 
 def _reason(source: Path) -> str:
@@ -129,9 +136,16 @@ def _reason(source: Path) -> str:
 def _implementation(entry: Operator, call: Call) -> str:
     """What the registry chooses."""
     tensors = zip(entry.rule.tensors, call.shapes, strict=True)
-    given = [None if shape is None else (shape, _DTYPES[t.family]) for t, shape in tensors]
+    given = [
+        None if shape is None else (shape, _DTYPES.get(tensor.family, call.dtype))
+        for tensor, shape in tensors
+    ]
     index: int = registry.choose_for(entry.rule.op, *given, *call.options)
     return registry.implementations(entry.rule.op)[index].name
+
+
+def _backward(entry: Operator, call: Call) -> str | None:
+    return next(kernel.backward for kernel in entry.kernels if kernel.dtype == call.dtype)
 
 
 def compare_values(
@@ -154,7 +168,7 @@ def compare_gradients(
     Raises:
         AssertionError: They differ.
     """
-    if entry.kernels[0].backward is None or entry.in_place:
+    if _backward(entry, call) is None or entry.in_place:
         return
     arrays = call.arrays(entry)
     # MindSpore cannot compile the gradient of a custom operator whose result has no axes.
@@ -229,7 +243,7 @@ def _fault(got: np.ndarray, expected: np.ndarray, tolerance: float, least: float
     """What is wrong with a result, whose size counts as ``least`` at least; nothing if right."""
     if got.shape != expected.shape:
         return f"its shape is {got.shape}, not {expected.shape}"
-    if got.dtype != np.float32:
+    if got.dtype.kind != "f":
         tolerance = 0.0
     a, b = got.astype(np.float64), expected.astype(np.float64)
     with np.errstate(invalid="ignore"):
@@ -248,7 +262,7 @@ def _fault(got: np.ndarray, expected: np.ndarray, tolerance: float, least: float
 
 def _compare_differences(entry: Operator, call: Call, arrays: Arrays, slopes: Found) -> None:
     """Compare gradients of the plain formulation with its finite differences."""
-    smooth = str(entry.kernels[0].backward).partition("->")[2].split()
+    smooth = str(_backward(entry, call)).partition("->")[2].split()
     weights = cotangents(entry, call)
     rng = np.random.default_rng(call.seed + 2)
 

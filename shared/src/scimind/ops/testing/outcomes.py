@@ -84,7 +84,8 @@ def values(
         entry: The operator.
         call: The call.
         arrays: Values of the tensors.
-        way: Mode in which the operator is called, in float32, or dtype of the plain formulation.
+        way: Mode in which the operator is called, in the dtype of the call, or dtype of the plain
+            formulation.
     """
     results = entry.rule.results
     cell, tensors = _prepared(entry, call, arrays, way, tuple(range(len(results))))
@@ -100,7 +101,7 @@ def gradients(
     sens = cotangents(entry, call)
     kept = tuple(index for index, result in enumerate(entry.rule.results) if result.name in sens)
     cell, tensors = _prepared(entry, call, arrays, way, kept)
-    weights = (Tensor(value.astype(_dtype(way))) for value in sens.values())
+    weights = (Tensor(value.astype(_dtype(call, way))) for value in sens.values())
     given = (*tensors.values(), *weights)
     slopes = dict(zip(tensors, _run(_Slopes(cell, len(tensors)), given, way), strict=True))
     return {
@@ -130,7 +131,7 @@ def _prepared(
     for name, value in arrays.items():
         places.append(-1 if value is None else len(tensors))
         if value is not None:
-            dtype = _dtype(way) if value.dtype == np.float64 else value.dtype
+            dtype = _dtype(call, way) if value.dtype == np.float64 else value.dtype
             tensors[name] = Tensor(value.astype(dtype))
     constants = (*[None] * len(places), *call.options)
     places += [-1] * len(call.options)
@@ -138,8 +139,8 @@ def _prepared(
     return _Call(function, constants, tuple(places), kept), tensors
 
 
-def _dtype(way: Way) -> type:
-    return np.float64 if way == "float64" else np.float32
+def _dtype(call: Call, way: Way) -> np.dtype:
+    return np.dtype(way if way in ("float64", "float32") else call.dtype)
 
 
 def _run(cell: nn.Cell, given: tuple[Any, ...], way: Way) -> list[np.ndarray]:

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "scimind/operator.h"
+#include "scimind/tile.h"
 
 using namespace scimind;
 
@@ -9,6 +10,12 @@ namespace {
 
 constexpr int64_t kRows = 256;      // rows of a result that make one piece of work
 constexpr int64_t kTiny = 1 << 12;  // multiplications below which a call of sgemm does not pay
+// From so many rows on, up to so many multiplications and columns, tiles are faster than sgemm.
+#if defined(__AVX512F__)
+constexpr int64_t kFew = 8, kSmall = 1 << 18, kNarrow = 128;
+#else
+constexpr int64_t kFew = 8, kSmall = 1 << 14, kNarrow = 128;
+#endif
 
 // One operand: its numbers are at first * rows + second * columns.
 struct Operand {
@@ -41,9 +48,21 @@ void small(int64_t rows, int64_t columns, int64_t inner, Operand a, Operand b, f
   }
 }
 
+// The same of matrices that stay in the nearest cache.
+void tiles(int64_t rows, int64_t columns, int64_t inner, Operand a, Operand b, float* y) {
+  float* kept = scratch<0>(panels(columns) * kPanel * inner);
+  const Right panels_of_b = b.columns != 1 ? right_transposed(b.data, columns, inner, kept)
+                                           : right(b.data, inner, columns, kept);
+  multiply(rows, columns, 1.0f, {a.data, a.rows, a.columns}, panels_of_b, {y, columns, false},
+           [=](int64_t, int64_t) { return Range{0, inner}; });
+}
+
 void one(int64_t rows, int64_t columns, int64_t inner, Operand a, Operand b, float* y) {
   if (rows == 0 || columns == 0) return;
-  if (inner == 0 || rows * columns * inner <= kTiny) return small(rows, columns, inner, a, b, y);
+  const int64_t work = rows * columns * inner;
+  if (work <= kTiny) return small(rows, columns, inner, a, b, y);
+  if (rows >= kFew && columns <= kNarrow && work <= kSmall)
+    return tiles(rows, columns, inner, a, b, y);
   const bool turned_a = a.columns != 1, turned_b = b.columns != 1;
   product(turned_a ? 'T' : 'N', turned_b ? 'T' : 'N', rows, columns, inner, 1.0f, a.data,
           turned_a ? a.columns : a.rows, b.data, turned_b ? b.columns : b.rows, 0.0f, y, columns);
