@@ -167,7 +167,7 @@ def test_scenarios_of_several_faults_are_left_to_the_engine(trained: Trained) ->
     line = {"trip": "5-7", "clear": 0.08}
     scenarios = grid.scenarios(
         unsuccessful_reclose(7, t=0.3, after=0.4, **line),
-        [fault(7, t=0.3, **line), line_trip("4-5", t=1.5)],
+        [fault(7, t=0.3, clear=0.05), line_trip("4-6", t=1.5)],
         [load_step(5, t=0.2, p=1.1), fault(7, t=0.9, clear=0.05)],
         [fault(7, t=0.3, clear=0.05), fault(5, t=2.0, clear=0.05)],
     )

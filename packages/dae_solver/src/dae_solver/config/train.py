@@ -37,7 +37,7 @@ class TrainConfig(TrainingConfig, GridConfig):
     physics_batch: int = 64
     pool: int = 20000
     angle: tuple[float, ...] = (3.0, 0.1)
-    alpha: float = 0.0005
+    alpha: float = 0.001
     parallel: ParallelConfig = field(default_factory=ParallelConfig)
     monitor: str = "corrected_p90_deg"
     monitor_mode: Literal["min", "max"] = "min"

@@ -203,7 +203,7 @@ class HybridRun:
                 self.fault[struck] = times[struck]
                 number[struck] += 1
                 before[change.scenario] = faulted
-        self.only_classical[number > 1] = True
+        self.fault[number > 1] = np.inf
         self.solution.refused[number > 1] = 1
 
     def _compiled(self) -> CompiledWindows | None:
@@ -389,8 +389,8 @@ class HybridRun:
     ) -> Bool[np.ndarray, " scenario"]:
         """Windows that the operator is not asked for.
 
-        They are short, or the network has a fault or will have one, or the engine is to bring the
-        scenario to its end.
+        They are short, or before the fault or during it, or there are several, or the engine is to
+        bring the scenario to its end.
         """
         if self.certificate.idle:
             return np.ones(len(scenarios), bool)
