@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dae_solver.hybrid.solver import HybridRun
 
 # Angles that are further apart than this for longer than this, radians and seconds, while machines
-# keep synchronism.
+# keep synchronism; where the engine is alone, however shortly.
 FAR, LONG = float(np.radians(140.0)), 0.5
 # Steps that are so many times as long, and where these change much, half steps. The error is
 # believed to be so many times what they change: where limits are met it falls less smoothly than
@@ -48,7 +48,9 @@ def checked(
         The bounds afterwards; infinite where the shortest steps still change much.
     """
     solution, certificate, bound = run.solution, run.certificate, bound.copy()
-    open_ = np.flatnonzero((run.lingered > LONG) & solution.success)
+    # The engine alone is asked for tight bounds, which errors leave as soon as angles are far apart.
+    long = 0.0 if certificate.alone else LONG
+    open_ = np.flatnonzero((run.lingered > long) & solution.success)
     step, times = LONGER * certificate.shortest_step, run.outputs.times
     # When angles draw together again errors have grown.
     early = times[: np.searchsorted(times, run.left[open_].max(initial=0.0) + AFTER) + 1]
