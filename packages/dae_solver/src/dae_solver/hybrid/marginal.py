@@ -48,7 +48,7 @@ def checked(
         The bounds afterwards; infinite where the shortest steps still change much.
     """
     solution, certificate, bound = run.solution, run.certificate, bound.copy()
-    # The engine alone is asked for tight bounds, which errors leave as soon as angles are far apart.
+    # The engine alone is asked for tight bounds, which errors leave soon where angles are apart.
     long = 0.0 if certificate.alone else LONG
     open_ = np.flatnonzero((run.lingered > long) & solution.success)
     step, times = LONGER * certificate.shortest_step, run.outputs.times
