@@ -131,6 +131,8 @@ def test_a_certificate_is_of_the_weights_that_were_calibrated(
     assert Certificate.of(trained.operator, 3.0).void is False
     other = {**trained.operator.weights, name: operator.weights[name]}
     assert Certificate.of(replace(trained.operator, weights=other), 3.0).void
+    operator.weights = {name: operator.weights[name]}  # fewer than when it was asked before
+    assert Certificate.of(operator, 3.0).void
 
 
 def test_numbers_of_an_operator_from_a_file_stay_as_they_are(trained_run: Path) -> None:

@@ -124,9 +124,7 @@ class TrajectoryOperator:
     def digest(self) -> str:
         """Of all numbers that windows depend on, 16 hex digits; certificates are of one digest."""
         parts = self.modes, self.scaling, *self.weights.values()
-        if self._digested is None or any(
-            a is not b for a, b in zip(self._digested[0], parts, strict=True)
-        ):
+        if self._digested is None or [*map(id, self._digested[0])] != [*map(id, parts)]:
             total = hashlib.sha256()
             for name, array in self._arrays().items():
                 total.update(name.encode() + np.ascontiguousarray(array).tobytes())
