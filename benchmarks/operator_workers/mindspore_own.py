@@ -55,6 +55,11 @@ def linear_activation(x, weight, bias, activation):
     return ms_ops.gelu(linear(x, weight, bias), approximate="tanh")
 
 
+def mlp(x, expand, expand_bias, contract, contract_bias, activation):
+    hidden = linear_activation(x, expand, expand_bias, activation)
+    return linear(hidden, contract, contract_bias)
+
+
 def matmul(left, right):
     return ms_ops.BatchMatMul()(left, right)
 
@@ -145,6 +150,7 @@ OWN: dict[str, tuple[str, Callable[..., Any]]] = {
     "linear": ("MatMul and BiasAdd", linear),
     "linear_activation": ("MatMul, BiasAdd and ops.gelu", linear_activation),
     "matmul": ("BatchMatMul", matmul),
+    "mlp": ("MatMul, BiasAdd and ops.gelu", mlp),
     "paged_attention": ("PagedAttention", paged_attention),
     "random_bits": ("UniformInt", random_bits),
     "rms_norm": ("ops.rms_norm", rms_norm),
@@ -158,6 +164,7 @@ OWN: dict[str, tuple[str, Callable[..., Any]]] = {
 }
 NONE = {
     "adamw_all": "no operator over several parameters",
+    "cached_self_attention": "none of one projection; see cached_attention for its parts",
     "gated": "no fused operator",
     "latent_attention": "no operator in float32",
     "select_blocks": "a second result of ops.nsa_compress_attention, for Ascend only",

@@ -93,6 +93,14 @@ def linear_activation(x, weight, bias, activation):
     return lambda: functional.gelu(functional.linear(x, weight, bias), approximate="tanh")
 
 
+def mlp(x, expand, expand_bias, contract, contract_bias, activation):
+    def call():
+        hidden = functional.gelu(functional.linear(x, expand, expand_bias), approximate="tanh")
+        return functional.linear(hidden, contract, contract_bias)
+
+    return call
+
+
 def matmul(left, right):
     return lambda: torch.matmul(left, right)
 
@@ -175,6 +183,15 @@ def cached_attention(query, key, value, key_cache, value_cache, start, window, s
         f"{first}, {second}": both(update, attend)
         for first, update in updates.items()
         for second, attend in attends.items()
+    }
+
+
+def cached_self_attention(x, key_cache, value_cache, start, share, window, scale):
+    groups = key_cache.shape[1]
+    rows = _apart(x, [share * groups, groups, groups])  # given to PyTorch
+    calls = cached_attention(*rows, key_cache, value_cache, start, window, scale)
+    return {
+        name: lambda call=call: call().transpose(1, 2).flatten(2) for name, call in calls.items()
     }
 
 

@@ -59,8 +59,10 @@ def _tokens(case: Case) -> int:
 
 def _decode(case: Case) -> tuple[float, float]:
     s = case.sizes
-    dim, width = (s["rank"] + s["rope"], s["rank"]) if "rank" in s else (s["dim"], s["width"])
-    return _attention(s["head"] * s.get("new", 1) * _tokens(case), dim, width)[0], 0.0
+    heads = s["group"] * s["share"] if "share" in s else s["head"]
+    dim = s["rank"] + s["rope"] if "rank" in s else s["dim"]
+    width = s["rank"] if "rank" in s else s.get("width", dim)
+    return _attention(heads * s.get("new", 1) * _tokens(case), dim, width)[0], 0.0
 
 
 def _ended(s: dict[str, Any]) -> int:
@@ -102,6 +104,17 @@ def _product(forward: float = 0.0, backward: float = 0.0) -> Callable[[Case], tu
     return count
 
 
+def _layers(case: Case) -> tuple[float, float]:
+    """Two layers with an activation between them."""
+    s = case.sizes
+    rows, hidden, out = math.prod(s["batch"]), s["hidden"], s["out"]
+    biases = [case.tensors[name] is not None for name in ("expand_bias", "contract_bias")]
+    added = rows * (biases[0] * hidden + biases[1] * out)
+    weights, values = hidden * (s["in"] + out), rows * hidden
+    forward = 2 * rows * weights + added + (EXPONENTIAL + 7) * values
+    return forward, 4 * rows * weights + added + (EXPONENTIAL + 15) * values
+
+
 def _matrices(case: Case) -> tuple[float, float]:
     s = case.sizes
     product = 2.0 * math.prod(s["batch"]) * s["row"] * s["inner"] * s["column"]
@@ -125,6 +138,7 @@ FLOPS: dict[str, Callable[[Case], tuple[float, float]]] = {
     "add_rms_norm": _each(5, 9),
     "attention": _dense,
     "cached_attention": _decode,
+    "cached_self_attention": _decode,
     "compressed_attention": _compressed,
     "cross_entropy": _each(EXPONENTIAL + 3, EXPONENTIAL + 3),
     "embedding": _rows_moved,
@@ -136,6 +150,7 @@ FLOPS: dict[str, Callable[[Case], tuple[float, float]]] = {
     "linear_activation": _product(EXPONENTIAL + 7, EXPONENTIAL + 15),
     "matmul": _matrices,
     "merge_heads": _each(0),
+    "mlp": _layers,
     "paged_attention": _decode,
     "random_bits": lambda case: (58.0 * case.sizes["count"], 0.0),  # on integers, 115 for a pair
     "rms_norm": _each(4, 8),
@@ -195,11 +210,13 @@ def least_work(case: Case) -> dict[str, Work]:
     (but one in which the operator is linear) and the gradients of the results, and writes the
     gradients of the arguments.
     """
+    s = case.sizes
     forward, backward = FLOPS[case.operator](case)
     results = sum(map(size_of, case.results))
     changed = sum(size_of(case.tensors[name]) for name in case.changes)
-    if case.operator == "cached_attention":  # only the new rows
-        changed = size_of(case.tensors["key"]) + size_of(case.tensors["value"])
+    if case.operator.startswith("cached_"):  # only the new rows
+        per_token = sum(size_of(case.tensors[name]) // s["capacity"] for name in case.changes)
+        changed = s["new"] * per_token
     first = Work(flops=forward, bytes=_read(case) + results + changed)
     if not case.gradient:
         return {"forward": first}

@@ -44,13 +44,10 @@ def build(shape: serve.Shape, weights: dict, threads: int):
 
         def construct(self, x, update, start):
             normal, x = self.norm1.add(update, x)
-            heads, dim = shape.heads, shape.dim // shape.heads
-            q, k, v = ops.split_query_key_value(self.qkv(normal), heads, heads, dim)
-            mixed = ops.cached_attention(q, k, v, self.cache[0], self.cache[1], start)
-            # One token: the axes that would be exchanged are of size 1.
-            mixed = mixed.reshape(x.shape) if decoding else ops.merge_heads(mixed)
+            mixed = ops.cached_self_attention(self.qkv(normal), *self.cache, start)
             normal, x = self.norm2.add(self.output(mixed), x)
-            return x, self.contract(self.expand(normal))
+            first, last = self.expand, self.contract
+            return x, ops.mlp(normal, first.weight, first.bias, last.weight, last.bias)
 
     class Network(nn.Cell):
         def __init__(self) -> None:

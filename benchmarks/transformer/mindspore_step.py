@@ -42,7 +42,8 @@ def build(shape: serve.Shape, weights: dict, threads: int):
             q, k, v = ops.split_query_key_value(self.qkv(normal), heads, heads, dim)
             mixed = ops.merge_heads(ops.attention(q, k, v))
             normal, x = self.norm2.add(self.output(mixed), x)
-            return x, self.contract(self.expand(normal))
+            first, last = self.expand, self.contract
+            return x, ops.mlp(normal, first.weight, first.bias, last.weight, last.bias)
 
     class Network(nn.Cell):
         def __init__(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -52,6 +53,48 @@ def test_training_never_opens_or_nearly_opens_a_held_out_line(grid: PowerSystem)
             assert factor >= (0.3 if branch in held else 0.03)
             weakened.add(branch)
     assert weakened == set(range(len(grid.case.branches)))
+
+
+def test_another_fault_came_before_some_faults_of_the_training(grid: PowerSystem) -> None:
+    """As in an unsuccessful reclosing: a fault, a line that is open, a fault, all in time."""
+    config, lines = DataConfig(), split(grid)
+    draws = TrainingDraws(grid, lines, config, np.random.default_rng(0))
+    drawn = draws.batch(400)
+    number, same = Counter[int](), 0
+    for events in drawn.events:
+        states = [
+            (event.time, grid.dae.topologies[change.value])
+            for event in events
+            for change in event.changes
+            if change.name == "network"
+        ]
+        struck = [k for k, (_, topology) in enumerate(states) if topology.shunts]
+        number[len(struck)] += 1
+        if len(struck) < 2:
+            continue
+        (first, _), (cleared, opened), (again, faulted), (settled, after) = states
+        assert struck == [0, 2]
+        assert settled == config.settled
+        assert not faulted.out
+        assert not after.shunts
+        assert len(opened.out) == 1
+        assert opened.out <= set(lines.trained)
+        assert first > 0.0
+        assert config.clearing[0] <= cleared - first <= config.usual
+        assert config.apart[0] <= again - cleared <= config.apart[1]
+        assert config.clearing[0] <= settled - again <= config.clearing[1]
+        first_at, again_at = ({bus for bus, _ in each.shunts} for each in (states[0][1], faulted))
+        same += first_at == again_at
+    assert set(number) == {0, 1, 2}
+    assert 0.08 < number[2] / (number[1] + number[2]) < 0.25
+    assert 0.4 < same / number[2] < 0.95
+
+
+def test_two_faults_must_fit_before_the_network_settles() -> None:
+    with pytest.raises(ValueError, match=r"settled=1.2 is too early .* take 1.495"):
+        DataConfig(settled=1.2)
+    with pytest.raises(ValueError, match=r"apart=\(1.0, 0.5\) must rise"):
+        DataConfig(apart=(1.0, 0.5))
 
 
 def test_tests_open_only_the_lines_that_they_are_of(grid: PowerSystem) -> None:

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from dae_solver.hybrid import solver
-from dae_solver.hybrid.calibration import angle_errors, calibrate
+from dae_solver.hybrid.calibration import angle_errors, calibrate, reference
 from dae_solver.hybrid.certificate import Certificate, conformal_quantile
-from dae_solver.hybrid.outputs import SampledPiece
+from dae_solver.hybrid.outputs import OperatorPiece, SampledPiece
 from dae_solver.hybrid.residual import Start, residual, slopes
 from dae_solver.hybrid.solver import CLASSICAL, HybridRun
 from dae_solver.model.features import Features, turned
@@ -159,29 +159,41 @@ def test_windows_far_from_the_training_are_refused(trained: Trained, far: Distur
     )
     assert runs.source[0] == "classical"
     assert runs.solution.windows[:CLASSICAL, 0].sum() == 0
-    assert runs.solution.refused.tolist() == [3, 0]
+    assert runs.solution.refused[0] == 3
+    assert runs.solution.windows[:CLASSICAL, 1].sum() > 0
     exact = grid.simulate(scenarios, every=1 / 30, step=1 / 240)
     assert (angle_errors(exact, runs.solution.x) <= runs.certificate).all()
 
 
-def test_scenarios_of_several_faults_are_left_to_the_engine(trained: Trained) -> None:
+def test_the_operator_follows_the_second_fault_and_no_third(trained: Trained) -> None:
+    """Training has two at most: up to the last one, and beyond that number, the engine it is."""
     grid = trained.grid
-    line = {"trip": "5-7", "clear": 0.08}
+    two = unsuccessful_reclose(7, t=0.3, clear=0.08, trip="5-7", after=0.4)
     scenarios = grid.scenarios(
-        unsuccessful_reclose(7, t=0.3, after=0.4, **line),
+        two,
         [fault(7, t=0.3, clear=0.05), line_trip("4-6", t=1.5)],
         [load_step(5, t=0.2, p=1.1), fault(7, t=0.9, clear=0.05)],
-        [fault(7, t=0.3, clear=0.05), fault(5, t=2.0, clear=0.05)],
+        [two, fault(5, t=2.0, clear=0.05)],
     )
+    truth = reference(grid, scenarios, 5.0, 1 / 30)
+    networks = HybridRun(
+        grid=grid.dae,
+        operator=trained.operator,
+        certificate=Certificate.of(trained.operator, 3.0),
+        tolerance=1e-6,
+        refuse=False,
+    )
+    asked, _ = networks.solve(scenarios, truth.t)
+    ours = [piece for piece in asked.outputs.pieces if isinstance(piece, OperatorPiece)]
+    for scenario, cleared in enumerate((0.86, 0.35, 0.95)):
+        begun = np.concatenate([piece.begin[piece.scenarios == scenario] for piece in ours])
+        assert begun.min() == pytest.approx(cleared)
+    assert asked.windows[:CLASSICAL, 3].sum() == 0
     runs = grid.simulate(
         scenarios, every=1 / 30, solver="hybrid", operator=trained.operator, audit=0.0
     )
-    several = np.array([True, False, False, True])
-    assert (runs.solution.refused[several] == 1).all()
-    assert (runs.solution.windows[:CLASSICAL, several] == 0).all()
-    assert (runs.solution.windows[:CLASSICAL, ~several].sum(0) > 0).all()
-    exact = grid.simulate(scenarios, every=1 / 30, step=1 / 240)
-    assert (angle_errors(exact, runs.solution.x) <= runs.certificate).all()
+    assert runs.solution.refused[3] == 1
+    assert (angle_errors(truth, runs.solution.x) <= runs.certificate).all()
 
 
 def test_a_tighter_bound_is_kept(trained: Trained, clean: Trajectories) -> None:

@@ -12,10 +12,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mindspore import Parameter, Tensor
+from mindspore import ops as ms_ops
 
 from raw_kernels import ABSENT, Kernels, options
 from scimind import ops
-from scimind.ops.attention import attention, cached_attention
+from scimind.ops.attention import attention
+from scimind.ops.cached import cached_attention, cached_self_attention
 from scimind.ops.kernels import native
 from scimind.ops.rule import RuleError
 
@@ -391,6 +393,40 @@ def test_cached_attention_writes_the_new_rows_and_reads_the_filled_part_only(
 @random_shapes
 @given(
     batch=st.integers(0, 3),
+    groups=st.integers(1, 3),
+    share=st.sampled_from((1, 2, 8)),
+    new=st.integers(0, 9),
+    capacity=st.one_of(st.integers(0, 70), st.sampled_from((500, 3000))),
+    dim=st.integers(0, 40),
+    window=st.none() | st.integers(0, 90),
+    scale=st.none() | st.floats(0.1, 1.0),
+    seed=seeds,
+)
+def test_cached_self_attention_is_cached_attention_of_what_a_projection_joins(
+    raw_decode, batch, groups, share, new, capacity, dim, window, scale, seed
+):
+    """The same bits: only where rows are read and written differs."""
+    heads = groups * share
+    start = np.random.default_rng(seed).integers(-2, capacity + 2, batch, dtype=np.int32)
+    x = normal(seed + 1, batch, new, (heads + 2 * groups) * dim)
+    apart = x.reshape(batch, new, heads + 2 * groups, dim).transpose(0, 2, 1, 3)
+    rows = [part.copy() for part in np.split(apart, [heads, heads + groups], axis=1)]
+    ours, theirs = (
+        [normal(seed + i, batch, groups, capacity, dim) for i in (2, 3)] for _ in range(2)
+    )
+    expected = np.full((batch, heads, new, dim), np.nan, np.float32)
+    given = [*rows, *theirs, start, options(window, scale)]
+    raw_decode.call("cached_attention", given, [expected])
+    out = np.full((batch, new, heads * dim), np.nan, np.float32)
+    given = [x, *ours, start, options(share, window, scale)]
+    raw_decode.call("cached_self_attention", given, [out])
+    np.testing.assert_array_equal(ours, theirs)
+    np.testing.assert_array_equal(out, expected.transpose(0, 2, 1, 3).reshape(out.shape))
+
+
+@random_shapes
+@given(
+    batch=st.integers(0, 3),
     groups=st.integers(0, 3),
     capacity=st.integers(0, 20),
     new=st.integers(0, 9),
@@ -413,9 +449,10 @@ def test_rows_outside_the_cache_are_left_out(raw_decode, batch, groups, capacity
     assert np.isfinite(out).all()
 
 
+@pytest.mark.parametrize("joined", [False, True])
 @pytest.mark.parametrize("jit", [False, True])
 @pytest.mark.parametrize("formulation", ["plain", "auto"])
-def test_a_sequence_decoded_in_pieces_is_the_whole_sequence(jit, formulation):
+def test_a_sequence_decoded_in_pieces_is_the_whole_sequence(jit, formulation, joined):
     batch, heads, groups, length, dim, capacity = 2, 4, 2, 11, 8, 16
     query = normal(0, batch, heads, length, dim)
     key, value = (normal(i, batch, groups, length, dim) for i in (1, 2))
@@ -423,7 +460,12 @@ def test_a_sequence_decoded_in_pieces_is_the_whole_sequence(jit, formulation):
     keys, values = (Parameter(Tensor(empty), name=name) for name in ("keys", "values"))
 
     def step(query, key, value, start):
-        return cached_attention(query, key, value, keys, values, start, 5)
+        if not joined:
+            return cached_attention(query, key, value, keys, values, start, 5)
+        whole = ms_ops.cat((query, key, value), 1).swapaxes(1, 2)
+        whole = whole.reshape((batch, whole.shape[1], (heads + 2 * groups) * dim))
+        mixed = cached_self_attention(whole, keys, values, start, heads // groups, 5)
+        return mixed.reshape((batch, -1, heads, dim)).swapaxes(1, 2)
 
     if jit:
         step = ms.jit(step)

@@ -29,7 +29,8 @@ class MLP(nn.Cell):
 
     def construct(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
         """Map each position."""
-        return self.contract(self.expand(x))
+        first, last = self.expand, self.contract
+        return ops.mlp(x, first.weight, first.bias, last.weight, last.bias, first.activation)
 
 
 class SwiGLU(nn.Cell):

@@ -2,7 +2,8 @@
 
 from scimind.ops import random
 from scimind.ops.activations import gelu, silu, softmax, swiglu
-from scimind.ops.attention import attention, cached_attention
+from scimind.ops.attention import attention
+from scimind.ops.cached import cached_attention, cached_self_attention
 from scimind.ops.heads import (
     merge_heads,
     split_heads,
@@ -20,6 +21,7 @@ from scimind.ops.losses import (
     quantile_loss,
 )
 from scimind.ops.masks import position_mask
+from scimind.ops.mlp import mlp
 from scimind.ops.norms import add_layer_norm, add_rms_norm, layer_norm, rms_norm
 from scimind.ops.operator import OPERATORS, Cpp, Operator, operator, plain
 from scimind.ops.paged import latent_attention, paged_attention
@@ -44,6 +46,7 @@ __all__ = [
     "bce_with_logits",
     "bernoulli",
     "cached_attention",
+    "cached_self_attention",
     "chosen",
     "compressed_attention",
     "cross_entropy",
@@ -59,6 +62,7 @@ __all__ = [
     "masked_mean",
     "matmul",
     "merge_heads",
+    "mlp",
     "mse_loss",
     "normal",
     "operator",

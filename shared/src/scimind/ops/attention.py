@@ -7,9 +7,9 @@ from mindspore import ops
 
 from scimind.ops.activations import finite_softmax
 from scimind.ops.masks import position_mask
-from scimind.ops.operator import Cpp, operator, plain
+from scimind.ops.operator import Cpp, operator
 from scimind.ops.product import product
-from scimind.typing import Bool, Float, Int, Tensor
+from scimind.typing import Bool, Float, Tensor
 
 _MASKED = -1e30
 
@@ -83,69 +83,3 @@ def attention(
     if mask is not None:
         out = out * mask.astype(out.dtype).max(axis=-1, keepdims=True)
     return out
-
-
-_attention = plain(attention)
-
-
-@operator(
-    Cpp("kernels/cpu/decode.cc"),
-    in_place=("key_cache", "value_cache"),
-    multiples={"head": "group"},
-    below={"start": "capacity-new+1"},
-    sizes=(
-        {"batch": 1, "head": 8, "group": 8, "new": 1, "capacity": 2048, "dim": 64, "width": 64},
-        {"batch": 1, "head": 8, "group": 2, "new": 4, "capacity": 8192, "dim": 64, "width": 64},
-        {"batch": 16, "head": 8, "group": 8, "new": 1, "capacity": 2048, "dim": 64, "width": 64},
-    ),
-)
-def cached_attention(
-    query: Float[Tensor, "batch head new dim"],
-    key: Float[Tensor, "batch group new dim"],
-    value: Float[Tensor, "batch group new width"],
-    key_cache: Float[Tensor, "batch group capacity dim"],
-    value_cache: Float[Tensor, "batch group capacity width"],
-    start: Int[Tensor, " batch"],
-    window: int | None = None,
-    scale: float | None = None,
-) -> Float[Tensor, "batch head new width"]:
-    """Write new keys and values into a cache, then attend causally to its filled part.
-
-    New token i stands at position ``start + i`` and sees the positions up to its own. The CPU
-    kernel reads only the filled part, each key once for all heads of its group. It has no gradient.
-    Two calls that change the same cache in one graph have to depend on each other.
-
-    Args:
-        query: Queries of the new tokens.
-        key: Their keys; ``head`` is a multiple of ``group``, and head h uses group h group / head.
-        value: Their values.
-        key_cache: Keys so far, a Parameter that is changed in place.
-        value_cache: Values so far, likewise.
-        start: Position of the first new token in each batch row. What would be outside the cache is
-            left out; the caller has to see that ``start + new`` does not exceed ``capacity``.
-        window: Attend only to keys fewer than ``window`` positions away.
-        scale: Factor of the logits, ``dim ** -0.5`` when None.
-
-    Source: Shazeer, arXiv 1911.02150; split over the keys as in Dao et al., Flash-Decoding (2023).
-    """
-    batch, new, capacity = query.shape[0], query.shape[2], key_cache.shape[2]
-    if new == 0:
-        return ops.zeros((*query.shape[:3], value.shape[3]), query.dtype)
-    for cache, rows in ((key_cache, key), (value_cache, value)):
-        query = ops.depend(query, ops.assign(cache, _written(cache, rows, start)))
-    filled = ops.clamp(start + new, 0, capacity).reshape((batch, 1, 1, 1))
-    position = filled - new + ops.arange(0, new).reshape((1, 1, new, 1))
-    distance = position - ops.arange(0, capacity).reshape((1, 1, 1, capacity))
-    mask = distance >= 0
-    if window is not None:
-        mask = ops.logical_and(mask, distance < window)
-    return _attention(query, key_cache, value_cache, mask, None, False, None, scale)
-
-
-def _written(cache: Tensor, rows: Tensor, start: Tensor) -> Tensor:
-    """The cache with rows from position ``start`` on."""
-    count = rows.shape[2]
-    row = ops.arange(0, cache.shape[2]).reshape((1, 1, -1, 1)) - start.reshape((-1, 1, 1, 1))
-    index = ops.broadcast_to(ops.clamp(row, 0, count - 1), cache.shape)
-    inside = ops.logical_and(row >= 0, row < count)
-    return ops.select(inside, ops.gather_elements(rows, 2, index), cache)

@@ -19,6 +19,7 @@ class DataConfig:
         t_end: Length of a trajectory after its last event, seconds.
         settled: Time of the last event, seconds; faults begin before it.
         clearing: Shortest and longest fault, seconds.
+        apart: Shortest and longest time until a line recloses or a pulse ends, seconds.
         load_level: Smallest and largest factor of all loads.
         load_apart: Largest deviation of one load or generator from that.
         per_network: Scenarios that share a virtual network.
@@ -32,8 +33,9 @@ class DataConfig:
     test: int = 1000
     held_out: float | list[str] = 0.25
     t_end: float = 5.0
-    settled: float = 0.5
+    settled: float = 1.6
     clearing: tuple[float, float] = (0.03, 0.32)
+    apart: tuple[float, float] = (0.2, 1.0)
     load_level: tuple[float, float] = (0.8, 1.15)
     load_apart: float = 0.08
     per_network: int = 3
@@ -47,12 +49,26 @@ class DataConfig:
                 raise ValueError(f"data.{name}={getattr(self, name)} must be at least 1")
         if self.starts < 0:
             raise ValueError(f"data.starts={self.starts} must not be negative")
-        if not 0 < self.clearing[0] < self.clearing[1] < self.settled:
+        for name in ("clearing", "apart"):
+            least, most = getattr(self, name)
+            if not 0 < least < most:
+                raise ValueError(f"data.{name}={least, most} must rise from above 0")
+        if self.settled < self.longest:
             raise ValueError(
-                f"data.clearing={self.clearing} must rise from above 0 to below "
-                f"settled={self.settled}"
+                f"data.settled={self.settled} is too early for two faults of which the second "
+                f"begins data.apart={self.apart} s after the first; take {self.longest:g} or more"
             )
         if not 0 < self.load_level[0] <= self.load_level[1]:
             raise ValueError(f"data.load_level={self.load_level} must be positive and rise")
         if not 0 <= self.load_apart < 1:
             raise ValueError(f"data.load_apart={self.load_apart} must be in [0, 1)")
+
+    @property
+    def usual(self) -> float:
+        """Longest fault but for those meant to come close to the limit of stability, seconds."""
+        return 0.5 * sum(self.clearing)
+
+    @property
+    def longest(self) -> float:
+        """From the first of two faults to the clearing of the second, at most, seconds."""
+        return self.usual + self.apart[1] + self.clearing[1]

@@ -34,8 +34,6 @@ from scimind.typing import Float
 log = logging.getLogger(__name__)
 
 Network = Callable[[Topology], Topology]
-# Pulses and reclosing last between these times, seconds.
-LASTS = (0.2, 1.0)
 # Shares of what happens in training: a fault, a new network alone, a load step, a set-point step,
 # a machine trips.
 TRAINING = (0.6, 0.14, 0.13, 0.09, 0.04)
@@ -44,6 +42,8 @@ TRAINING = (0.6, 0.14, 0.13, 0.09, 0.04)
 KINDS = (4, 4, 2, 2, 2, 2, 1, 1)
 # A second thing happens at the same time in this share.
 TOGETHER = 0.15
+# Another fault came before this share of the faults, in this share of them elsewhere.
+TWICE, ELSEWHERE = 0.15, 0.3
 # The network after it: as built, a line is out, or branches with other admittances.
 AS_BUILT, LINE_OUT = 0.2, 0.2
 CLOSE_TO_THE_LIMIT = 0.4
@@ -166,22 +166,39 @@ class TrainingDraws:
         return found
 
     def _fault(self, line: int, after: Topology) -> Disturbance:
-        rng, config, network = self.rng, self.config, self.grid.network
-        ends = (network.start[line], network.end[line])
-        bus = int(ends[int(rng.random() < 0.5)])
+        rng, config, built = self.rng, self.config, self.grid.network.built
+        bus = self._end(line)
         least, most = config.clearing
-        usual = least + (most - least) * 0.5
+        usual = config.usual
         lasts = float(rng.uniform(least, most if rng.random() < CLOSE_TO_THE_LIMIT else usual))
         admittance = 1.0 / complex(1e-4 if rng.random() < 0.5 else 0.0, 1e-4)
-        settled = config.settled
+        begins = config.settled - lasts
+        found = [
+            Action(begins, "fault", lambda _: built.adding(bus, admittance)),
+            Action(config.settled, "cleared", lambda _: after),
+        ]
+        if rng.random() < TWICE:
+            found = [*self._earlier(line, bus, begins), *found]
+        return Disturbance("fault", lambda _: found, f"fault of {lasts:.3f} s")
 
-        def actions(_: PowerDAE) -> list[Action]:
-            return [
-                Action(settled - lasts, "fault", lambda now: now.adding(bus, admittance)),
-                Action(settled, "cleared", lambda _: after),
-            ]
+    def _earlier(self, line: int, bus: int, begins: float) -> list[Action]:
+        """A fault whose clearing opened the line, which closes when the next one begins."""
+        rng, config, built = self.rng, self.config, self.grid.network.built
+        if rng.random() < ELSEWHERE:
+            line = int(rng.choice(self.lines.trained))
+            bus = self._end(line)
+        cleared = begins - float(rng.uniform(*config.apart))
+        first = cleared - float(rng.uniform(config.clearing[0], config.usual))
+        return [
+            Action(first, "fault", lambda _: built.adding(bus, 1.0 / 1e-4j)),
+            Action(cleared, "opened", lambda _: built.without([line])),
+        ]
 
-        return Disturbance("fault", actions, f"fault of {lasts:.3f} s")
+    def _end(self, line: int) -> int:
+        """A bus of a line."""
+        network = self.grid.network
+        ends = (network.start[line], network.end[line])
+        return int(ends[int(self.rng.random() < 0.5)])
 
     def _load(self, grid: PowerDAE, rng: np.random.Generator) -> Disturbance:
         bus = grid.case.loads[int(rng.integers(len(grid.case.loads)))].bus
@@ -327,9 +344,8 @@ def _any(
 ) -> list[Disturbance]:
     line = grid.case.branches[branch]
     bus = line.from_bus if rng.random() < 0.5 else line.to_bus
-    t, lasts = float(rng.uniform(0.1, 1.0)), float(rng.uniform(*LASTS))
-    least, most = config.clearing
-    clear = float(rng.uniform(least, least + (most - least) * 0.5))
+    t, lasts = float(rng.uniform(0.1, 1.0)), float(rng.uniform(*config.apart))
+    clear = float(rng.uniform(config.clearing[0], config.usual))
     load = grid.case.loads[int(rng.integers(len(grid.case.loads)))].bus
     factor = float(rng.uniform(0.6, 1.4))
     kind = int(np.searchsorted(np.cumsum(KINDS), rng.integers(sum(KINDS)), side="right"))

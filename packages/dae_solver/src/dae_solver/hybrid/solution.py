@@ -34,7 +34,7 @@ class HybridSolution:
             once, after more corrections, by the classical engine.
         refused: Windows of each scenario that the operator was asked for and whose bound was too
             large, ``[scenario]``, 1 where it was not asked because it does not pay for the bound,
-            or because there are several faults; the engine integrates faults anyway.
+            or because there are too many faults; the engine integrates faults anyway.
     """
 
     grid: PowerDAE

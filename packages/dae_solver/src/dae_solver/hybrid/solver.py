@@ -41,6 +41,8 @@ SETTLED = 1e-9
 AT_REST = 1e-7
 # What steps of the engine may take, bytes; beyond it memory is asked for anew each time.
 ROOM = 32 << 20
+# Most faults of a scenario of the training.
+FAULTS = 2
 # So many refused windows, and the classical engine brings a scenario to its end.
 OFTEN = 3
 
@@ -188,9 +190,9 @@ class HybridRun:
         return self.solution, checked(self, bound) if self.refuse and self.doubling else bound
 
     def _note_faults(self, table: Timetable) -> None:
-        """When the only fault of each scenario begins; several are left to the engine altogether.
+        """When the last fault of each scenario begins; too many leave it to the engine altogether.
 
-        What the operator knows follows one fault, and another one makes errors before it grow.
+        What the operator knows follows so many faults, and a fault makes errors before it grow.
         """
         self.fault, number = np.full(len(table), -np.inf), np.zeros(len(table), int)
         before = np.zeros(len(table), bool)
@@ -203,8 +205,8 @@ class HybridRun:
                 self.fault[struck] = times[struck]
                 number[struck] += 1
                 before[change.scenario] = faulted
-        self.fault[number > 1] = np.inf
-        self.solution.refused[number > 1] = 1
+        self.fault[number > FAULTS] = np.inf
+        self.solution.refused[number > FAULTS] = 1
 
     def _compiled(self) -> CompiledWindows | None:
         """What does whole windows, where the equations are compiled."""
@@ -389,8 +391,8 @@ class HybridRun:
     ) -> Bool[np.ndarray, " scenario"]:
         """Windows that the operator is not asked for.
 
-        They are short, or before the fault or during it, or there are several, or the engine is to
-        bring the scenario to its end.
+        They are short, or before the last fault or during it, or there are too many, or the engine
+        is to bring the scenario to its end.
         """
         if self.certificate.idle:
             return np.ones(len(scenarios), bool)

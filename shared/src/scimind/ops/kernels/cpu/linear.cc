@@ -249,6 +249,26 @@ void activation_grad(In x, In weight, In bias, In z, In dout, Out dx, Out dweigh
   products(x, weight, dz.data, stride, dx, dweight);
 }
 
+// A layer with an activation, whose results are h, and a layer.
+template <typename Activation>
+void two_layers(In x, In expand, In expand_bias, In contract, In contract_bias, Out y, Out z,
+                Out h) {
+  forward<Activation, true>(x, expand, expand_bias, h, z);
+  forward<Identity, false>(In(h.data, h.ndim, h.shape), contract, contract_bias, y, y);
+}
+
+template <typename Activation>
+void two_layers_grad(In x, In expand, In expand_bias, In contract, In contract_bias, In z, In h,
+                     In dout, Out dx, Out dexpand, Out dexpand_bias, Out dcontract,
+                     Out dcontract_bias) {
+  if (contract_bias.present)
+    columns<Identity, false>(dout, dout, contract_bias, {nullptr, 0}, dcontract_bias);
+  float* const dh = scratch<4>(h.size());
+  products(h, contract, dout.data, dout.width(), Out(dh, h.ndim, h.shape), dcontract);
+  activation_grad<Activation>(x, expand, expand_bias, z, In(dh, h.ndim, h.shape), dx, dexpand,
+                              dexpand_bias);
+}
+
 }  // namespace
 
 SCIMIND_OPERATOR(linear, (In x, In weight, In bias, Out y)) {
@@ -277,4 +297,26 @@ SCIMIND_OPERATOR(linear_activation_grad, (In x, In weight, In bias, In z, In dou
   if (activation == 1)
     return activation_grad<Silu>(x, weight, bias, z, dout, dx, dweight, dbias);
   activation_grad<Relu>(x, weight, bias, z, dout, dx, dweight, dbias);
+}
+
+// activation: see linear_activation
+SCIMIND_OPERATOR(mlp, (In x, In expand, In expand_bias, In contract, In contract_bias,
+                       Options options, Out y, Out z, Out h)) {
+  const int64_t activation = options.whole(0, 0);
+  const auto layers = activation == 0   ? two_layers<Gelu>
+                      : activation == 1 ? two_layers<Silu>
+                                        : two_layers<Relu>;
+  layers(x, expand, expand_bias, contract, contract_bias, y, z, h);
+}
+
+SCIMIND_OPERATOR(mlp_grad,
+                 (In x, In expand, In expand_bias, In contract, In contract_bias, In z, In h,
+                  In dout, Options options, Out dx, Out dexpand, Out dexpand_bias, Out dcontract,
+                  Out dcontract_bias)) {
+  const int64_t activation = options.whole(0, 0);
+  const auto layers = activation == 0   ? two_layers_grad<Gelu>
+                      : activation == 1 ? two_layers_grad<Silu>
+                                        : two_layers_grad<Relu>;
+  layers(x, expand, expand_bias, contract, contract_bias, z, h, dout, dx, dexpand, dexpand_bias,
+         dcontract, dcontract_bias);
 }

@@ -50,6 +50,7 @@ struct View {
   bool valid = true;
 
   View() = default;
+  View(T* pointer, int axes, const int64_t* sizes) : data(pointer), ndim(axes), shape(sizes) {}
   View(void* pointer, int axes, const int64_t* sizes, const char* dtype)
       : data(static_cast<T*>(pointer)), ndim(axes), shape(sizes) {
     present = dtype == nullptr || std::strcmp(dtype, "int8") != 0;
