@@ -47,6 +47,18 @@ def test_predictions_are_within_their_certificates(trained_run: Path, tmp_path: 
     assert "within, deg" not in (theirs / "report.html").read_text()
 
 
+def test_relays_act_in_predictions_as_in_simulations(trained_run: Path, tmp_path: Path) -> None:
+    events = "event=[load_step bus 5 t 0.4 p 1.5, load_step bus 5 t 0.4 p 1.02]"
+    relays = "relays=[shedding below 59.85 share 0.2]"
+    asked = [events, relays, "t_end=3.0", "every=0.05"]
+    assert predict([f"operator={trained_run}", f"output={tmp_path}/ours", *asked]) == 0
+    assert simulate([f"output={tmp_path}/theirs", *asked]) == 0
+    ours, theirs = (pandas.read_csv(tmp_path / name / "events.csv") for name in ("ours", "theirs"))
+    assert ours["event"].tolist() == theirs["event"].tolist()
+    assert "shedding 20% below 59.85 Hz" in set(ours["event"])
+    assert (pandas.read_csv(tmp_path / "ours" / "summary.csv")["certificate_deg"] <= 3.0).all()
+
+
 def test_wrong_requests_end_with_code_2_and_the_reason(
     trained_run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -114,7 +114,7 @@ def test_wrong_requests_are_no_errors_of_python(
 @pytest.mark.parametrize("name", ["Hybrid", "hybird", "rk4"])
 def test_an_unknown_solver_is_no_classical_one(name: str) -> None:
     with pytest.raises(InputError, match=f"solver='{name}' is unknown; give one of: classical, h"):
-        check_solver(name, None)
+        check_solver(name)
 
 
 def test_options_that_a_solver_ignores_are_refused_by_name(wscc: PowerSystem) -> None:
@@ -127,6 +127,8 @@ def test_options_that_a_solver_ignores_are_refused_by_name(wscc: PowerSystem) ->
         wscc.cct(7, operator="outputs/run")
     with pytest.raises(InputError, match="'classical' takes no operator"):
         wscc.screen([line_trip("5-7", t=0.1)], operator="outputs/run")
+    with pytest.raises(InputError, match=r"takes no certify and no audit.* leave certify= and audi"):
+        wscc.simulate(scenarios, certify=0.1, audit=1.0)
 
 
 def test_scenarios_of_another_grid_are_refused(wscc: PowerSystem) -> None:

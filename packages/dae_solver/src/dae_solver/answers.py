@@ -10,8 +10,9 @@ import numpy as np
 
 from dae_solver.config.scenarios import ScenarioConfig
 from dae_solver.physics import PowerSystem, Scenarios, Trajectories
-from dae_solver.physics.phrases import parse
+from dae_solver.physics.phrases import parse, parse_relay
 from dae_solver.reports import simulation_report
+from dae_solver.solver.events import StateEvent
 from scimind.errors import EXIT_NUMERICS, EXIT_OK
 
 log = logging.getLogger(__name__)
@@ -36,6 +37,15 @@ def asked(grid: PowerSystem, config: ScenarioConfig) -> Scenarios:
         config.t_end,
     )
     return scenarios
+
+
+def relays(grid: PowerSystem, config: ScenarioConfig) -> list[StateEvent]:
+    """The relays of a configuration.
+
+    Raises:
+        InputError: One is wrong.
+    """
+    return [event for text in config.relays for event in parse_relay(grid.dae, text)]
 
 
 def write(

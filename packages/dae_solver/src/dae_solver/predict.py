@@ -26,9 +26,9 @@ def predict(config: PredictConfig) -> int:
         The exit code; 3 where a scenario could not be followed to its end.
 
     Raises:
-        InputError: The operator, the case, an event or a number of scenarios is wrong.
+        InputError: The operator, the case, an event, a relay or a number of scenarios is wrong.
     """
-    from dae_solver.answers import asked, write
+    from dae_solver.answers import asked, relays, write
     from dae_solver.trained import Trained
 
     trained = Trained.load(config.operator, case=config.case, load=config.load, dyr=config.dyr)
@@ -42,6 +42,7 @@ def predict(config: PredictConfig) -> int:
         operator=trained.operator,
         certify=config.certify,
         audit=config.audit,
+        state_events=relays(trained.grid, config),
     )
     spent = time.process_time() - started
     return write(
@@ -60,6 +61,11 @@ main = command(
         (
             "operator=outputs/run event='[fault bus 7 t 1 clear 0.1, load_step bus 5 t 1 p 1.2]'",
             "two scenarios",
+        ),
+        (
+            "operator=outputs/run event='load_step bus 5 t 1 p 1.5' "
+            "relays='[shedding below 59.7 share 0.1]'",
+            "under-frequency relays",
         ),
         ("operator=outputs/run certify=0.1 audit=1", "tighter, and all of it integrated again"),
     ),

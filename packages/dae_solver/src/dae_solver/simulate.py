@@ -27,13 +27,11 @@ def simulate(config: SimulateConfig) -> int:
     Raises:
         InputError: The case, an event, a relay or a number of scenarios is wrong.
     """
-    from dae_solver.answers import asked, write
+    from dae_solver.answers import asked, relays, write
     from dae_solver.physics import PowerSystem
-    from dae_solver.physics.phrases import parse_relay
 
     grid = PowerSystem.load(config.case, load=config.load, dyr=config.dyr)
     scenarios = asked(grid, config)
-    relays = [event for text in config.relays for event in parse_relay(grid.dae, text)]
     started = time.process_time()
     runs = grid.simulate(
         scenarios,
@@ -41,7 +39,7 @@ def simulate(config: SimulateConfig) -> int:
         every=config.every,
         method=config.method,
         step=config.step,
-        state_events=relays,
+        state_events=relays(grid, config),
         rtol=config.rtol,
         locate_kinks=config.locate_kinks,
     )

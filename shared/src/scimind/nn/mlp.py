@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from mindspore import nn
 
@@ -30,7 +32,8 @@ class MLP(nn.Cell):
     def construct(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
         """Map each position."""
         first, last = self.expand, self.contract
-        return ops.mlp(x, first.weight, first.bias, last.weight, last.bias, first.activation)
+        activation: Any = first.activation
+        return ops.mlp(x, first.weight, first.bias, last.weight, last.bias, activation)
 
 
 class SwiGLU(nn.Cell):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from dae_solver.config.grid import positive
@@ -31,9 +31,6 @@ class SimulateConfig(ScenarioConfig):
         method: Integration method.
         step: Fixed step, seconds; null adapts it to rtol.
         rtol: Relative tolerance of an adaptive step.
-        relays: Protection that acts by itself in every scenario, as "shedding below 59.5 share 0.1
-            delay 0.1 bus 5;6": below 59.5 Hz for 0.1 s, a tenth of the loads at these buses, or of
-            all, is shed; one text for each stage.
         locate_kinks: End steps where a limit, a dead band or a load switches; slower, but the
             method keeps its order.
     """
@@ -41,7 +38,6 @@ class SimulateConfig(ScenarioConfig):
     method: MethodName = "rk4"
     step: float | None = 1 / 120
     rtol: float = 1e-6
-    relays: list[str] = field(default_factory=list)
     locate_kinks: bool = False
 
     def __post_init__(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,11 +11,13 @@ import numpy as np
 
 from dae_solver.hybrid.calibration import angle_errors, voltage_tolerance
 from dae_solver.hybrid.certificate import Certificate
+from dae_solver.hybrid.conditions import integrate_with
 from dae_solver.hybrid.solver import ACCEPTED, HybridRun
 from dae_solver.model.operator import TrajectoryOperator
 from dae_solver.physics.grid import PowerSystem
 from dae_solver.physics.scenarios import Scenarios
 from dae_solver.physics.trajectories import Trajectories
+from dae_solver.solver.events import StateEvent
 from scimind.errors import InputError
 from scimind.seeding import numpy_generator
 
@@ -46,6 +49,7 @@ def simulate_hybrid(
     operator: TrajectoryOperator | str | Path | None,
     certify: float,
     audit: float,
+    state_events: Sequence[StateEvent] = (),
 ) -> Trajectories:
     """See :meth:`dae_solver.physics.grid.PowerSystem.simulate`."""
     if operator is None:
@@ -76,18 +80,33 @@ def simulate_hybrid(
         source=np.where(refused, "classical", np.where(more, "corrected", "net")).tolist(),
         certificate=bound,
     )
+    if state_events:
+        integrate_with(grid, runs, state_events, certificate)
     if audit:
-        runs.audit = _audit(grid, runs, certificate.shortest_step, audit)
+        runs.audit = _audit(grid, runs, certificate.shortest_step, audit, state_events)
     return runs
 
 
-def _audit(grid: PowerSystem, runs: Trajectories, step: float, share: float) -> Audit:
+def _audit(
+    grid: PowerSystem,
+    runs: Trajectories,
+    step: float,
+    share: float,
+    state_events: Sequence[StateEvent],
+) -> Audit:
     number = len(runs.scenarios)
     rng = numpy_generator(0, "audit", number)
     chosen = np.sort(rng.permutation(number)[: int(np.ceil(share * number))])
     part, t = runs.scenarios.take(chosen), runs.t
     fine, coarse = (
-        grid.simulate(part, t_end=float(t[-1]), every=float(t[1]), step=step / k, tolerance=1e-8)
+        grid.simulate(
+            part,
+            t_end=float(t[-1]),
+            every=float(t[1]),
+            step=step / k,
+            tolerance=1e-8,
+            state_events=state_events,
+        )
         for k in (4, 2)
     )
     error = angle_errors(fine, runs.solution.x[chosen])

@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 
-from dae_solver.hybrid.outputs import ROUNDING, Outputs
+from dae_solver.hybrid.outputs import ROUNDING, Outputs, SampledPiece
 from dae_solver.physics.dae import PowerDAE
 from dae_solver.physics.scenarios import Scenarios
 from dae_solver.solver.events import Happened
 from dae_solver.solver.initial import Consistency
 from dae_solver.solver.schedule import Restart, in_order
-from scimind.typing import Float
+from dae_solver.solver.solution import Solution
+from scimind.typing import Float, Int
 
 TOLERANCE = 1e-10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adopted:
+    """Trajectories of the classical engine alone.
+
+    Attributes:
+        scenarios: Which.
+        solution: Has them.
+        which: By their numbers there.
+    """
+
+    scenarios: Int[np.ndarray, " some"]
+    solution: Solution
+    which: Int[np.ndarray, " some"]
 
 
 @dataclass(kw_only=True)
@@ -35,6 +51,7 @@ class HybridSolution:
         refused: Windows of each scenario that the operator was asked for and whose bound was too
             large, ``[scenario]``, 1 where it was not asked because it does not pay for the bound,
             or because there are too many faults; the engine integrates faults anyway.
+        adopted: Scenarios that were integrated anew.
     """
 
     grid: PowerDAE
@@ -46,6 +63,40 @@ class HybridSolution:
     failure: list[str]
     windows: np.ndarray
     refused: np.ndarray
+    adopted: list[Adopted] = field(default_factory=list)
+
+    def adopt(
+        self,
+        scenarios: Int[np.ndarray, " some"],
+        solution: Solution,
+        which: Int[np.ndarray, " some"],
+    ) -> None:
+        """Let trajectories of the classical engine take the place of those of some scenarios.
+
+        Args:
+            scenarios: Whose.
+            solution: At the same output times.
+            which: By their numbers there.
+        """
+        ended = solution.ended[which]
+        self.outputs.pieces.append(
+            SampledPiece(
+                scenarios=scenarios,
+                begin=np.full(len(scenarios), self.t[0]),
+                end=ended,
+                times=self.t,
+                x=solution.x[which],
+            )
+        )
+        self.ended[scenarios] = ended
+        for scenario, number in zip(scenarios.tolist(), which.tolist(), strict=True):
+            self.failure[scenario] = solution.failure[number]
+        self.windows[-1, scenarios] += 1
+        self.refused[scenarios] += 1
+        self.happened = [kept for one in self.happened if (kept := one.without(scenarios))]
+        self.adopted.append(Adopted(scenarios=scenarios, solution=solution, which=which))
+        for name in ("x", "y", "events"):
+            self.__dict__.pop(name, None)
 
     @property
     def t(self) -> Float[np.ndarray, " time"]:
@@ -85,12 +136,19 @@ class HybridSolution:
     def lost(self) -> Float[np.ndarray, " scenario"]:
         """Where trajectories end as synchronism is lost, maybe before an output shows it."""
         early = self.success & (self.ended < self.t[-1])
+        for one in self.adopted:  # which go on, or end at an event
+            early[one.scenarios] = False
         return np.where(early, self.ended, np.inf)
 
     @cached_property
     def events(self) -> list[Happened]:
         """All events, by scenario and time."""
-        return in_order(self.happened)
+        found = in_order(self.happened)
+        for one in self.adopted:
+            for scenario, number in zip(one.scenarios.tolist(), one.which.tolist(), strict=True):
+                events = one.solution.events_of(number)
+                found += [replace(event, scenario=scenario) for event in events]
+        return sorted(found, key=lambda event: (event.scenario, event.time))
 
     def events_of(self, scenario: int) -> list[Happened]:
         """Events of one scenario."""
@@ -103,10 +161,12 @@ class HybridSolution:
         found = np.full((*self.x.shape[:2], len(grid.algebraics)), np.nan)
         guess, first = scenarios.y0.copy(), np.zeros(len(scenarios), int)
         ended = np.searchsorted(self.t, self.ended + ROUNDING, side="right")
+        for one in self.adopted:
+            found[one.scenarios], ended[one.scenarios] = one.solution.y[one.which], 0
         for epoch, due in enumerate(scenarios.timetable.times.T):
-            for one in self.happened:
-                now = one.due.last == epoch
-                guess[:, one.due.scenarios[now]] = one.y_plus[:, now]
+            for restart in self.happened:
+                now = restart.due.last == epoch
+                guess[:, restart.due.scenarios[now]] = restart.y_plus[:, now]
             last = np.minimum(np.searchsorted(self.t, due, side="right"), ended)
             if (first < last).any():
                 p = scenarios.parameters_after(epoch)

@@ -192,7 +192,7 @@ def critical_times(
         InputError: There is no fault, the solver is unknown, or the times are not
             ``0 < shortest < longest``.
     """
-    check_solver(solver, operator)
+    check_solver(solver, operator=operator)
     if not len(faults):
         raise InputError("there is no fault; give at least one bus", rule="power.clearing")
     if not 0 < shortest < longest:

@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 
 # What the classical engine is told by default.
 ENGINE: dict[str, Any] = {"method": "rk4", "step": 1 / 120, "tolerance": 1e-10}
+# What the hybrid solver does where nothing else is said, see PowerSystem.simulate.
+CERTIFY, AUDIT = 3.0, 0.02
 # Part of the distance of outputs by which t_end may be off their multiples.
 NEARLY = 0.01
 
@@ -281,8 +283,8 @@ class PowerSystem:
         state_events: Sequence[StateEvent] = (),
         solver: Literal["classical", "hybrid"] = "classical",
         operator: TrajectoryOperator | str | Path | None = None,
-        certify: float = 3.0,
-        audit: float = 0.02,
+        certify: float | None = None,
+        audit: float | None = None,
         **options: Any,
     ) -> Trajectories:
         """Solve a batch, by integration or with a learned operator.
@@ -295,23 +297,25 @@ class PowerSystem:
             method: See :data:`dae_solver.solver.METHODS`.
             step: Fixed step, seconds; None adapts it.
             tolerance: Of the voltages at every stage, pu.
-            state_events: Such as under-frequency relays; for the classical solver only.
+            state_events: Such as under-frequency relays. The hybrid solver integrates the scenarios
+                whose trajectories come near to one.
             solver: ``classical`` integrates with ``method`` and ``step``. ``hybrid`` takes each
                 window from the operator, and integrates where its certificate refuses it.
             operator: What ``python -m dae_solver.train`` made for this grid: its folder, its file
                 or the loaded operator.
             certify: Angle error that every trajectory of the hybrid solver stays within until
-                separation, degrees; windows are refused that do not. Where no step of the engine
-                is short enough, at the limit of stability, the certificate is infinite.
+                separation, degrees, 3 by default; windows are refused that do not. Where no step
+                of the engine is short enough, at the limit of stability, the certificate is
+                infinite.
             audit: Share of the scenarios of the hybrid solver that are integrated again to see
-                whether their certificates hold.
+                whether their certificates hold, a fiftieth by default.
             **options: Further arguments of :func:`dae_solver.solver.simulate`. The hybrid solver
                 takes none of these, nor ``method``, ``step`` and ``tolerance``.
 
         Raises:
             InputError: A time or option is wrong, or the scenarios are of another grid.
         """
-        check_solver(solver, operator)
+        check_solver(solver, operator=operator, certify=certify, audit=audit)
         scenarios.check(self.dae)
         if not (t_end > 0 and every > 0):
             raise InputError(
@@ -322,11 +326,6 @@ class PowerSystem:
         if solver == "hybrid":
             from dae_solver.hybrid.simulate import simulate_hybrid
 
-            if state_events:
-                raise InputError(
-                    "the hybrid solver has no state events; use solver='classical'",
-                    rule="operator.events",
-                )
             given = {"method": method, "step": step, "tolerance": tolerance}
             ignored = [name for name, value in given.items() if value != ENGINE[name]]
             if ignored := [*ignored, *options]:
@@ -336,7 +335,13 @@ class PowerSystem:
                     rule="operator.option",
                 )
             return simulate_hybrid(
-                self, scenarios, times, operator=operator, certify=certify, audit=audit
+                self,
+                scenarios,
+                times,
+                operator=operator,
+                certify=CERTIFY if certify is None else certify,
+                audit=AUDIT if audit is None else audit,
+                state_events=state_events,
             )
         solution = simulate(
             self.dae,

@@ -26,8 +26,12 @@ TOLERANCE, EVERY = 1e-6, 1 / 30
 BATCH = 1000
 
 
-def check_solver(solver: str, operator: TrajectoryOperator | str | Path | None) -> None:
-    """Refuse what is no solver, and an operator that it would not use.
+def check_solver(solver: str, **of_hybrid: Any) -> None:
+    """Refuse what is no solver, and arguments that it would not use.
+
+    Args:
+        solver: Its name.
+        of_hybrid: Arguments of the hybrid solver, None where they are not given.
 
     Raises:
         InputError: It is one of these.
@@ -37,9 +41,11 @@ def check_solver(solver: str, operator: TrajectoryOperator | str | Path | None) 
             f"solver={solver!r} is unknown; give one of: {', '.join(SOLVERS)}",
             rule="power.solver",
         )
-    if solver != "hybrid" and operator is not None:
+    given = [name for name, value in of_hybrid.items() if value is not None]
+    if solver != "hybrid" and given:
         raise InputError(
-            f"solver={solver!r} takes no operator; give solver='hybrid', or leave operator= out",
+            f"solver={solver!r} takes no {' and no '.join(given)}; give solver='hybrid', or leave "
+            f"{' and '.join(f'{name}=' for name in given)} out",
             rule="power.solver",
         )
 
@@ -63,7 +69,7 @@ class FirstLook:
     t_end: float = 5.0
 
     def __post_init__(self) -> None:
-        check_solver(self.solver, self.operator)
+        check_solver(self.solver, operator=self.operator)
         if not 0 < self.step <= 0.1:
             raise InputError(
                 f"a first look with steps of {self.step:g} s; give at most 0.1 s, of which a swing "
