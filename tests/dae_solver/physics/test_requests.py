@@ -127,7 +127,7 @@ def test_options_that_a_solver_ignores_are_refused_by_name(wscc: PowerSystem) ->
         wscc.cct(7, operator="outputs/run")
     with pytest.raises(InputError, match="'classical' takes no operator"):
         wscc.screen([line_trip("5-7", t=0.1)], operator="outputs/run")
-    with pytest.raises(InputError, match=r"takes no certify and no audit.* leave certify= and audi"):
+    with pytest.raises(InputError, match=r"takes no certify and no audit.* leave certify= and"):
         wscc.simulate(scenarios, certify=0.1, audit=1.0)
 
 

@@ -1,6 +1,7 @@
 """The registry, and what a compiled kernel has to keep besides its values."""
 
 import contextlib
+import importlib
 import inspect
 import os
 import subprocess
@@ -11,12 +12,13 @@ import numpy as np
 import pytest
 from mindspore import Tensor
 
-from scimind import ops
+from scimind import device, ops
 from scimind.errors import EnvironmentProblem
 from scimind.ops import OPERATORS, plain, registry
-from scimind.ops.kernels import native
-from scimind.ops.rule import RuleError
+from scimind.ops.kernels import ascend, native
+from scimind.ops.rule import RuleError, shape_of
 
+capabilities_module = importlib.import_module("scimind.device.capabilities")
 HAVE_KERNELS = OPERATORS["rms_norm"].kernels[0].ready()
 needs_kernels = pytest.mark.skipif(not HAVE_KERNELS, reason="the CPU kernels cannot be built")
 
@@ -66,6 +68,49 @@ def test_ascend_operators_exist_with_the_documented_arguments():
     assert list(made)[1:4] == ["head_num", "scale_value", "kv_head_num"]
     unverified = [entry for entry in registry.implementations() if not entry.verified]
     assert {entry.device for entry in unverified} == {"ascend"}
+
+
+@pytest.mark.parametrize("capability", ascend.TRIED)
+def test_the_call_that_tells_whether_an_ascend_operator_is_there_keeps_all_rules(capability):
+    op, sizes = ascend.TRIED[capability]
+    (entry,) = (each for each in registry.implementations(op) if each.requires == capability)
+    rule = OPERATORS[op].rule
+    given = tuple(
+        None if each.optional else (shape_of(each.axes, sizes), entry.dtypes[0])
+        for each in rule.tensors
+        if each.family != "int"
+    )
+    integers = [each for each in rule.tensors if each.family == "int"]
+    given += tuple((shape_of(each.axes, sizes), "int32") for each in integers)
+    options = tuple(each.default for each in rule.options)
+    found = rule.check(given, options)
+    scalars = {each.name: each.default for each in rule.options}
+    assert entry.fits("ascend", (entry.dtypes[0],), {**found, **scalars})
+
+
+def test_ascend_operators_are_chosen_where_a_call_of_them_succeeds(monkeypatch, caplog):
+    """On a device of that name which has the operators of a CPU, and not those of Ascend."""
+    caplog.set_level("INFO", "scimind.ops")
+    assert not any(name in device.capabilities() for name in ascend.TRIED)
+    monkeypatch.setattr(registry, "target", lambda: "ascend")
+    monkeypatch.setattr(capabilities_module, "_device", lambda: "ascend")
+    registry.reset_choices()
+    try:
+        ops.silu(tensor(2, 16))
+        half = tensor(1, 1, 16, 16).astype(ms.float16)
+        ops.attention(half, half, half)
+        chosen = ops.chosen()
+    finally:
+        monkeypatch.undo()
+        registry.reset_choices()
+        capabilities_module.reset_capabilities()
+    assert chosen["silu float32"] == "ascend/SiLU"
+    assert "silu float32 → ascend/SiLU (never run on this device" in caplog.text
+    assert chosen["attention float16"] == "plain"
+    missing = "attention float16 → plain (this device has no attention.FlashAttentionScore)"
+    assert missing in caplog.text
+    ops.silu(tensor(2, 16))
+    assert ops.chosen()["silu float32"] != "ascend/SiLU"
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

@@ -21,17 +21,34 @@ _PROBES: dict[str, Callable[[], Any]] = {
     f"matmul.{dtype}": functools.partial(_matmul, dtype)
     for dtype in ("float32", "float16", "bfloat16", "float64")
 }
+_DEVICES: dict[str, str] = {}  # of capabilities that only one kind of device can have
 _found: dict[str, bool] = {}
 
 
-def add_probe(name: str, attempt: Callable[[], Any]) -> None:
-    """Define capability ``name``: present when ``attempt`` returns without an exception."""
+def add_probe(name: str, attempt: Callable[[], Any], device: str | None = None) -> None:
+    """Define a capability: present when ``attempt`` returns without an exception.
+
+    Args:
+        name: Of the capability.
+        attempt: Uses it.
+        device: The only kind of device on which it is tried; None for every one.
+    """
     _PROBES[name] = attempt
+    if device is not None:
+        _DEVICES[name] = device
     _found.pop(name, None)
+
+
+def _device() -> str:
+    import mindspore
+
+    return str(mindspore.get_context("device_target")).lower()
 
 
 def probe(name: str) -> bool:
     """Whether capability ``name`` is present; tried once per process."""
+    if _DEVICES.get(name, _device()) != _device():
+        return False
     if name not in _found:
         try:
             _PROBES[name]()

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import mindspore
 from mindspore.ops import constexpr
 
-from scimind.device import active_precision, capabilities, target
+from scimind.device import active_precision, probe, target
 from scimind.ops.rule import Rule, Scalar
 
 _log = logging.getLogger("scimind.ops")
@@ -53,15 +53,19 @@ class Implementation:
 
     def available(self, device: str, dtypes: tuple[str, ...], call: Mapping[str, Any]) -> bool:
         """Whether this implementation can do ``call`` with ``dtypes`` on ``device``."""
+        if not self.fits(device, dtypes, call):
+            return False
+        if self.requires is not None and not probe(self.requires):
+            return False
+        return self.ready is None or self.ready()
+
+    def fits(self, device: str, dtypes: tuple[str, ...], call: Mapping[str, Any]) -> bool:
+        """Whether it could, where nothing is missing."""
         if self.device not in ("any", device):
             return False
         if self.dtypes and not all(dtype in self.dtypes for dtype in dtypes):
             return False
-        if self.requires is not None and self.requires not in capabilities():
-            return False
-        if self.when is not None and not self.when(call):
-            return False
-        return self.ready is None or self.ready()
+        return self.when is None or self.when(call)
 
 
 _implementations: dict[str, list[Implementation]] = {}
@@ -205,20 +209,26 @@ def _select(op: str, dtypes: tuple[str, ...], call: Mapping[str, Any]) -> int:
     entries = _implementations[op]
     device = target()
     order = sorted(range(len(entries)), key=lambda index: -entries[index].priority)
+    missing = []
     for index in order:
         entry = entries[index]
         if entry.priority == 0 if _plain_only else entry.available(device, dtypes, call):
             break
+        if entry.requires is not None and entry.fits(device, dtypes, call):
+            missing.append(entry.requires)
     if not _plain_only:
-        _say(entry, dtypes[0] if dtypes else "")
+        _say(entry, dtypes[0] if dtypes else "", missing)
     return index
 
 
-def _say(entry: Implementation, dtype: str) -> None:
+def _say(entry: Implementation, dtype: str, missing: Sequence[str] = ()) -> None:
     if _announced.get((entry.op, dtype)) != entry.name:
         _announced[(entry.op, dtype)] = entry.name
         note = "" if entry.verified else " (never run on this device by its authors)"
-        _log.info("scimind.ops: %s %s → %s%s", entry.op, dtype, entry.name, note)
+        if missing:
+            note = f" (this device has no {', no '.join(missing)}){note}"
+        level = logging.WARNING if missing else logging.INFO
+        _log.log(level, "scimind.ops: %s %s → %s%s", entry.op, dtype, entry.name, note)
 
 
 def announce(choices: Mapping[str, str]) -> None:
