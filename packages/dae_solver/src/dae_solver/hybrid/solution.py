@@ -12,6 +12,7 @@ from dae_solver.physics.dae import PowerDAE
 from dae_solver.physics.scenarios import Scenarios
 from dae_solver.solver.events import Happened
 from dae_solver.solver.initial import Consistency
+from dae_solver.solver.parameters import take
 from dae_solver.solver.schedule import Restart, in_order
 from dae_solver.solver.solution import Solution
 from scimind.typing import Float, Int
@@ -44,7 +45,7 @@ class HybridSolution:
         outputs: Output times, and pieces of all trajectories.
         start: Of the consistent initialisation.
         restarts: The same after events.
-        happened: Events.
+        happened: Events; of the voltages before them it has guesses only.
         failure: Why a scenario ended early; empty where it did not.
         windows: Windows of each scenario by how they were found, ``[3, scenario]``: accepted at
             once, after more corrections, by the classical engine.
@@ -143,12 +144,21 @@ class HybridSolution:
     @cached_property
     def events(self) -> list[Happened]:
         """All events, by scenario and time."""
-        found = in_order(self.happened)
+        found = in_order([self._exact(one) for one in self.happened])
         for one in self.adopted:
             for scenario, number in zip(one.scenarios.tolist(), one.which.tolist(), strict=True):
                 events = one.solution.events_of(number)
                 found += [replace(event, scenario=scenario) for event in events]
         return sorted(found, key=lambda event: (event.scenario, event.time))
+
+    def _exact(self, restart: Restart) -> Restart:
+        """With the voltages just before events, of which the solver has guesses only."""
+        y, before = restart.y_minus.copy(), restart.due.first
+        for epoch in np.unique(before).tolist():
+            now = before == epoch
+            p = take(self.scenarios.parameters_after(epoch), restart.due.scenarios[now])
+            y[:, now], _ = self.grid.solve(0.0, restart.x_minus[:, now], y[:, now], p, TOLERANCE)
+        return replace(restart, y_minus=y)
 
     def events_of(self, scenario: int) -> list[Happened]:
         """Events of one scenario."""

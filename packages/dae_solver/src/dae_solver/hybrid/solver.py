@@ -43,8 +43,9 @@ AT_REST = 1e-7
 ROOM = 32 << 20
 # Most faults of a scenario of the training.
 FAULTS = 2
-# So many refused windows, and the classical engine brings a scenario to its end.
-OFTEN = 3
+# So many refused windows, and the classical engine brings a scenario to its end: rounds with few
+# scenarios cost more than its steps.
+OFTEN = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -626,8 +627,7 @@ class HybridRun:
         if not len(scenarios):
             return
         grid = self.grid
-        before = self._voltages(scenarios)
-        x, t = self.x[:, scenarios], self.t[scenarios]
+        before, x, t = self.y[:, scenarios], self.x[:, scenarios], self.t[scenarios]
         due = self.schedule.pop(scenarios, t)
         self.due[scenarios] = self.schedule.next_of(scenarios)
         due.apply(self.p)
