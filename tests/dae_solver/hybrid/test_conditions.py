@@ -109,6 +109,24 @@ def test_the_side_from_which_a_condition_comes_counts(trained: Trained) -> None:
             assert may_happen(solution, [event(level, direction)]).tolist() == [happens]
 
 
+def test_a_sag_between_two_outputs_is_seen(trained: Trained) -> None:
+    """Of a fault of 20 ms, with outputs every 33 ms, only the event itself tells."""
+    grid = trained.grid
+    low = StateEvent(
+        condition=lambda t, x, y, p: np.hypot(y[0], y[len(y) // 2]) - 0.5,
+        direction=-1,
+        once=True,
+        name="low voltage",
+    )
+    ours = run(trained, [fault(1, t=0.405, clear=0.02)], [line_trip("4-6", t=0.4)], events=[low])
+    assert [each.name for each in ours.solution.events_of(0)].count("low voltage") == 1
+    assert len(ours.solution.events_of(1)) == 1
+    exact = grid.simulate(ours.scenarios, every=1 / 30, step=1 / 480, state_events=[low])
+    assert [each.name for each in ours.solution.events] == [
+        each.name for each in exact.solution.events
+    ]
+
+
 def test_a_scenario_may_end_at_a_condition(trained: Trained) -> None:
     first, *_ = trained.grid.dae.rows("omega")
     low = StateEvent(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy.optimize import brentq
@@ -277,3 +279,64 @@ def test_events_on_the_way_come_after_those_of_the_table_at_the_same_time() -> N
     assert schedule.next_time().tolist() == [0.9, 0.4]
     schedule.again(both)
     assert schedule.next_time().tolist() == [0.5, np.inf]
+
+
+def leaps(direction: int, **options: Any) -> StateEvent:
+    """Where ``y`` of :func:`decay`, which is ``u - k x``, changes its sign."""
+    return StateEvent(
+        condition=lambda t, x, y, p: y[0], direction=direction, name="sign", **options
+    )
+
+
+@pytest.mark.parametrize("time", [0.0, 0.5])
+@pytest.mark.parametrize("delay", [0.0, 0.2])
+def test_a_condition_that_an_event_makes_leap_over_zero_has_passed_it(
+    time: float, delay: float
+) -> None:
+    rises = leaps(1, delay=delay, changes=[Change(name="u", value=-1.0)])
+    solution = simulate(
+        decay(), [0, 0.5, 1], events=[event(time, "u", 4.0)], state_events=[rises], step=0.1
+    )
+    assert [each.name for each in solution.events] == ["u", "sign"]
+    assert [each.time for each in solution.events] == pytest.approx([time, time + delay])
+    changes = [(time, "u", 4.0), (time + delay, "u", -1.0)]
+    assert solution["x"][0, -1] == pytest.approx(exact(1.0, changes), abs=1e-6)
+    assert solution.events[-1].y_plus[0] < 0
+    other = leaps(-1, changes=[Change(name="u", value=9.0)])
+    quiet = simulate(
+        decay(), [0, 0.5, 1], events=[event(time, "u", 4.0)], state_events=[other], step=0.1
+    )
+    assert [each.name for each in quiet.events] == ["u"]  # it falls nowhere
+
+
+def test_what_leaps_lets_other_conditions_leap_in_the_same_moment() -> None:
+    """A cascade: each changes what the next one watches."""
+    system = DAESystem.from_callable(
+        lambda t, x, y, p: [1.0 + 0 * x[0]],
+        lambda t, x, y, p: [y[0] - p["a"], y[1] - p["b"] - y[0]],
+        states=["x"],
+        algebraics=["first", "second"],
+        parameters={"a": -1.0, "b": -3.0},
+        x0=[0.0],
+    )
+    first = StateEvent(
+        condition=lambda t, x, y, p: y[0],
+        direction=1,
+        changes=[Change(name="b", value=3.0)],
+        name="first",
+    )
+    second = StateEvent(condition=lambda t, x, y, p: y[1], direction=1, name="second")
+    start = event(0.5, "a", 1.0)
+    solution = simulate(system, [0, 1], events=[start], state_events=[first, second], step=0.1)
+    assert [(each.name, each.time) for each in solution.events] == [
+        ("a", 0.5), ("first", 0.5), ("second", 0.5)
+    ]  # fmt: skip
+
+
+def test_conditions_that_make_each_other_leap_for_ever_are_an_error() -> None:
+    up = leaps(1, changes=[Change(name="u", value=-5.0)])
+    down = leaps(-1, changes=[Change(name="u", value=5.0)])
+    solution = simulate(
+        decay(), [0, 0.5, 1], events=[event(0.5, "u", 5.0)], state_events=[up, down], step=0.1
+    )
+    assert "100 events follow without a step between them" in solution.failure[0]

@@ -294,6 +294,27 @@ def test_one_adamw_call_for_all_parameters_is_the_published_update():
                 np.testing.assert_allclose(got, value, rtol=2e-6, atol=2e-7)
 
 
+@pytest.mark.parametrize("jit", [False, True])
+def test_gradients_of_half_precision_update_as_their_values_do(jit):
+    """The kernel is for single precision throughout; the plain formulation takes the others."""
+    gradient = np.array([0.5, -2.0, 1.0], np.float16)
+    found = []
+    for dtype in (np.float16, np.float32):
+        p, m, v = (
+            (ms.Parameter(Tensor(np.ones(3, np.float32)), f"{role}{dtype.__name__}"),)
+            for role in "pmv"
+        )
+        scalars = [Tensor(value, ms.float32) for value in (0.1, 1.0, 0.1, 0.01)]
+
+        def step(given, p=p, m=m, v=v, scalars=scalars):
+            return ops.adamw_all(p, m, v, (given,), *scalars, 0.9, 0.99, 1e-6, (0.1,))
+
+        (ms.jit(step) if jit else step)(Tensor(gradient.astype(dtype))).asnumpy()
+        found.append([each[0].asnumpy() for each in (p, m, v)])
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6)
+
+
 @needs_kernels
 def test_the_sum_of_squares_is_exact_for_many_tensors_and_any_threads():
     rng = np.random.default_rng(0)

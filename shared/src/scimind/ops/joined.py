@@ -83,7 +83,11 @@ def adamw_all(
         [tensor.shape for tensor in gradients],
         len(decays),
     )
-    return FUNCTIONS["adamw_all"][choose("adamw_all", parameters[0].dtype)](
+    scalars = (learning_rate, factor, correction1, correction2)
+    dtype = _dtype_of_all(
+        [tensor.dtype for tensor in (*parameters, *first, *second, *gradients, *scalars)]
+    )
+    return FUNCTIONS["adamw_all"][choose("adamw_all", dtype)](
         parameters, first, second, gradients, learning_rate, factor, correction1, correction2,
         beta1, beta2, eps, decays,
     )  # fmt: skip
@@ -170,6 +174,7 @@ def square_sum(tensors: tuple[Tensor, ...]) -> Float[Tensor, "1"]:
     Raises:
         RuleError: There are no tensors.
     """
+    _check_square_sum(len(tensors))
     dtype = _dtype_of_all([tensor.dtype for tensor in tensors])
     return FUNCTIONS["square_sum"][choose("square_sum", dtype)](tensors)
 
@@ -177,9 +182,13 @@ def square_sum(tensors: tuple[Tensor, ...]) -> Float[Tensor, "1"]:
 @constexpr  # type: ignore[untyped-decorator]
 def _dtype_of_all(dtypes: Any) -> Any:
     """That of the tensors; of different ones one that the kernel does not take."""
-    if not dtypes:
-        raise RuleError("square_sum: tensors is empty; it has to have at least one")
     return next((dtype for dtype in dtypes if dtype != mstype.float32), mstype.float32)
+
+
+@constexpr  # type: ignore[untyped-decorator]
+def _check_square_sum(count: int) -> None:
+    if not count:
+        raise RuleError("square_sum: tensors is empty; it has to have at least one")
 
 
 @register("square_sum", name="plain")

@@ -43,35 +43,42 @@ def may_happen(
     """
     found = np.zeros(len(solution.scenarios), bool)
     for event in events:
-        values = _values(solution, event.condition)
-        with np.errstate(invalid="ignore"):
-            near = NEAR * (np.nanmax(values, axis=1) - np.nanmin(values, axis=1))[:, None]
-            falls, rises = values <= near, values >= -near
+        smallest, largest = _range(solution, event.condition)
+        near = NEAR * (largest - smallest)
+        falls, rises = smallest <= near, largest >= -near
         if event.direction < 0:
-            found |= falls.any(1)
+            found |= falls
         elif event.direction > 0:
-            found |= rises.any(1)
+            found |= rises
         else:
-            found |= falls.any(1) & rises.any(1)
+            found |= falls & rises
     return found
 
 
-def _values(solution: HybridSolution, condition: Condition) -> Float[np.ndarray, "scenario time"]:
-    """A condition at all output times; NaN where a scenario has ended."""
+def _range(
+    solution: HybridSolution, condition: Condition
+) -> tuple[Float[np.ndarray, " scenario"], Float[np.ndarray, " scenario"]]:
+    """The smallest and the largest value of a condition, at all output times and after events."""
     t, scenarios = solution.t, solution.scenarios
-    found = np.full((len(scenarios), len(t)), np.nan)
+    smallest, largest = np.full(len(scenarios), np.inf), np.full(len(scenarios), -np.inf)
     there = t <= solution.ended[:, None] + ROUNDING
     due = scenarios.timetable.times
     # Just before an event its time still belongs to what was before it.
     happened = (due[:, None, :] < t[:, None]).sum(-1)
     for epoch in range(due.shape[1] + 1):
-        scenario, time = np.nonzero(there & (happened == epoch))
-        if not len(scenario):
-            continue
-        p = take(scenarios.parameters_after(epoch), scenario)
-        x, y = solution.x[scenario, time].T, solution.y[scenario, time].T
-        found[scenario, time] = condition(t[time], x, y, p)
-    return found
+        after, (scenario, time) = scenarios.parameters_after(epoch), np.nonzero(happened == epoch)
+        known = there[scenario, time]
+        scenario, time = scenario[known], time[known]
+        parts = [(scenario, t[time], solution.x[scenario, time].T, solution.y[scenario, time].T)]
+        for one in solution.happened:
+            now = one.due.last == epoch
+            parts += [(one.due.scenarios[now], one.t[now], one.x_plus[:, now], one.y_plus[:, now])]
+        for of, when, x, y in parts:
+            if len(of):
+                values = condition(when, x, y, take(after, of))
+                np.minimum.at(smallest, of, values)
+                np.maximum.at(largest, of, values)
+    return smallest, largest
 
 
 def integrate_with(

@@ -370,7 +370,7 @@ class HybridRun:
     def _look(self, scenarios: Int[np.ndarray, " scenario"]) -> None:
         """Whether errors or angles have become too large where windows end."""
         self._begin_again(scenarios)
-        apart = self._apart()[scenarios] & (self.t[scenarios] > self.memory.t[scenarios])
+        apart = self._apart(scenarios) & (self.t[scenarios] > self.memory.t[scenarios])
         if apart.any():
             self.done[scenarios[apart]] = True
             self.solution.ended[scenarios[apart]] = self.t[scenarios[apart]]
@@ -403,10 +403,11 @@ class HybridRun:
         found |= self.only_classical[scenarios]
         return found
 
-    def _apart(self) -> Bool[np.ndarray, " scenario"]:
+    def _apart(self, scenarios: Int[np.ndarray, " some"]) -> Bool[np.ndarray, " some"]:
         """Where synchronism is lost."""
-        delta = self.x[self.operator.modes.angles]
-        found: np.ndarray = angle_spread(delta, self.p.get("online")) > np.pi
+        online, angles = self.p.get("online"), self.operator.modes.angles[:, None]
+        on = None if online is None else online[:, scenarios]
+        found: np.ndarray = angle_spread(self.x[angles, scenarios], on) > np.pi
         return found
 
     def _operate(

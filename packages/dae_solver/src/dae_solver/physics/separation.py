@@ -29,8 +29,8 @@ def angle_spread(
         axis: That of the machines.
     """
     largest = smallest = delta
-    if online is not None:
-        connected = np.asarray(online) > 0
+    connected = None if online is None else np.asarray(online) > 0
+    if connected is not None and not connected.all():
         largest, smallest = (np.where(connected, delta, beyond) for beyond in (-np.inf, np.inf))
     # Machine by machine: NumPy takes several times as long along a short last axis.
     found: np.ndarray = reduce(np.maximum, np.moveaxis(largest, axis, 0))

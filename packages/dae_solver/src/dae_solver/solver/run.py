@@ -25,6 +25,8 @@ from scimind.errors import InputError
 SHRINK, GROW, SAFETY = 0.2, 5.0, 0.9
 # So many events one after the other, with no whole step between them, accumulate.
 MOST_IN_A_ROW = 100
+# Conditions below this share of their largest value are zero but for rounding.
+ROUNDING = 1e-9
 # After so many kinks in a row (of a limit that chatters) a step goes on over them.
 KINKS_IN_A_ROW = 20
 # A step below this share of the time is a failure.
@@ -134,16 +136,18 @@ class Run:
         alive = ~self.done
         self.x_out[alive, 0] = self.point.x[:, alive].T
         self.y_out[alive, 0] = self.point.y[:, alive].T
+        self.side, self.largest = np.zeros((0, scenarios), int), np.zeros((0, scenarios))
         if self.conditions is not None:
             number = len(self.conditions(self.point.t, self.point.x, self.point.y, self.p))
             self.direction = np.zeros(number, int)
             self.direction[: len(self.state_events)] = [e.direction for e in self.state_events]
             self.armed = np.ones((number, scenarios), bool)
             self.side = np.zeros((number, scenarios), int)
+            self.largest = np.zeros((number, scenarios))
         self._first_steps(np.flatnonzero(alive))
-        self._events(np.flatnonzero(alive & (self.due <= self.times[0])))
-        if self.conditions is not None:
-            self._sides(np.flatnonzero(~self.done))
+        self._sides(np.flatnonzero(alive))
+        self._happen(np.flatnonzero(alive), None)
+        self._sides(np.flatnonzero(~self.done))
         while not self.done.all():
             self._advance(np.flatnonzero(~self.done))
         for scenario in np.flatnonzero(self.next_output < len(self.times)):
@@ -476,16 +480,10 @@ class Run:
         t = self.point.t[active]
         if self.control.step is not None:
             self.shorter[active] = np.minimum(1.0, 2.0 * self.shorter[active])
-        if fired is not None:
-            self._state_events(active, fired)
-        due = active[(self.due[active] <= t) & ~self.done[active]]
-        self._events(due)
+        turned = self._happen(active, fired)
         if self.conditions is not None:
-            point, p = self.point.take(active), take(self.p, active)
-            side = np.sign(self.conditions(point.t, point.x, point.y, p)).astype(int)
-            self.side[:, active] = np.where(side == 0, self.side[:, active], side)
-            turned = due if fired is None else np.union1d(due, active[fired.any(0)])
-            self._sides(turned[~self.done[turned]].astype(int))
+            self.side[:, active] = self._sides_of(active)
+            self._sides(turned[~self.done[turned]])
         late = self.statistics.steps[active] >= self.control.most_steps
         for scenario in active[late & ~self.done[active]]:
             self._fail(int(scenario), f"{self.control.most_steps} steps are not enough")
@@ -494,6 +492,38 @@ class Run:
         self.done[active[t >= self.times[-1]]] = True
         if self.control.until is not None:
             self._leave(active, self.control.until)
+
+    def _happen(self, active: np.ndarray, fired: np.ndarray | None) -> np.ndarray:
+        """Let events happen, and those whose conditions these make leap over zero; whose did."""
+        turned = np.zeros(len(active), bool)
+        while True:
+            if fired is not None:
+                self._state_events(active, fired)
+                turned |= fired.any(0)
+            now = (self.due[active] <= self.point.t[active]) & ~self.done[active]
+            turned |= now
+            before = self._clear_sides(active[now])
+            self._events(active[now])
+            fired = self._leapt(active, now, before, fired)
+            if fired is None:
+                found: np.ndarray = active[turned]
+                return found
+
+    def _leapt(
+        self, active: np.ndarray, now: np.ndarray, before: np.ndarray, fired: np.ndarray | None
+    ) -> np.ndarray | None:
+        """Conditions that events made leap over zero, other than those of these events."""
+        if not self.state_events or not now.any():
+            return None
+        due, found = active[now], np.zeros((len(self.direction), len(active)), bool)
+        found[:, now] = self._passable(before, self.armed[:, due])
+        found[:, now] &= (before != 0) & (self._clear_sides(due) == -before)
+        found[len(self.state_events) :] = False
+        found &= ~self.done[active] & (self.in_a_row[active] < MOST_IN_A_ROW)
+        if fired is not None:
+            found &= ~fired
+        self.in_a_row[active[found.any(0)]] += 1
+        return found if found.any() else None
 
     def _leave(self, active: np.ndarray, until: Condition) -> None:
         """Scenarios of which no more is asked end at their last output."""
@@ -525,6 +555,28 @@ class Run:
         """A scenario ends here by an event, which still happens."""
         self._events(np.array([scenario]))
         self.done[scenario] = True
+
+    def _values_of(self, scenarios: np.ndarray) -> np.ndarray:
+        """The conditions, whose largest values are noted."""
+        if self.conditions is None or not len(scenarios):
+            return np.zeros((0, len(scenarios)))
+        point, p = self.point.take(scenarios), take(self.p, scenarios)
+        found: np.ndarray = self.conditions(point.t, point.x, point.y, p)
+        self.largest[:, scenarios] = np.maximum(self.largest[:, scenarios], np.abs(found))
+        return found
+
+    def _sides_of(self, scenarios: np.ndarray) -> np.ndarray:
+        """On which side of zero the conditions are, and were where they are zero."""
+        side = np.sign(self._values_of(scenarios)).astype(int)
+        found: np.ndarray = np.where(side == 0, self.side[:, scenarios], side)
+        return found
+
+    def _clear_sides(self, scenarios: np.ndarray) -> np.ndarray:
+        """The same, and 0 where they are zero but for rounding."""
+        values = self._values_of(scenarios)
+        clear = np.abs(values) > ROUNDING * self.largest[: len(values), scenarios]
+        found: np.ndarray = np.where(clear, np.sign(values), 0).astype(int)
+        return found
 
     def _sides(self, scenarios: np.ndarray) -> None:
         """Look anew on which side of zero the conditions are."""

@@ -43,7 +43,8 @@ def simulate(
     """Integrate a batch of scenarios of one system.
 
     Time events end a step exactly; state events are located to rounding of the dense output and
-    the step up to them is taken anew. After each event the algebraic variables are solved for
+    the step up to them is taken anew. They happen as well where another event makes their condition
+    leap over zero. After each event the algebraic variables are solved for
     again while the states stay (but for a ``reset``).
 
     Args:
