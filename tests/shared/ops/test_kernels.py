@@ -203,8 +203,40 @@ def test_a_second_derivative_of_a_kernel_is_an_error_and_of_plain_a_number():
         got = slope(ops.silu)(x).asnumpy()
     np.testing.assert_allclose(got, exact, rtol=1e-4, atol=1e-6)
     if HAVE_KERNELS:
-        with pytest.raises(RuntimeError, match="bprop"):
+        with pytest.raises(RuleError, match=r"silu has no second derivative; .*plain\('silu'\)"):
             slope(ops.silu)(x).asnumpy()
+
+
+@needs_kernels
+@pytest.mark.parametrize("jit", [False, True])
+def test_an_operator_without_gradient_says_so_where_one_is_asked_for(jit):
+    row, start = tensor(1, 1, 1, 4), Tensor([0], ms.int32)
+    caches = [ms.Parameter(Tensor(np.zeros((1, 1, 8, 4), np.float32)), name) for name in "kv"]
+
+    def mixed(query):
+        return ops.cached_attention(query, row, row, *caches, start)
+
+    def through(query):
+        return mixed(query).sum()
+
+    def beside(query):
+        return (ms.ops.stop_gradient(mixed(query)) * query).sum()
+
+    asked, stopped = ms.grad(through), ms.grad(beside)
+
+    def slopes(query):
+        return asked(query)
+
+    def others(query):
+        return stopped(query)
+
+    if jit:
+        slopes, others = ms.jit(slopes), ms.jit(others)
+    with pytest.raises(
+        RuleError, match="cached_attention has no gradient; stop that of its result"
+    ):
+        slopes(row).asnumpy()
+    np.testing.assert_allclose(others(row).asnumpy(), row.asnumpy(), rtol=1e-6)  # of one key
 
 
 def test_grouped_attention_has_a_second_derivative_in_its_plain_formulation():

@@ -18,7 +18,7 @@ from mindspore.ops import constexpr
 from scimind.device.compiler import digest
 from scimind.ops.generated import define
 from scimind.ops.kernels import native
-from scimind.ops.rule import Rule, Scalar, Shape, Tensors, shape_of
+from scimind.ops.rule import Rule, RuleError, Scalar, Shape, Tensors, shape_of
 
 ABSENT = Tensor(np.zeros(1, np.int8))
 """Stands for an optional tensor that is None."""
@@ -171,6 +171,22 @@ def _options(rule: Rule, scalars: tuple[Scalar, ...]) -> Tensor:
     return Tensor(np.array(values), mindspore.float64)
 
 
+@constexpr  # type: ignore[untyped-decorator]
+def _refuse_gradient(op: str) -> None:
+    raise RuleError(
+        f"{op} has no gradient; stop that of its result (mindspore.ops.stop_gradient), or "
+        f"differentiate its plain formulation, scimind.ops.plain({op!r})"
+    )
+
+
+@constexpr  # type: ignore[untyped-decorator]
+def _refuse_second(op: str) -> None:
+    raise RuleError(
+        f"{op} has no second derivative; differentiate its plain formulation, "
+        f"scimind.ops.plain({op!r}), or trace inside scimind.ops.plain_formulations()"
+    )
+
+
 class _Plan:
     """The custom operators of one kernel: what each gets and gives, and with which shapes."""
 
@@ -200,13 +216,27 @@ class _Plan:
     def primitive(self, scalars: tuple[Scalar, ...]) -> Any:
         """The operator with its gradient, for these scalars."""
         rule, outputs = self.rule, self.outputs
-        gradient = None if self.kernel.backward is None else self._bprop(scalars)
+        if self.kernel.backward is None:
+            gradient = self._none(self.arguments, _refuse_gradient)
+        else:
+            gradient = self._bprop(scalars)
 
         def shapes(*given: Sequence[int]) -> Any:
             sizes = rule.bind(_present(rule.tensors, given), scalars)
             return _one_or_all([shape_of(output.axes, sizes) for output in outputs])
 
         return self._custom(rule.op, shapes, outputs, gradient, scalars)
+
+    def _none(self, arguments: Sequence[str], refuse: Callable[[str], None]) -> Any:
+        """A ``bprop`` that says that there is none."""
+        op = self.rule.op
+        given = [*arguments, *(["options"] if self.rule.options else [])]
+        text = (
+            f"def {op}_bprop({', '.join([*given, 'out_', 'dout_'])}):\n"
+            f"    refuse({op!r})\n"
+            f"    return ({', '.join(f'zeros_like({name})' for name in given)},)"
+        )
+        return define(f"{op}_bprop", text, __name__, refuse=refuse, zeros_like=ms_ops.zeros_like)
 
     def _bprop(self, scalars: tuple[Scalar, ...]) -> Any:
         """``bprop(*inputs, out, dout)``, which calls the gradient's kernel."""
@@ -260,7 +290,8 @@ class _Plan:
                 ]
             )
 
-        return self._custom(rule.op, shapes, given, None, scalars)
+        none = self._none(self.takes, _refuse_second)
+        return self._custom(rule.op, shapes, given, none, scalars)
 
     def _custom(
         self,

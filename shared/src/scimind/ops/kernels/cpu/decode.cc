@@ -68,7 +68,7 @@ SCIMIND_OPERATOR(cached_self_attention, (In x, Inout key_cache, Inout value_cach
                                          Options options, Out out)) {
   const int64_t batch = x.shape[0], added = x.shape[1];
   const int64_t groups = key_cache.shape[1], dim = key_cache.shape[3];
-  const int64_t heads = options.whole(0, 1) * groups;
+  const int64_t heads = dim > 0 ? out.shape[2] / dim : 0;
   write(key_cache, New(x, heads, dim), added, start);
   write(value_cache, New(x, heads + groups, dim), added, start);
   // With one token the rows of its heads follow each other in any case.
