@@ -90,6 +90,10 @@ def test_the_nearest_trajectory_is_exact_on_its_own_training_data(
     rng = numpy_generator(settings.seed, "windows", "train", 0)
     draws = TrainingDraws(loaded.grid, loaded.lines, settings.data, rng)
     scenarios = draws.batch(settings.data.scenarios).take(np.arange(20))
+    # The library begins after the last event: what lies between two faults is none of it.
+    once = np.array([len({event.time for event in each}) <= 2 for each in scenarios.events])
+    assert once.sum() > 10
+    scenarios = scenarios.take(np.flatnonzero(once))
     every = loaded.operator.config.horizon / SAMPLES
     truth = loaded.grid.simulate(
         scenarios, t_end=5.0, every=every, step=settings.data.step, tolerance=1e-9

@@ -10,7 +10,8 @@ import pytest
 
 import dae_solver.compiled.dae as compiled_dae
 from dae_solver.compiled import library
-from dae_solver.hybrid.classical import integrate
+from dae_solver.hybrid.classical import Course, integrate
+from dae_solver.hybrid.shown import spread
 from dae_solver.physics import PowerSystem, fault, generator_trip, line_trip, load_step
 from dae_solver.solver.stretch import Stretch
 from dae_solver.solver.system import DAESystem
@@ -160,6 +161,41 @@ def test_windows_of_the_hybrid_solver_are_the_same(
     np.testing.assert_allclose(
         found.spread(wscc.dae, p), expected.spread(wscc.dae, p), rtol=0, atol=1e-9
     )
+
+
+@pytest.mark.parametrize("tripped", [False, True])
+def test_how_far_angles_are_apart_is_what_numpy_says(
+    wscc: PowerSystem, scenarios: Any, tripped: bool
+) -> None:
+    """Together, apart for a while, out of step and back, with nothing to say, with no machine."""
+    rows, degrees = wscc.dae.rows("delta"), np.pi / 180
+    paths = [
+        [0, 10, 20],
+        [100, 150, 160, 120, 145],
+        [150, 170, 190, 160, 300],
+        [150, np.nan, 155],
+        [0],
+        [160, 179],
+    ]
+    x = np.zeros((sum(map(len, paths)), len(wscc.dae.states)))
+    x[:, rows[0]] = np.concatenate(paths) * degrees
+    x[:, rows[1]] = 5 * degrees
+    steps = np.array([len(each) - 1 for each in paths])
+    course = Course.of(steps, x=x, f=x, y=np.zeros((0, len(paths))))
+    p = dict(scenarios.parameters)
+    if tripped:
+        p["online"] = np.ones((3, len(paths)))
+        p["online"][0, 1] = 0.0  # the one that moves
+        p["online"][:, 2] = 0.0
+    found = spread(wscc.dae, p, course, np.radians(140.0))
+    expected = course.spread(wscc.dae, p, np.radians(140.0))
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-14)
+    largest, beyond, last = found
+    if not tripped:
+        assert np.degrees(largest) == pytest.approx([20, 160, 300, 155, 5, 179])
+        assert beyond.tolist() == [0, 3, 2, 2, 0, 2]
+        assert last.tolist() == [0, 4, 1, 2, 0, 1]
 
 
 @pytest.mark.parametrize(

@@ -347,6 +347,8 @@ void dae_along(int64_t scenarios, const Batch* batch, const int64_t* order, cons
 
 void dae_passed(const Passed* passed) { passed_of(*passed); }
 
+void dae_spreads(const Spreads* spreads) { spreads_of(*spreads); }
+
 void dae_stretch(int64_t scenarios, const Batch* batch, const int64_t* order,
                  const Stretch* stretch) {
   each_block(scenarios, order, batch->network, [&](const Columns& columns, auto kind) {

@@ -222,6 +222,7 @@ class Library:
         self._slopes, self._limits = library.dae_slopes, library.dae_limits
         self._residuals, self._voltages = library.dae_residuals, library.dae_voltages
         self._stretch, self._passed = library.dae_stretch, library.dae_passed
+        self._spreads = library.dae_spreads
         self._settled, self._along = library.dae_settled, library.dae_along
         signatures: list[tuple[Any, list[Any]]] = [
             (self._slopes, [number, pointer, pointer, pointer, pointer]),
@@ -230,6 +231,7 @@ class Library:
             (self._stretch, [number, *[pointer] * 3]),
             (self._along, [number, *[pointer] * 3]),
             (self._passed, [pointer]),
+            (self._spreads, [pointer]),
             (self._settled, [number, *[pointer] * 4, ctypes.c_double, *[pointer] * 2]),
             (self._voltages, [number, *[pointer] * 4, ctypes.c_double, *[pointer] * 3]),
         ]
@@ -430,6 +432,14 @@ class Library:
             passed: A ``Passed``.
         """
         self._passed(ctypes.addressof(passed))
+
+    def spreads(self, spreads: ctypes.Structure) -> None:
+        """How far angles are apart within steps, see stretch.h.
+
+        Args:
+            spreads: A ``Spreads``.
+        """
+        self._spreads(ctypes.addressof(spreads))
 
     def views(self, views: ctypes.Structure) -> None:
         """States within windows, see windows.h.

@@ -263,3 +263,45 @@ void passed_of(const Passed& p) {
     }
   }
 }
+
+// How far angles are apart at the nodes of steps: of each window the largest spread, at how many
+// nodes before synchronism is lost it is beyond `far`, and the last of these.
+struct Spreads {
+  int64_t count, states, machines;
+  double far, separation;
+  const int64_t *steps, *first, *row;
+  const double *x;       // [node, state]
+  const double *online;  // [machine, window], null where all are connected
+  double* largest;
+  int64_t *beyond, *last;
+};
+
+void spreads_of(const Spreads& s) {
+  for (int64_t w = 0; w < s.count; ++w) {
+    const double* x = s.x + s.first[w] * s.states;
+    double largest = 0.0;
+    int64_t beyond = 0, last = 0;
+    bool together = true;
+    for (int64_t node = 0; node <= s.steps[w]; ++node, x += s.states) {
+      double high = -INFINITY, low = INFINITY, total = 0.0;
+      for (int64_t m = 0; m < s.machines; ++m) {
+        if (s.online && !(s.online[m * s.count + w] > 0.0)) continue;
+        const double angle = x[s.row[m]];
+        high = std::fmax(high, angle);
+        low = std::fmin(low, angle);
+        total += angle;
+      }
+      // Not a number where equations could not be solved, or no machine is left.
+      const double apart = std::isfinite(total) && high >= low ? high - low : 0.0;
+      largest = std::fmax(largest, apart);
+      together = together && apart <= s.separation;
+      if (together && apart > s.far) {
+        ++beyond;
+        last = node;
+      }
+    }
+    s.largest[w] = largest;
+    s.beyond[w] = beyond;
+    s.last[w] = last;
+  }
+}

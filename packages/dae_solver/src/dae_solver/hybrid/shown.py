@@ -16,7 +16,7 @@ from dae_solver.hybrid.outputs import (
     Piece,
     RestingPiece,
 )
-from dae_solver.hybrid.structures import Passed, Views
+from dae_solver.hybrid.structures import Passed, Spreads, Views
 from dae_solver.physics.dae import PowerDAE
 from dae_solver.solver.parameters import Parameters
 from scimind.typing import Float, Int
@@ -137,6 +137,39 @@ def _asked(kind: Any, piece: Piece, times: np.ndarray, found: np.ndarray, **more
     )
     asked.arrays = arrays  # which must live as long
     return asked
+
+
+def spread(
+    grid: PowerDAE, p: Parameters, course: Course, far: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """:meth:`dae_solver.hybrid.classical.Course.spread`, by the library where there is one."""
+    library = _library(grid, p)
+    if library is None:
+        return course.spread(grid, p, far)
+    online, number = p.get("online"), len(course.steps)
+    largest, (beyond, last) = np.empty(number), np.empty((2, number), np.int64)
+    arrays = {
+        "steps": np.ascontiguousarray(course.steps, np.int64),
+        "first": np.ascontiguousarray(course.first, np.int64),
+        "row": np.ascontiguousarray(grid.rows("delta"), np.int64),
+        "x": course.x,
+        "largest": largest,
+        "beyond": beyond,
+        "last": last,
+    }
+    if online is not None:
+        arrays["online"] = np.ascontiguousarray(online, float)
+    library.spreads(
+        Spreads(
+            count=number,
+            states=course.x.shape[1],
+            machines=len(arrays["row"]),
+            far=far,
+            separation=np.pi,
+            **{name: address_of(array) for name, array in arrays.items()},
+        )
+    )
+    return largest, beyond, last
 
 
 def course_piece(

@@ -12,6 +12,7 @@ from dae_solver.hybrid.marginal import FAR, checked
 from dae_solver.hybrid.outputs import OperatorPiece, Outputs, Piece, SampledPiece
 from dae_solver.hybrid.residual import Start, residual
 from dae_solver.hybrid.shown import course_piece, rest_piece
+from dae_solver.hybrid.shown import spread as angles_apart
 from dae_solver.hybrid.solution import HybridSolution
 from dae_solver.hybrid.windows import REFUSED, TOO_FAR, CompiledWindows
 from dae_solver.model.features import Features, turned
@@ -609,7 +610,7 @@ class HybridRun:
         self.x[:, scenarios], self.y[:, scenarios] = course.end, course.y
         self.exact[scenarios] = not single
         self.classical[scenarios] = self.engine[scenarios]
-        spread, far, last = course.spread(grid, p, FAR)
+        spread, far, last = angles_apart(grid, p, course, FAR)
         self.spread[scenarios] = np.maximum(self.spread[scenarios], spread)
         h = length / course.steps
         self.lingered[scenarios] += far * h

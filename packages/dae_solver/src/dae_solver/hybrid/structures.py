@@ -82,3 +82,13 @@ class Passed(ctypes.Structure):
         ("rounding", ctypes.c_double),
         *fields(ctypes.c_void_p, "of row steps first begin end times x f out"),
     )
+
+
+class Spreads(ctypes.Structure):
+    """What stretch.h calls Spreads."""
+
+    _fields_ = (
+        *fields(ctypes.c_int64, "count states machines"),
+        *fields(ctypes.c_double, "far separation"),
+        *fields(ctypes.c_void_p, "steps first row x online largest beyond last"),
+    )
