@@ -216,10 +216,12 @@ class _Plan:
     def primitive(self, scalars: tuple[Scalar, ...]) -> Any:
         """The operator with its gradient, for these scalars."""
         rule, outputs = self.rule, self.outputs
-        if self.kernel.backward is None:
-            gradient = self._none(self.arguments, _refuse_gradient)
-        else:
+        gradient = None
+        if self.kernel.backward is not None:
             gradient = self._bprop(scalars)
+        elif any(output.family == "float" for output in outputs):
+            # Of integers nobody asks for a gradient, but graphs look at it all the same.
+            gradient = self._none(self.arguments, _refuse_gradient)
 
         def shapes(*given: Sequence[int]) -> Any:
             sizes = rule.bind(_present(rule.tensors, given), scalars)
