@@ -11,7 +11,7 @@ import pytest
 import dae_solver.compiled.dae as compiled_dae
 from dae_solver.compiled import library
 from dae_solver.hybrid.classical import Course, integrate
-from dae_solver.hybrid.shown import spread
+from dae_solver.hybrid.shown import angles_apart
 from dae_solver.physics import PowerSystem, fault, generator_trip, line_trip, load_step
 from dae_solver.solver.stretch import Stretch
 from dae_solver.solver.system import DAESystem
@@ -187,7 +187,7 @@ def test_how_far_angles_are_apart_is_what_numpy_says(
         p["online"] = np.ones((3, len(paths)))
         p["online"][0, 1] = 0.0  # the one that moves
         p["online"][:, 2] = 0.0
-    found = spread(wscc.dae, p, course, np.radians(140.0))
+    found = angles_apart(wscc.dae, p, course, np.radians(140.0))
     expected = course.spread(wscc.dae, p, np.radians(140.0))
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-14)

@@ -47,7 +47,7 @@ def _device() -> str:
 
 def probe(name: str) -> bool:
     """Whether capability ``name`` is present; tried once per process."""
-    if _DEVICES.get(name, _device()) != _device():
+    if name in _DEVICES and _DEVICES[name] != _device():
         return False
     if name not in _found:
         try:

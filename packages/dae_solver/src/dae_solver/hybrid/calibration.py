@@ -60,15 +60,22 @@ def reference(grid: PowerSystem, scenarios: Scenarios, t_end: float, every: floa
 
 
 def angle_errors(
-    truth: Trajectories, x: Float[np.ndarray, "scenario time state"]
+    truth: Trajectories,
+    x: Float[np.ndarray, "scenario time state"],
+    until: float | Float[np.ndarray, " scenario"] = np.inf,
 ) -> Float[np.ndarray, " scenario"]:
     """Largest error of an angle against the centre of inertia until separation, degrees.
 
     A trajectory that ends too early has an infinite error.
+
+    Args:
+        truth: The true trajectories.
+        x: States that are judged.
+        until: Times from which on nothing counts, seconds.
     """
     grid = truth.grid
     found = center(x[..., grid.rows("delta")], grid.inertia, truth.connected)
-    return angle_error(truth.t, truth.delta_coi, found, truth.separated)
+    return angle_error(truth.t, truth.delta_coi, found, np.minimum(truth.separated, until))
 
 
 def calibrate(

@@ -72,9 +72,8 @@ class Course:
         And at how many steps it is beyond ``far``, and the last of these; steps after the loss of
         synchronism do not count.
         """
-        online, on = p.get("online"), None
-        if online is not None and not (online > 0).all():
-            on = np.repeat(online, self.steps + 1, axis=1)
+        online = p.get("online")
+        on = None if online is None else np.repeat(online, self.steps + 1, axis=1)
         with np.errstate(invalid="ignore"):  # where equations could not be solved
             spread = angle_spread(self.x[:, grid.rows("delta")].T, on)
         spread[~np.isfinite(spread)] = 0.0

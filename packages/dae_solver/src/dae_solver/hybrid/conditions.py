@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dae_solver.hybrid.calibration import angle_errors
 from dae_solver.hybrid.certificate import Certificate
 from dae_solver.hybrid.marginal import FINEST, LONGER, MARGIN
 from dae_solver.hybrid.outputs import ROUNDING
 from dae_solver.hybrid.solution import HybridSolution
-from dae_solver.metrics import angle_error
-from dae_solver.physics.trajectories import Trajectories, center
-from dae_solver.solver.events import Condition, StateEvent
+from dae_solver.physics.scenarios import Scenarios
+from dae_solver.physics.trajectories import Trajectories
+from dae_solver.solver.events import StateEvent
+from dae_solver.solver.locate import watch
 from dae_solver.solver.parameters import take
 from dae_solver.solver.solution import Solution
 from scimind.typing import Bool, Float, Int
@@ -41,26 +43,23 @@ def may_happen(
         solution: Found without these events.
         events: For all scenarios.
     """
-    found = np.zeros(len(solution.scenarios), bool)
-    for event in events:
-        smallest, largest = _range(solution, event.condition)
-        near = NEAR * (largest - smallest)
-        falls, rises = smallest <= near, largest >= -near
-        if event.direction < 0:
-            found |= falls
-        elif event.direction > 0:
-            found |= rises
-        else:
-            found |= falls & rises
+    smallest, largest = _ranges(solution, events)
+    near = NEAR * (largest - smallest)
+    falls, rises = smallest <= near, largest >= -near
+    direction = np.array([event.direction for event in events])[:, None]
+    found: np.ndarray = ((falls | (direction > 0)) & (rises | (direction < 0))).any(0)
     return found
 
 
-def _range(
-    solution: HybridSolution, condition: Condition
-) -> tuple[Float[np.ndarray, " scenario"], Float[np.ndarray, " scenario"]]:
-    """The smallest and the largest value of a condition, at all output times and after events."""
+def _ranges(
+    solution: HybridSolution, events: Sequence[StateEvent]
+) -> tuple[Float[np.ndarray, "event scenario"], Float[np.ndarray, "event scenario"]]:
+    """Smallest and largest values of the conditions, at all output times and after events."""
     t, scenarios = solution.t, solution.scenarios
-    smallest, largest = np.full(len(scenarios), np.inf), np.full(len(scenarios), -np.inf)
+    conditions = watch(solution.grid, events, kinks=False)
+    assert conditions is not None
+    largest = np.full((len(scenarios), len(events)), -np.inf)
+    smallest = -largest
     there = t <= solution.ended[:, None] + ROUNDING
     due = scenarios.timetable.times
     # Just before an event its time still belongs to what was before it.
@@ -75,10 +74,36 @@ def _range(
             parts += [(one.due.scenarios[now], one.t[now], one.x_plus[:, now], one.y_plus[:, now])]
         for of, when, x, y in parts:
             if len(of):
-                values = condition(when, x, y, take(after, of))
+                values = conditions(when, x, y, take(after, of)).T
                 np.minimum.at(smallest, of, values)
                 np.maximum.at(largest, of, values)
-    return smallest, largest
+    return smallest.T, largest.T
+
+
+def engine(
+    grid: PowerSystem,
+    scenarios: Scenarios,
+    t: Float[np.ndarray, " time"],
+    step: float,
+    events: Sequence[StateEvent],
+) -> Trajectories:
+    """Trajectories of the classical engine, with what happens at conditions.
+
+    Args:
+        grid: Of which they are.
+        scenarios: What is simulated.
+        t: Output times, seconds.
+        step: Of the engine, seconds.
+        events: For all scenarios.
+    """
+    return grid.simulate(
+        scenarios,
+        t_end=float(t[-1]),
+        every=float(t[1]),
+        step=step,
+        tolerance=TOLERANCE,
+        state_events=events,
+    )
 
 
 def integrate_with(
@@ -102,14 +127,7 @@ def integrate_with(
     assert isinstance(solution, HybridSolution)
 
     def run(which: Int[np.ndarray, " scenario"], step: float) -> Trajectories:
-        return grid.simulate(
-            runs.scenarios.take(which),
-            t_end=float(t[-1]),
-            every=float(t[1]),
-            step=step,
-            tolerance=TOLERANCE,
-            state_events=events,
-        )
+        return engine(grid, runs.scenarios.take(which), t, step, events)
 
     open_ = np.flatnonzero(may_happen(solution, events) & solution.success)
     if not len(open_):
@@ -119,7 +137,8 @@ def integrate_with(
     while len(open_):
         fine = run(open_, step)
         assert isinstance(fine.solution, Solution)
-        change = MARGIN * _change(fine, x, ended)
+        last = np.minimum(ended, fine.solution.ended)
+        change = MARGIN * angle_errors(fine, x, np.where(last < t[-1], last, np.inf))
         near = (change <= certificate.bound) & fine.solution.success
         done = near | ~fine.solution.success | (step / 2.0 < FINEST)
         bound = np.where(near, np.maximum(change, certificate.floor), np.inf)
@@ -129,16 +148,3 @@ def integrate_with(
             runs.source[scenario] = "classical"
         open_, step = open_[~done], step / 2.0
         x, ended = fine.solution.x[~done], fine.solution.ended[~done]
-
-
-def _change(
-    fine: Trajectories,
-    x: Float[np.ndarray, "scenario time state"],
-    ended: Float[np.ndarray, " scenario"],
-) -> Float[np.ndarray, " scenario"]:
-    """How far angles are from those of other steps, degrees, while both go on in synchronism."""
-    grid, t = fine.grid, fine.t
-    last = np.minimum(ended, fine.solution.ended)
-    until = np.minimum(fine.separated, np.where(last < t[-1], last, np.inf))
-    theirs = center(x[..., grid.rows("delta")], grid.inertia, fine.connected)
-    return angle_error(t, fine.delta_coi, theirs, until)

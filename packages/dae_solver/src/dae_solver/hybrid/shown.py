@@ -139,7 +139,7 @@ def _asked(kind: Any, piece: Piece, times: np.ndarray, found: np.ndarray, **more
     return asked
 
 
-def spread(
+def angles_apart(
     grid: PowerDAE, p: Parameters, course: Course, far: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """:meth:`dae_solver.hybrid.classical.Course.spread`, by the library where there is one."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from dae_solver.hybrid.calibration import angle_errors, voltage_tolerance
 from dae_solver.hybrid.certificate import Certificate
-from dae_solver.hybrid.conditions import integrate_with
+from dae_solver.hybrid.conditions import engine, integrate_with
 from dae_solver.hybrid.solver import ACCEPTED, HybridRun
 from dae_solver.model.operator import TrajectoryOperator
 from dae_solver.physics.grid import PowerSystem
@@ -98,17 +98,7 @@ def _audit(
     rng = numpy_generator(0, "audit", number)
     chosen = np.sort(rng.permutation(number)[: int(np.ceil(share * number))])
     part, t = runs.scenarios.take(chosen), runs.t
-    fine, coarse = (
-        grid.simulate(
-            part,
-            t_end=float(t[-1]),
-            every=float(t[1]),
-            step=step / k,
-            tolerance=1e-8,
-            state_events=state_events,
-        )
-        for k in (4, 2)
-    )
+    fine, coarse = (engine(grid, part, t, step / k, state_events) for k in (4, 2))
     error = angle_errors(fine, runs.solution.x[chosen])
     # Order 4: the finer of both is 15 times as exact as their difference.
     doubling = angle_errors(fine, coarse.solution.x) / 15.0

@@ -11,8 +11,7 @@ from dae_solver.hybrid.classical import integrate
 from dae_solver.hybrid.marginal import FAR, checked
 from dae_solver.hybrid.outputs import OperatorPiece, Outputs, Piece, SampledPiece
 from dae_solver.hybrid.residual import Start, residual
-from dae_solver.hybrid.shown import course_piece, rest_piece
-from dae_solver.hybrid.shown import spread as angles_apart
+from dae_solver.hybrid.shown import angles_apart, course_piece, rest_piece
 from dae_solver.hybrid.solution import HybridSolution
 from dae_solver.hybrid.windows import REFUSED, TOO_FAR, CompiledWindows
 from dae_solver.model.features import Features, turned

@@ -136,14 +136,14 @@ class Run:
         alive = ~self.done
         self.x_out[alive, 0] = self.point.x[:, alive].T
         self.y_out[alive, 0] = self.point.y[:, alive].T
-        self.side, self.largest = np.zeros((0, scenarios), int), np.zeros((0, scenarios))
+        number = 0
         if self.conditions is not None:
             number = len(self.conditions(self.point.t, self.point.x, self.point.y, self.p))
-            self.direction = np.zeros(number, int)
-            self.direction[: len(self.state_events)] = [e.direction for e in self.state_events]
-            self.armed = np.ones((number, scenarios), bool)
-            self.side = np.zeros((number, scenarios), int)
-            self.largest = np.zeros((number, scenarios))
+        self.direction = np.zeros(number, int)
+        self.direction[: len(self.state_events)] = [e.direction for e in self.state_events]
+        self.armed = np.ones((number, scenarios), bool)
+        self.side = np.zeros((number, scenarios), int)
+        self.largest = np.zeros((number, scenarios))
         self._first_steps(np.flatnonzero(alive))
         self._sides(np.flatnonzero(alive))
         self._happen(np.flatnonzero(alive), None)
@@ -559,7 +559,7 @@ class Run:
     def _values_of(self, scenarios: np.ndarray) -> np.ndarray:
         """The conditions, whose largest values are noted."""
         if self.conditions is None or not len(scenarios):
-            return np.zeros((0, len(scenarios)))
+            return np.zeros((len(self.direction), len(scenarios)))
         point, p = self.point.take(scenarios), take(self.p, scenarios)
         found: np.ndarray = self.conditions(point.t, point.x, point.y, p)
         self.largest[:, scenarios] = np.maximum(self.largest[:, scenarios], np.abs(found))
@@ -574,7 +574,7 @@ class Run:
     def _clear_sides(self, scenarios: np.ndarray) -> np.ndarray:
         """The same, and 0 where they are zero but for rounding."""
         values = self._values_of(scenarios)
-        clear = np.abs(values) > ROUNDING * self.largest[: len(values), scenarios]
+        clear = np.abs(values) > ROUNDING * self.largest[:, scenarios]
         found: np.ndarray = np.where(clear, np.sign(values), 0).astype(int)
         return found
 
