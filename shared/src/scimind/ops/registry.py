@@ -72,7 +72,7 @@ _implementations: dict[str, list[Implementation]] = {}
 _rules: dict[str, Rule] = {}
 _choices: dict[tuple[Any, ...], int] = {}
 _MOST_CHOICES = 1 << 14
-_announced: dict[tuple[str, str], str] = {}
+_announced: dict[tuple[str, str], tuple[str, tuple[str, ...]]] = {}  # what was chosen, for lack of
 _plain_only = False
 
 
@@ -222,8 +222,9 @@ def _select(op: str, dtypes: tuple[str, ...], call: Mapping[str, Any]) -> int:
 
 
 def _say(entry: Implementation, dtype: str, missing: Sequence[str] = ()) -> None:
-    if _announced.get((entry.op, dtype)) != entry.name:
-        _announced[(entry.op, dtype)] = entry.name
+    known, lacking = _announced.get((entry.op, dtype), ("", ()))
+    if known != entry.name or not set(missing) <= set(lacking):
+        _announced[(entry.op, dtype)] = entry.name, tuple(missing)
         note = "" if entry.verified else " (never run on this device by its authors)"
         if missing:
             note = f" (this device has no {', no '.join(missing)}){note}"
@@ -244,7 +245,7 @@ def announce(choices: Mapping[str, str]) -> None:
 
 def chosen() -> dict[str, str]:
     """What was chosen so far, such as ``{"attention float32": "cpu/kernel"}``, for result files."""
-    return {f"{op} {dtype}": name for (op, dtype), name in sorted(_announced.items())}
+    return {f"{op} {dtype}": name for (op, dtype), (name, _) in sorted(_announced.items())}
 
 
 def implementations(op: str | None = None) -> list[Implementation]:
