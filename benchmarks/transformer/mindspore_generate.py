@@ -18,7 +18,6 @@ def build(shape: serve.Shape, weights: dict, threads: int):
     import mindspore as ms
     import numpy as np
     from mindspore import Parameter, ParameterTuple, Tensor, nn
-    from mindspore import ops as ms_ops
 
     from scimind import nn as snn
     from scimind import ops
@@ -49,7 +48,7 @@ def build(shape: serve.Shape, weights: dict, threads: int):
             first, last = self.expand, self.contract
             return x, ops.mlp(normal, first.weight, first.bias, last.weight, last.bias)
 
-    class Network(nn.Cell):
+    class Trunk(nn.Cell):
         def __init__(self) -> None:
             super().__init__()
             rng = np.random.default_rng(0)
@@ -57,31 +56,42 @@ def build(shape: serve.Shape, weights: dict, threads: int):
             self.position = Parameter(Tensor(np.zeros((shape.length, shape.dim), np.float32)))
             self.blocks = nn.CellList([Block(f"cache{i}") for i in range(shape.layers)])
             self.norm = snn.LayerNorm(shape.dim)
-            self.head = snn.Linear(shape.dim, shape.vocabulary, rng=rng)
 
-        def construct(self, tokens, start):
-            places = start.expand_dims(1)
-            if not decoding:
-                places = places + ms_ops.arange(0, tokens.shape[1]).astype(ms.int32)
-            x, update = self.token(tokens), ops.embedding(places % shape.length, self.position)
+        def construct(self, tokens, places, start):
+            x, update = self.token(tokens), ops.embedding(places, self.position)
             for block in self.blocks:
                 x, update = block(x, update, start)
             normal, _ = self.norm.add(update, x)
-            return self.head(normal if decoding else normal[:, -1:])
+            return normal
 
-    network = Network()
-    names = {parameter.name: parameter for parameter in network.trainable_params()}
+    class Network(nn.Cell):
+        def __init__(self) -> None:
+            super().__init__()
+            self.trunk = Trunk()
+            self.head = snn.Linear(shape.dim, shape.vocabulary, rng=np.random.default_rng(0))
+
+        def construct(self, tokens, places, start):
+            return self.head(self.trunk(tokens, places, start))
+
+    network = Network().set_train(False)
+    names = {p.name.removeprefix("trunk."): p for p in network.trainable_params()}
     assert set(names) == set(weights), set(names) ^ set(weights)
     for name, parameter in names.items():
         parameter.set_data(Tensor(weights[name]))
+    token = ops.fused(network, network.trainable_params())
+    prompt = ops.fused(network.trunk, network.trunk.trainable_params())
 
     @ms.jit
-    def compiled(tokens, start):
-        return network(tokens, start)
+    def compiled(tokens, places, start):
+        if decoding:
+            return token(tokens, places, start)
+        return network.head(prompt(tokens, places, start)[:, -1:])
 
     def call(tokens: np.ndarray, start: int) -> np.ndarray:
-        starts = Tensor(np.full(shape.batch, start, np.int32))
-        return compiled(Tensor(np.ascontiguousarray(tokens)), starts).asnumpy()
+        starts = np.full((shape.batch, 1), start, np.int32)
+        places = (starts + np.arange(tokens.shape[1], dtype=np.int32)) % shape.length
+        given = (np.ascontiguousarray(tokens), places, starts[:, 0])
+        return compiled(*map(Tensor.from_numpy, given)).asnumpy()
 
     step = serve.generation(shape, call, decoding, capacity)
     step.chosen = ops.chosen

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,13 @@ from operator_calls import Call, calls, scalar, shape_of_tensor
 from scimind.ops import Operator
 from scimind.ops.kernels.cpp import _Plan
 from scimind.ops.rule import Option, Scalar, Shape, Tensors, evaluate, shape_of
+from scimind.ops.tracing import Trace
 
 Case = dict[str, Any]
 DTYPES = {"float": "float32", "int": "int32", "bool": "bool"}
 # Kernels of any number of tensors, and what each tensor of a network has of them.
 JOINED = {"adamw_all": ("parameter", "first", "second", "gradient"), "square_sum": ("tensor",)}
+FUSED = ("fused", "fused_sum", "fused_copy")  # see scimind.ops.tracing
 INT32 = np.iinfo(np.int32)
 ODD_SCALARS: dict[str, tuple[Scalar, ...]] = {
     "int": (-1000, -1, 0, 7, 1000),
@@ -151,6 +154,35 @@ def joined_case(symbol: str, seed: int) -> Case:
         "offset": int(rng.integers(2)),
         "steps": [{**step, "checks": ["out"]}],
     }
+
+
+def fused_case(symbol: str, seed: int) -> Case:
+    """A call of a kernel of `FUSED`: sums, copies, or a program of them."""
+    rng = np.random.default_rng(seed)
+    shape = tuple(map(int, rng.choice((0, 1, 2, 3, 17, 33), rng.integers(4))))
+    if seed % 4 == 0:
+        shape = (70_000,)
+    count = {"fused": int(rng.integers(1, 5)), "fused_sum": 2, "fused_copy": 1}[symbol]
+    odd = float(rng.choice((0.0, 0.1, 0.5)))
+    values = {f"x{index}": {**_tensor(shape, "float"), "odd": odd} for index in range(count)}
+    gives = {"out": _tensor(shape, "float")}
+    if symbol == "fused":
+        text, results = _program(rng, [shape] * count)
+        values = {"program": {"text": text, "dtype": "int8"}, **values}
+        gives = {f"out{index}": gives["out"] for index in range(results)}
+    step = {"symbol": symbol, "takes": list(values), "gives": gives, "checks": list(gives)}
+    offset = int(rng.integers(2))
+    return {"values": values, "options": None, "seed": seed, "offset": offset, "steps": [step]}
+
+
+def _program(rng: np.random.Generator, shapes: Sequence[Shape]) -> tuple[str, int]:
+    """A program of sums with its number of results; @ stands for the library."""
+    trace = Trace("@", [(shape, "float32") for shape in shapes], [])
+    known = list(trace.inputs)
+    for _ in range(rng.integers(12)):
+        known.append(trace.sum(*(known[i] for i in rng.integers(len(known), size=2))))
+    results = [known[i] for i in rng.integers(len(known), size=rng.integers(1, 4))]
+    return trace.program(results), len(results)
 
 
 def _gradient(plan: _Plan, call: Call, shapes: dict[str, Shape | None]) -> dict[str, Any]:

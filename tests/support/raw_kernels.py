@@ -27,7 +27,8 @@ class Kernels:
     """
 
     def __init__(self, library: Path, onednn: Path, threads: int = 1) -> None:
-        self._library = ctypes.CDLL(str(library))
+        self.path = str(library)
+        self._library = ctypes.CDLL(self.path)
         status = self._library.scimind_start(str(onednn).encode(), threads)
         if status != 0:
             raise RuntimeError(f"scimind_start of {library} returned {status}")

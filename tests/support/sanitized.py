@@ -165,6 +165,11 @@ def _called(
         if value is None:
             tensors[name] = ABSENT
             continue
+        if "text" in value:  # a program, with @ for the library
+            text = value["text"].replace("@", kernels.path).encode()
+            tensors[name] = _block((len(text),), "int8", offset, settings.fill)
+            tensors[name][...] = np.frombuffer(text, np.int8)
+            continue
         tensors[name] = _block(value["shape"], value["dtype"], offset, settings.fill)
         tensors[name][...] = _values(np.random.default_rng((case["seed"], index)), value)
     for step in case["steps"]:

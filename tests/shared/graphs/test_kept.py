@@ -222,6 +222,49 @@ def test_two_graphs_in_one_call_are_not_kept(runs: _Runs) -> None:
         assert "2 graphs were compiled in one call" in done.stderr
 
 
+FUSED = """
+import numpy as np
+import mindspore as ms
+from mindspore import Tensor, nn
+from scimind import device, ops
+from scimind.graphs import kept
+from scimind.nn import MLP
+
+device.setup(threads=1)
+
+class Net(nn.Cell):
+    def __init__(self):
+        super().__init__()
+        self.mlp = MLP(4, 8, rng=np.random.default_rng(0))
+        self.fused = ops.fused(self.mlp.set_train(False))
+    @ms.jit(capture_mode="ast")
+    def construct(self, x):
+        return self.fused(x) * 2
+
+net = Net().set_train(False)
+x = Tensor(np.arange(8, dtype=np.float32).reshape(2, 4))
+with kept(net, "construct", (x,)) as found:
+    print(found, net(x).asnumpy().tobytes().hex(), ops.chosen())
+"""
+
+
+def test_a_fused_cell_is_restored(runs: _Runs) -> None:
+    runs.script.write_text(FUSED)
+    said = [
+        subprocess.run(
+            [sys.executable, str(runs.script)],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, "SCIMIND_CACHE": str(runs.cache)},
+        ).stdout
+        for _ in range(2)
+    ]
+    first, second = (line.split(maxsplit=1) for line in said)
+    assert (first[0], second[0]) == ("False", "True")
+    assert second[1] == first[1]
+
+
 def test_a_full_disk_costs_the_graph_but_not_the_run(runs: _Runs) -> None:
     whole = runs(shapes="4")
     (entry,) = runs.entries()

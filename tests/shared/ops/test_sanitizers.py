@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import scimind.ops
-from kernel_cases import JOINED, Case, cases_of, joined_case
+from kernel_cases import FUSED, JOINED, Case, cases_of, fused_case, joined_case
 from outcomes import RESULTS, keep
 from sanitized import DiedError, Process, Settings
 from scimind.device import compiler
@@ -66,16 +66,20 @@ def is_ours(entry: Operator) -> bool:
 
 
 DECLARED = [name for name, entry in OPERATORS.items() if is_ours(entry)]
-NAMES = [*DECLARED, *JOINED]
+NAMES = [*DECLARED, *JOINED, *FUSED]
 
 
 def source_of(name: str) -> Path:
+    if name in FUSED:
+        return CPU / "fused.cc"
     return CPU / "update.cc" if name in JOINED else Path(OPERATORS[name].kernels[0].source)
 
 
 def cases_of_symbol(name: str, scale: int) -> list[Case]:
     if name in JOINED:
         return [joined_case(name, seed) for seed in range(20 * scale)]
+    if name in FUSED:
+        return [fused_case(name, seed) for seed in range(20 * scale)]
     return cases_of(OPERATORS[name], scale)
 
 

@@ -44,7 +44,9 @@ from mindspore.ops import Primitive
 
 from scimind.device import capabilities, target
 from scimind.ops import registry
+from scimind.ops.fused import NUMBERS, PLANS
 from scimind.ops.kernels import cpp, native
+from scimind.ops.tracing import TRACE
 
 # Names, times and bookkeeping of a cell that no graph depends on.
 _BOOKKEEPING = frozenset(
@@ -85,7 +87,10 @@ _GRADIENT_OPTIONS = (
     "sens_param",
 )
 _NAMED = (BuiltinFunctionType, MethodDescriptorType, WrapperDescriptorType, logging.Logger)
-_REMEMBERED = (registry._choices, registry._announced, cpp.PRIMITIVES, native.STATE)
+_REMEMBERED = (
+    *(registry._choices, registry._announced, cpp.PRIMITIVES, native.STATE),
+    *(PLANS, NUMBERS, TRACE),
+)
 """What the operators have met so far; what is chosen follows from the rest of the key."""
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), type(...), PurePath)
 

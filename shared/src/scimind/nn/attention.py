@@ -157,7 +157,9 @@ class Attention(nn.Cell):
             start: Tokens in the cache so far; ``start + new`` must not exceed its capacity.
         """
         batch, new, _ = x.shape
-        positions = start.reshape((batch, 1)) + ms_ops.arange(0, new).reshape((1, new))
+        positions = None
+        if self.rope_base is not None:
+            positions = start.reshape((batch, 1)) + ms_ops.arange(0, new).reshape((1, new))
         query, key, value = self.project(x, x, positions, positions)
         mixed = ops.cached_attention(query, key, value, cache[0], cache[1], start, self.window)
         return self.output(self.merge(mixed))

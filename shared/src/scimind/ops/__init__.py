@@ -4,6 +4,7 @@ from scimind.ops import random
 from scimind.ops.activations import gelu, silu, softmax, swiglu
 from scimind.ops.attention import attention
 from scimind.ops.cached import cached_attention, cached_self_attention
+from scimind.ops.fused import fused
 from scimind.ops.heads import (
     merge_heads,
     split_heads,
@@ -53,6 +54,7 @@ __all__ = [
     "dropout",
     "embedding",
     "fold_in",
+    "fused",
     "gated",
     "gelu",
     "huber_loss",

@@ -115,7 +115,8 @@ def operator(
                 priority=10,
                 ready=kernel.ready,
                 when=kernel.when,
-            )(kernel.implementation(rule))
+                compiled=True,
+            )(kernel.implementation(rule, in_place))
         call = _call(function, rule, half, in_place)
         OPERATORS[rule.op] = Operator(
             rule, call, function, placed, sizes, dict(below or {}), in_place

@@ -17,7 +17,8 @@ import mindspore
 from mindspore.ops import constexpr
 
 from scimind.device import active_precision, probe, target
-from scimind.ops.rule import Rule, Scalar
+from scimind.ops.rule import Rule, RuleError, Scalar
+from scimind.ops.tracing import TRACE, Untraceable
 
 _log = logging.getLogger("scimind.ops")
 
@@ -39,6 +40,7 @@ class Implementation:
         verified: False marks an implementation that was never run on its device.
         ready: Whether what it is made of is there; asked when it would be chosen.
         when: Whether it can do a call, from the sizes of its named axes and its scalars.
+        compiled: Whether it is a kernel of ours, which can be part of a fused cell.
     """
 
     op: str
@@ -50,6 +52,7 @@ class Implementation:
     verified: bool = True
     ready: Callable[[], bool] | None = None
     when: Callable[[Mapping[str, Any]], bool] | None = None
+    compiled: bool = False
 
     def available(self, device: str, dtypes: tuple[str, ...], call: Mapping[str, Any]) -> bool:
         """Whether this implementation can do ``call`` with ``dtypes`` on ``device``."""
@@ -87,6 +90,7 @@ def register(
     verified: bool = True,
     ready: Callable[[], bool] | None = None,
     when: Callable[[Mapping[str, Any]], bool] | None = None,
+    compiled: bool = False,
     rule: Rule | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register the decorated function as an implementation of ``op``, see `Implementation`.
@@ -106,6 +110,7 @@ def register(
         verified=verified,
         ready=ready,
         when=when,
+        compiled=compiled,
     )
     if rule is not None:
         _rules[op] = rule
@@ -125,6 +130,8 @@ def register(
 @constexpr  # type: ignore[untyped-decorator]
 def choose(op: str, dtype: Any) -> int:
     """Index into ``FUNCTIONS[op]`` of the implementation for ``dtype`` on the current device."""
+    if TRACE.get() is not None:
+        raise RuleError(f"{op} is no declared operator")
     key = (op, target(), _plain_only, dtype)
     index = _choices.get(key)
     if index is None:
@@ -151,6 +158,8 @@ def choose_for(op: str, *arguments: Any) -> int:
         if len(_choices) >= _MOST_CHOICES:  # new shapes all the time, as in generation
             _choices.clear()
         _choices[key] = index
+    if TRACE.get() is not None and not (entry := _implementations[op][index]).compiled:
+        raise Untraceable(f"{op} is {entry.name} here")
     return index
 
 
@@ -253,6 +262,11 @@ def implementations(op: str | None = None) -> list[Implementation]:
     if op is not None:
         return list(_implementations[op])
     return [entry for entries in _implementations.values() for entry in entries]
+
+
+def plain_only() -> bool:
+    """Whether this is inside `plain_formulations`."""
+    return _plain_only
 
 
 def reset_choices() -> None:

@@ -19,6 +19,7 @@ from scimind.device.compiler import digest
 from scimind.ops.generated import define
 from scimind.ops.kernels import native
 from scimind.ops.rule import Rule, RuleError, Scalar, Shape, Tensors, shape_of
+from scimind.ops.tracing import TRACE, Trace, Use
 
 ABSENT = Tensor(np.zeros(1, np.int8))
 """Stands for an optional tensor that is None."""
@@ -38,7 +39,7 @@ def _settle(argument: Any, slope: Any) -> Any:
     return slope
 
 
-def _as_int32(whole: Any) -> Any:
+def as_int32(whole: Any) -> Any:
     """The same numbers; those beyond 32 bits become the largest and smallest that there are."""
     if whole.dtype == mstype.int64:
         whole = ms_ops.clamp(whole, *_INT32)
@@ -96,8 +97,12 @@ class Cpp:
         """Whether the library is there; compiles it if need be."""
         return native.load(Path(self.source)) is not None
 
-    def implementation(self, rule: Rule) -> Callable[..., Any]:
+    def implementation(self, rule: Rule, in_place: Sequence[str] = ()) -> Callable[..., Any]:
         """The function that calls the kernel, with the arguments of the plain formulation.
+
+        Args:
+            rule: That of the operator.
+            in_place: Arguments that it changes.
 
         Raises:
             TypeError: ``backward`` names something that the operator does not have.
@@ -106,6 +111,9 @@ class Cpp:
 
         @constexpr  # type: ignore[untyped-decorator]
         def primitive(*scalars: Scalar) -> Any:
+            trace = TRACE.get()
+            if trace is not None:
+                return functools.partial(_Plan(self, rule, in_place).trace, trace, scalars)
             key = (rule.op, self.source, scalars)
             if key not in PRIMITIVES:
                 PRIMITIVES[key] = _Plan(self, rule).primitive(scalars)
@@ -139,7 +147,7 @@ class Cpp:
             options=options,
             absent=ABSENT,
             int32=mstype.int32,
-            as_int32=_as_int32,
+            as_int32=as_int32,
         )
 
 
@@ -190,8 +198,8 @@ def _refuse_second(op: str) -> None:
 class _Plan:
     """The custom operators of one kernel: what each gets and gives, and with which shapes."""
 
-    def __init__(self, kernel: Cpp, rule: Rule) -> None:
-        self.kernel, self.rule = kernel, rule
+    def __init__(self, kernel: Cpp, rule: Rule, changed: Sequence[str] = ()) -> None:
+        self.kernel, self.rule, self.changed = kernel, rule, changed
         self.arguments = [tensor.name for tensor in rule.tensors]
         self.saved = [
             Tensors(name, "float", tuple(axes.split())) for name, axes in kernel.saved.items()
@@ -224,10 +232,35 @@ class _Plan:
             gradient = self._none(self.arguments, _refuse_gradient)
 
         def shapes(*given: Sequence[int]) -> Any:
-            sizes = rule.bind(_present(rule.tensors, given), scalars)
-            return _one_or_all([shape_of(output.axes, sizes) for output in outputs])
+            return one_or_all(self.shapes(scalars, given))
 
         return self._custom(rule.op, shapes, outputs, gradient, scalars)
+
+    def shapes(self, scalars: tuple[Scalar, ...], given: Sequence[Sequence[int]]) -> list[Shape]:
+        """Those of all outputs."""
+        sizes = self.rule.bind(_present(self.rule.tensors, given), scalars)
+        return [shape_of(output.axes, sizes) for output in self.outputs]
+
+    def trace(self, trace: Trace, scalars: tuple[Scalar, ...], *inputs: Any) -> Any:
+        """What the operator gives, when it is called while ``trace`` is made."""
+        rule, tensors = self.rule, inputs[: len(self.rule.tensors)]
+        uses = [
+            Use(None) if given is ABSENT else trace.use(given, f"{tensor.name} of {rule.op}")
+            for tensor, given in zip(rule.tensors, tensors, strict=True)
+        ]
+        shapes = self.shapes(scalars, [tensor.shape for tensor in tensors])
+        own = {"float": self.kernel.dtype, "int": "int32", "bool": "bool"}
+        dtypes = [own[output.family] for output in self.outputs]
+        numbers = [o.number(v) for o, v in zip(rule.options, scalars, strict=True)]
+        results = trace.add(
+            str(native.load(Path(self.kernel.source))),
+            rule.op,
+            uses,
+            tuple(numbers) if rule.options else None,
+            list(zip(shapes, dtypes, strict=True)),
+            [index for index, tensor in enumerate(rule.tensors) if tensor.name in self.changed],
+        )
+        return one_or_all(results)
 
     def _none(self, arguments: Sequence[str], refuse: Callable[[str], None]) -> Any:
         """A ``bprop`` that says that there is none."""
@@ -285,7 +318,7 @@ class _Plan:
             passed = {
                 tensor.name: tuple(shape) for tensor, shape in zip(taken, found, strict=False)
             }
-            return _one_or_all(
+            return one_or_all(
                 [
                     passed[tensor.name] if tensor.name in passed else shape_of(tensor.axes, sizes)
                     for tensor in given
@@ -304,7 +337,7 @@ class _Plan:
         scalars: tuple[Scalar, ...],
     ) -> Any:
         own = {**_DTYPES, "float": getattr(mstype, self.kernel.dtype)}
-        dtypes = _one_or_all([own[output.family] for output in outputs])
+        dtypes = one_or_all([own[output.family] for output in outputs])
         known: dict[tuple[Shape, ...], Any] = {}
 
         def remembered(*given: Sequence[int]) -> Any:
@@ -335,5 +368,6 @@ def _present(
     )
 
 
-def _one_or_all(values: list[Any]) -> Any:
+def one_or_all(values: list[Any]) -> Any:
+    """As MindSpore wants the results of an operator: one alone, several as a tuple."""
     return values[0] if len(values) == 1 else tuple(values)
