@@ -18,7 +18,7 @@ from power_cases import reference_case
 
 pytestmark = [pytest.mark.nightly, pytest.mark.timeout(6 * 3600)]
 
-NEW_ENGLAND = ("load=zip 0.4 0.3 0.3", "model=small", "data.scenarios=7000", "steps=24000")
+NEW_ENGLAND = ("load=zip 0.4 0.3 0.3", "model=small", "data.scenarios=7000", "steps=36000")
 
 
 def trained(folder: Path, *settings: str) -> dict[str, Any]:

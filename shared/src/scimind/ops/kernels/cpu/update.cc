@@ -144,10 +144,12 @@ namespace {
 
 // In double precision, with sums that do not wait for one another.
 double squares(const float* values, int64_t count) {
-  constexpr int kSums = 32;
+  constexpr int kSums = 32, kAhead = 512;  // the processor alone fetches too few lines ahead
   double sums[kSums] = {};
   int64_t i = 0;
   for (; i + kSums <= count; i += kSums) {
+    __builtin_prefetch(values + i + kAhead);
+    __builtin_prefetch(values + i + kAhead + 16);
 #pragma omp simd
     for (int k = 0; k < kSums; ++k) {
       const double value = values[i + k];
