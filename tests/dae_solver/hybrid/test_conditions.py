@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,8 @@ from dae_solver.physics import (
     load_step,
     under_frequency_shedding,
 )
-from dae_solver.solver import StateEvent
+from dae_solver.physics.scenarios import Scenarios
+from dae_solver.solver import StateEvent, TimeEvent
 from trained_operator import Trained
 
 STAGES = [(59.85, 0.2)]
@@ -166,3 +168,39 @@ def test_steps_are_halved_where_a_relay_acts_with_one_step_and_not_with_another(
     assert angle_errors(exact, ours.solution.x)[0] <= ours.certificate[0] <= 3.0
     names = [[each.name for each in runs.solution.events_of(0)] for runs in (ours, exact)]
     assert names[0] == names[1]
+
+
+def with_events(trained: Trained) -> Scenarios:
+    """Three loads steps; the second trips a line if the frequency is low then, the third jumps."""
+    grid = trained.grid
+    scenarios = grid.scenarios(*[[load_step(5, t=0.4, p=p)] for p in (1.02, 1.5, 1.3)])
+    (trip,) = grid.scenarios([line_trip("4-6", t=0.9)]).events[0]
+    first, *_ = grid.dae.rows("omega")
+
+    def slower(t: Any, x: Any, y: Any, p: Any) -> Any:
+        jumped = x.copy()
+        jumped[first] -= 1e-3
+        return jumped
+
+    scenarios.events[1].append(replace(trip, condition=lambda t, x, y, p: 0.999 - x[first]))
+    scenarios.events[2].append(TimeEvent(time=1.1, reset=slower, name="jump"))
+    return scenarios
+
+
+def test_events_with_a_condition_or_a_reset_are_those_of_the_engine(trained: Trained) -> None:
+    grid, scenarios = trained.grid, with_events(trained)
+    options: dict[str, Any] = {"solver": "hybrid", "operator": trained.operator, "audit": 1.0}
+    ours = grid.simulate(scenarios, every=1 / 30, **options)
+    alone = run(trained, [load_step(5, t=0.4, p=1.02)], events=())
+    exact = grid.simulate(scenarios, every=1 / 30, step=1 / 480)
+    assert ours.source == [alone.source[0], "classical", "classical"]
+    np.testing.assert_allclose(ours.solution.x[0], alone.solution.x[0], atol=1e-6)
+    for scenario, expected in enumerate((1, 2, 2)):
+        mine, theirs = (each.solution.events_of(scenario) for each in (ours, exact))
+        assert [each.name for each in mine] == [each.name for each in theirs]
+        assert len(mine) == expected
+    assert (angle_errors(exact, ours.solution.x) <= ours.certificate).all()
+    assert (ours.certificate <= 3.0).all()
+    assert ours.audit is not None
+    assert ours.audit.above == 0
+    np.testing.assert_allclose(np.abs(ours.voltages()), np.abs(exact.voltages()), atol=2e-2)

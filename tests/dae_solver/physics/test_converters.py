@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from converter_cases import stiff_grid, wscc_with_converter
-from dae_solver.physics import PowerSystem, fault, load_step
+from dae_solver.physics import PowerSystem, fault, generator_trip, load_step
 from dae_solver.physics.io import read_case, write_native
 from dae_solver.physics.models import CONTROLS, CONVERTERS, MODELS
 from dae_solver.physics.models import LOOPS as LOOP_MODELS
@@ -132,6 +132,40 @@ def test_a_fault_lowers_the_active_current_below_the_power_logic() -> None:
     v = np.abs(runs.voltages()[0, :, 2])
     assert (runs.converter_power()[0, v < 0.4, 0].real < 0.02).all()
     assert runs.stable.all()
+
+
+@pytest.mark.parametrize(("loop", "control"), [(None, None), ("PLL2", {"QFLAG": 1.0})])
+def test_a_tripped_converter_supplies_nothing_and_stays_as_it_is(
+    loop: str | None, control: dict[str, float] | None
+) -> None:
+    grid = PowerSystem(wscc_with_converter(loop, control))
+    scenarios = grid.scenarios(generator_trip("C3", t=0.2), load_step(8, t=0.1, p=1.1))
+    runs = grid.simulate(scenarios, t_end=2.0, every=1 / 60, step=1 / 480)
+    plain = grid.in_numpy().simulate(scenarios, t_end=2.0, every=1 / 60, step=1 / 480)
+    np.testing.assert_allclose(runs.solution.x, plain.solution.x, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(runs.solution.y, plain.solution.y, rtol=0, atol=1e-8)
+    after = runs.t > 0.2
+    power = runs.converter_power()[:, :, 0]
+    assert (power[0, after] == 0).all()
+    assert np.abs(power[:, ~after].real - 0.85).max() < 0.05
+    assert np.abs(power[1, after].real - 0.85).max() < 0.05
+    rows = slice(
+        len(grid.dae.states) - sum(len(g.model.states) for g in grid.dae.converters.groups()), None
+    )
+    assert np.ptp(runs.solution.x[0, after, rows], axis=0).max() == 0
+    # 0.85 of 3.15 pu are lost: governors bring the frequency back to a droop of that.
+    speed = runs.omega @ grid.dae.inertia / grid.dae.inertia.sum()
+    assert speed[0, -1] < 0.99 < speed[1, -1]
+    # The bus is then one without generator.
+    y, p = (
+        runs.solution.y[:1, -1].T,
+        {n: v[..., :1].copy() for n, v in scenarios.parameters.items()},
+    )
+    p["connected"][:] = 0.0
+    assert np.abs(grid.dae.g(2.0, runs.solution.x[:1, -1].T, y, p)).max() < 1e-8
+    solved, good = grid.dae.solve(2.0, runs.solution.x[:1, -1].T, y + 0.01, p, 1e-12)
+    assert good.all()
+    assert np.abs(solved - y).max() < 1e-7
 
 
 @pytest.mark.parametrize("first", [0.0, 1.0])

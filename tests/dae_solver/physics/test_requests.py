@@ -226,10 +226,10 @@ def test_events_that_come_too_late_are_told(
     assert "cleared at 0.7 s (fault at bus 7, 0.4 s, 300 ms)" in message
 
 
-def test_a_converter_cannot_be_tripped() -> None:
+def test_a_converter_has_no_set_points_that_step() -> None:
     grid = PowerSystem(wscc_with_converter())
-    with pytest.raises(InputError, match=r"C3 is a converter, .* cannot be tripped; machines"):
-        grid.scenarios(generator_trip("C3", t=1.0))
+    with pytest.raises(InputError, match=r"C3 is a converter, which has no set-points that step"):
+        grid.scenarios(vref_step("C3", t=1.0, by=0.02))
 
 
 @pytest.mark.parametrize("inertia", [1.0, 1e3])

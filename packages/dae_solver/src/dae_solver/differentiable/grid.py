@@ -60,10 +60,10 @@ class DifferentiableGrid:
     Args:
         system: The grid.
         parameters: Names that are parameters besides set-points, fields, loads, converters and
-            terms: ``online``, ``alpha`` and ``beta``, ``kpf``, ``kqf``, ``MODEL.name``; those that
-            the system was given are always among them. What a model derives from its parameters
-            when it is built (saturation curves, shares of stages, ratios of reactances within
-            GENROU) keeps its value.
+            terms: ``online``, ``connected``, ``alpha`` and ``beta``, ``kpf``, ``kqf``,
+            ``MODEL.name``; those that the system was given are always among them. What a model
+            derives from its parameters when it is built (saturation curves, shares of stages,
+            ratios of reactances within GENROU) keeps its value.
         dtype: ``float64`` or ``float32``.
         compiled: Whether the steps of simulations are compiled.
 

@@ -1,7 +1,8 @@
 """Events at a condition, such as relays: the engine solves the scenarios in which one may happen.
 
 The trajectories that were found without such events say where none can: where the condition keeps
-far enough from zero for their errors not to matter. All others are integrated with them, twice.
+far enough from zero for their errors not to matter. All others are integrated with them, twice, and
+so are those of which an event at a known time has a condition or a reset.
 """
 
 from __future__ import annotations
@@ -112,7 +113,7 @@ def integrate_with(
     events: Sequence[StateEvent],
     certificate: Certificate,
 ) -> None:
-    """Let events happen: scenarios in which one may are integrated anew, with their bounds.
+    """Let events happen: scenarios in which one may are integrated, with their bounds.
 
     Steps are halved until they change angles by less than the bound. Where the shortest still
     change as much, as they do where one has the event and the other has not, there is no bound.
@@ -129,7 +130,10 @@ def integrate_with(
     def run(which: Int[np.ndarray, " scenario"], step: float) -> Trajectories:
         return engine(grid, runs.scenarios.take(which), t, step, events)
 
-    open_ = np.flatnonzero(may_happen(solution, events) & solution.success)
+    asked = runs.scenarios.timetable.asking.any(1)
+    if events:
+        asked |= may_happen(solution, events)
+    open_ = np.flatnonzero(asked & solution.success)
     if not len(open_):
         return
     other = run(open_, LONGER * step).solution

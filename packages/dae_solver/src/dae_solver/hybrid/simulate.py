@@ -80,8 +80,7 @@ def simulate_hybrid(
         source=np.where(refused, "classical", np.where(more, "corrected", "net")).tolist(),
         certificate=bound,
     )
-    if state_events:
-        integrate_with(grid, runs, state_events, certificate)
+    integrate_with(grid, runs, state_events, certificate)
     if audit:
         runs.audit = _audit(grid, runs, certificate.shortest_step, audit, state_events)
     return runs

@@ -123,19 +123,14 @@ class HybridRun:
     ) -> tuple[HybridSolution, Float[np.ndarray, " scenario"]]:
         """Trajectories, and the bound of the angle error of each, degrees.
 
+        Scenarios of which an event has a condition or a reset are left out: they have no states
+        and no bound. See :func:`dae_solver.hybrid.conditions.integrate_with`.
+
         Raises:
-            InputError: No scenario has voltages that solve the network equations at the start, or
-                an event has a condition or a reset.
+            InputError: No scenario has voltages that solve the network equations at the start.
         """
         table = scenarios.timetable
-        if table.asking.any():
-            scenario, event = np.argwhere(table.asking)[0].tolist()
-            name = table.events[scenario][event].name
-            raise InputError(
-                f"event {name!r} of scenario {scenario} has a condition or resets states, which "
-                "the hybrid solver does not; use solver='classical'",
-                rule="operator.events",
-            )
+        left_out = table.asking.any(1)
         grid, number = self.grid, len(scenarios)
         self.p = {name: value.copy() for name, value in scenarios.parameters.items()}
         self.t = np.full(number, times[0])
@@ -149,7 +144,7 @@ class HybridRun:
         # Where voltages solve the equations; the operator and single precision leave guesses.
         self.exact = np.ones(number, bool)
         self.end = float(times[-1])
-        ended = np.where(start.converged, times[-1], -np.inf)
+        ended = np.where(start.converged & ~left_out, times[-1], -np.inf)
         self.outputs = Outputs(times=times, x0=scenarios.x0, ended=ended)
         self.score = np.zeros(number)
         self.classical, self.spread = np.zeros(number), np.zeros(number)
@@ -170,7 +165,7 @@ class HybridRun:
             refused=np.full(number, int(self.certificate.idle)),
         )
         self.compiled = self._compiled()
-        self.done = ~start.converged
+        self.done = ~start.converged | left_out
         self.schedule = Schedule(table)
         self._note_faults(table)
         self.due = self.schedule.next_time()
@@ -187,7 +182,7 @@ class HybridRun:
         while not self.done.all():
             self._operate_all()
             self._integrate_all()
-        bound = np.where(self.solution.success, self.bound(), np.inf)
+        bound = np.where(self.solution.success & ~left_out, self.bound(), np.inf)
         return self.solution, checked(self, bound) if self.refuse and self.doubling else bound
 
     def _note_faults(self, table: Timetable) -> None:

@@ -47,8 +47,9 @@ def cleared_faults(
 
 
 def generator_trips(grid: PowerSystem, *, t: float = 0.1) -> list[Contingency]:
-    """Every machine is disconnected, one at a time."""
-    return [[generator_trip(machine, t=t)] for machine in grid.dae.machine_ids]
+    """Every machine and every converter is disconnected, one at a time."""
+    units = (*grid.dae.machine_ids, *grid.dae.converters.ids)
+    return [[generator_trip(unit, t=t)] for unit in units]
 
 
 def load_steps(

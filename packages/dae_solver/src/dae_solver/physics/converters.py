@@ -27,7 +27,8 @@ class Converters:
 
     Parameters of the equations, each ``[converter]``: ``order_p`` and ``order_q`` (set-points of
     the electrical control, see :class:`REECA1`; without one active and reactive current),
-    ``v_start`` and ``q_start`` (voltage and reactive power at the start, per unit).
+    ``v_start`` and ``q_start`` (voltage and reactive power at the start, per unit), and where given
+    ``connected`` (0 for a converter that is tripped: it supplies no current and stays as it is).
 
     Args:
         case: What was read.
@@ -144,7 +145,7 @@ class Converters:
         (unit,) = self.units
         states, own = unit.view(x), f"{unit.model.name}."
         found = {name: states[name] for name in ("i_active", "i_reactive")}
-        found |= {name: value for name, value in p.items() if name.startswith(own)}
+        found |= {n: value for n, value in p.items() if n.startswith(own) or n == "connected"}
         angles = [loop.model.angle(loop.view(x)) for loop in self.loops]
         if angles:
             angle = (angles[0] if len(angles) == 1 else self.m.concat(angles)) - turn
@@ -163,7 +164,13 @@ class Converters:
 
     def _output(self, held: Mapping[str, Any], terminal: Terminal) -> tuple[Any, Any]:
         (unit,) = self.units
-        return unit.model.output(held, terminal.size, held)
+        return self._connected(unit.model.output(held, terminal.size, held), held)
+
+    def _connected(self, found: tuple[Any, Any], p: Mapping[str, Any]) -> tuple[Any, Any]:
+        """What converters have together with the network, none where one is tripped."""
+        if "connected" not in p:
+            return found
+        return found[0] * p["connected"], found[1] * p["connected"]
 
     def currents(self, held: Mapping[str, Any], v_real: Any, v_imag: Any) -> tuple[Any, Any]:
         """Currents into the network, real and imaginary parts, ``[converter, scenario]``.
@@ -189,7 +196,7 @@ class Converters:
         at = self._terminal(held, v_real, v_imag)
         real, imag = self.currents(held, v_real, v_imag)
         (unit,) = self.units
-        active, reactive = unit.model.output_slopes(held, at.size, held)
+        active, reactive = self._connected(unit.model.output_slopes(held, at.size, held), held)
         by_size = active * at.cos + reactive * at.sin, active * at.sin - reactive * at.cos
         follows = np.ones((len(self), 1))
         for loop in self.loops:
@@ -249,6 +256,9 @@ class Converters:
         for loop in self.loops:
             real, imag = m.rows(v_real, loop.of), m.rows(v_imag, loop.of)
             slopes += loop.model.slopes(loop.view(x), real, imag, p)
+        if "connected" in p:
+            of = [group.of for group in self.groups() for _ in group.model.states]
+            slopes = [s * m.rows(p["connected"], at) for s, at in zip(slopes, of, strict=True)]
         return slopes
 
     def bends(self, x: Any, v_real: Any, v_imag: Any, p: Any) -> list[Any]:

@@ -463,7 +463,7 @@ class PowerDAE(DAESystem):
         models = {group.model.name: group.model for group in self._every_group()}
         extra: dict[str, np.ndarray] = {
             name: spread(name, np.asarray(values.pop(name), float), 1, scenarios)
-            for name in ("online", "alpha", "beta", "kpf", "kqf")
+            for name in ("online", "connected", "alpha", "beta", "kpf", "kqf")
             if name in values
         }
         for name in list(values):

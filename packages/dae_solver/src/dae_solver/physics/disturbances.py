@@ -272,11 +272,14 @@ def _set_point(machine: str, t: float, change: Change, text: str) -> Disturbance
 
 
 def generator_trip(machine: str, *, t: float) -> Disturbance:
-    """A machine is disconnected."""
+    """A machine or a converter is disconnected."""
 
     def actions(grid: PowerDAE) -> list[Action]:
-        row = machine_row(grid, machine)
-        return [Action(t, f"{machine} trips", changes=(Change(name="online", value=0.0, row=row),))]
+        if machine in grid.converters.ids:
+            name, row = "connected", grid.converters.ids.index(machine)
+        else:
+            name, row = "online", machine_row(grid, machine)
+        return [Action(t, f"{machine} trips", changes=(Change(name=name, value=0.0, row=row),))]
 
     return Disturbance("generator_trip", actions, f"{machine} trips, {t:g} s")
 
@@ -289,7 +292,7 @@ def machine_row(grid: PowerDAE, machine: str) -> int:
     """
     if machine in grid.converters.ids:
         raise InputError(
-            f"{machine} is a converter, which has no set-points that step and cannot be tripped; "
+            f"{machine} is a converter, which has no set-points that step; "
             f"machines are: {', '.join(grid.machine_ids[:10])}",
             rule="power.machine",
         )

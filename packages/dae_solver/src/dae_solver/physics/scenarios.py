@@ -165,8 +165,9 @@ def build(
         spread_out = grid.batch(number, given)
         values |= {name: spread_out[name] for name in given}
     changed = {change.name for one in events for event in one for change in event.changes}
-    if "online" in changed and "online" not in values:
-        values["online"] = np.ones((len(grid.machine_ids), number))
+    for name, ids in (("online", grid.machine_ids), ("connected", grid.converters.ids)):
+        if name in changed and name not in values:
+            values[name] = np.ones((len(ids), number))
     found = Scenarios(
         texts=[" and ".join(d.text for d in one) or "nothing happens" for one in each],
         kinds=["+".join(d.kind for d in one) or "none" for one in each],

@@ -51,17 +51,17 @@ def center(
 
 
 def connected(
-    scenarios: Scenarios, t: Float[np.ndarray, " time"], machines: int
-) -> Bool[np.ndarray, "scenario time machine"]:
-    """Which machines are connected, just before events."""
-    found = np.ones((len(scenarios), len(t), machines), bool)
-    if "online" not in scenarios.parameters:
+    scenarios: Scenarios, t: Float[np.ndarray, " time"], units: int, name: str = "online"
+) -> Bool[np.ndarray, "scenario time unit"]:
+    """Which machines are connected, just before events; with ``connected`` which converters."""
+    found = np.ones((len(scenarios), len(t), units), bool)
+    if name not in scenarios.parameters:
         return found
-    found &= scenarios.parameters["online"].T[:, None, :] > 0
+    found &= scenarios.parameters[name].T[:, None, :] > 0
     for number, events in enumerate(scenarios.events):
         for event in events:
             for change in event.changes:
-                if change.name == "online":
+                if change.name == name:
                     found[number, t > event.time, change.row] = change.value > 0
     return found
 
@@ -160,8 +160,10 @@ class Trajectories:
     def converter_power(self) -> Shaped[np.ndarray, "scenario time converter"]:
         """Complex power that each converter supplies, pu; just before an event at its time."""
         found = []
+        on = connected(self.scenarios, self.t, len(self.grid.converters), "connected")
         for scenario, (x, y) in enumerate(zip(self.solution.x, self.solution.y, strict=True)):
             p = take(self.scenarios.parameters, np.full(len(self.t), scenario))
+            p |= {"connected": on[scenario].T.astype(float)}
             found.append(self.grid.converter_power(x.T, y.T, p).T)
         return np.stack(found)
 

@@ -83,8 +83,8 @@ class Equations:
     Args:
         dae: The grid.
         parameters: Names that are arguments besides the set-points, fields, loads, converters and
-            terms: ``online``, ``alpha``, ``beta``, ``kpf``, ``kqf`` or ``MODEL.name``. Those that
-            the grid was given are always among them.
+            terms: ``online``, ``connected``, ``alpha``, ``beta``, ``kpf``, ``kqf`` or
+            ``MODEL.name``. Those that the grid was given are always among them.
 
     Raises:
         InputError: A name is unknown.
@@ -124,7 +124,8 @@ class Equations:
         if self.dae.terms:
             always["v_rest"] = machines
             always |= {key: len(value) for key, value in self.dae.terms.parameters(1).items()}
-        optional = {"online": machines, **dict.fromkeys(("alpha", "beta", "kpf", "kqf"), loads)}
+        optional = {"online": machines, "connected": len(self.dae.converters)}
+        optional |= dict.fromkeys(("alpha", "beta", "kpf", "kqf"), loads)
         for group in self.dae._every_group():
             model = group.model
             optional |= {f"{model.name}.{name}": len(model.ids) for name in model.parameters}
@@ -186,7 +187,7 @@ class Equations:
                 rule="power.parameter",
             )
         found = {name: np.asarray(value, float) for name, value in values.items()}
-        case: dict[str, Any] = {"online": 1.0, "kpf": 0.0, "kqf": 0.0}
+        case: dict[str, Any] = {"online": 1.0, "connected": 1.0, "kpf": 0.0, "kqf": 0.0}
         case["alpha"], case["beta"] = self.dae.load_model.alpha, self.dae.load_model.beta
         for group in self.dae._every_group():
             case |= {f"{group.model.name}.{k}": v for k, v in group.model.value.items()}
