@@ -7,6 +7,7 @@ from mindspore import Tensor, nn
 from mindspore.nn.utils import no_init_parameters
 
 from scimind import nn as snn
+from scimind import ops
 from scimind.nn.initial import parameter
 
 
@@ -64,8 +65,9 @@ def test_deferred_parameters_get_the_values_of_the_seed():
     assert (deferred.weight.asnumpy() == eager.weight.asnumpy()).all()
 
 
+@pytest.mark.parametrize("given", [False, True])
 @pytest.mark.parametrize(("groups", "window"), [(4, None), (2, None), (1, 3)])
-def test_cached_decoding_equals_one_causal_pass(groups, window):
+def test_cached_decoding_equals_one_causal_pass(groups, window, given):
     cell = snn.Attention(
         16, 4, groups=groups, causal=True, window=window, rope_base=100.0, rng=rng()
     )
@@ -75,7 +77,9 @@ def test_cached_decoding_equals_one_causal_pass(groups, window):
     parts, start = [], 0
     for length in (3, 1, 1, 2):
         filled = Tensor([start, start], ms.int32)
-        out = cell.extend(x[:, start : start + length], cache, filled)
+        positions = filled.reshape((2, 1)) + ms.ops.arange(0, length).reshape((1, length))
+        angles = ops.rope_angles(positions, 4, 100.0) if given else None
+        out = cell.extend(x[:, start : start + length], cache, filled, angles)
         parts.append(out.asnumpy().copy())
         start += length
     np.testing.assert_allclose(np.concatenate(parts, 1), whole, atol=1e-6)

@@ -38,10 +38,12 @@ def same_bits(one, other):
 class Decoder(nn.Cell):
     """Blocks with cached keys and values."""
 
-    def __init__(self, layers=2, dim=32, heads=4, capacity=16, batch=3):
+    def __init__(self, rope_base=None, layers=2, dim=32, heads=4, capacity=16, batch=3):
         super().__init__()
         rng = np.random.default_rng(0)
-        self.blocks = nn.CellList([TransformerBlock(dim, heads, rng=rng) for _ in range(layers)])
+        self.blocks = nn.CellList(
+            [TransformerBlock(dim, heads, rope_base=rope_base, rng=rng) for _ in range(layers)]
+        )
         self.caches = [
             block.attention.empty_cache(batch, capacity, f"cache{index}")
             for index, block in enumerate(self.blocks)
@@ -49,10 +51,11 @@ class Decoder(nn.Cell):
         self.kept = ParameterTuple([each for cache in self.caches for each in cache])
         self.norm = LayerNorm(dim)
 
-    def construct(self, x, start):
+    def construct(self, x, start, *angles):
         for index, block in enumerate(self.blocks):
             cache = self.kept[2 * index : 2 * index + 2]
-            x = x + block.attention.extend(block.attention_norm(x), cache, start)
+            normal = block.attention_norm(x)
+            x = x + block.attention.extend(normal, cache, start, angles if angles else None)
             x = x + block.mlp(block.mlp_norm(x))
         return self.norm(x), x
 
@@ -79,18 +82,20 @@ def test_a_block_has_the_bits_of_its_operators(jit):
     assert ops.chosen()["fused float32"] == "cpu/kernel"
 
 
+@pytest.mark.parametrize("rope_base", [None, 1e4])
 @pytest.mark.parametrize("frozen", [False, True])
 @pytest.mark.parametrize("jit", [False, True])
-def test_generation_changes_the_caches(jit, frozen):
+def test_generation_changes_the_caches(jit, frozen, rope_base):
     """Token by token, also where weights are frozen: they are copied, the caches are not."""
-    slow, other = Decoder().set_train(False), Decoder().set_train(False)
+    slow, other = Decoder(rope_base).set_train(False), Decoder(rope_base).set_train(False)
     fast = ops.fused(other, other.trainable_params() if frozen else ())
     cells = Wrapped(slow), Wrapped(fast)
     assert all(p.name.startswith("function.") for p in cells[0].get_parameters())
     runs = [ms.jit(cell) if jit else cell for cell in cells]
     for step in range(6):
         x, start = numbers(3, 1, 32, seed=step), Tensor(np.array([step, step + 2, step + 9]))
-        same_bits(*(run(x, start) for run in runs))
+        angles = () if rope_base is None else ops.rope_angles(start.expand_dims(1), 8, rope_base)
+        same_bits(*(run(x, start, *angles) for run in runs))
     for one, two in zip(slow.kept, other.kept, strict=True):
         same_bits(one, two)
         assert abs(one.asnumpy()).max() > 0

@@ -76,6 +76,7 @@ class Attention(nn.Cell):
         context: Float[Tensor, "batch key dim"],
         query_positions: Int[Tensor, "batch query"] | None,
         key_positions: Int[Tensor, "batch key"] | None,
+        angles: tuple[Tensor, Tensor] | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Queries (batch, head, query, head_dim), keys and values (batch, group, key, head_dim)."""
         length, keys = x.shape[1], context.shape[1]
@@ -83,7 +84,10 @@ class Attention(nn.Cell):
         key, value = ops.split_key_value(self.key_value(context), self.groups, self.head_dim)
         if self.normalise_queries:
             query, key = self.query_norm(query), self.key_norm(key)
-        if self.rope_base is not None:
+        if self.rope_base is not None and angles is not None:
+            cos, sin = angles[0].expand_dims(1), angles[1].expand_dims(1)
+            query, key = ops.rope(query, cos, sin), ops.rope(key, cos, sin)
+        elif self.rope_base is not None:
             if query_positions is None:
                 query_positions = ms_ops.arange(0, length).reshape((1, length))
             if key_positions is None:
@@ -145,6 +149,8 @@ class Attention(nn.Cell):
         x: Float[Tensor, "batch new dim"],
         cache: KVCache,
         start: Int[Tensor, " batch"],
+        angles: tuple[Float[Tensor, "batch new half"], Float[Tensor, "batch new half"]]
+        | None = None,
     ) -> Float[Tensor, "batch new dim"]:
         """Attend from new tokens to the cached ones and themselves; causal whatever the setting.
 
@@ -155,11 +161,14 @@ class Attention(nn.Cell):
             x: New tokens, of row b at positions ``start[b]``, ``start[b] + 1``, ….
             cache: From `empty_cache`, changed in place.
             start: Tokens in the cache so far; ``start + new`` must not exceed its capacity.
+            angles: Of the new positions, from `ops.rope_angles`: they are those of all layers, and
+                where they come from outside, layers can be one operator (`ops.fused`). Computed
+                here when None.
         """
         batch, new, _ = x.shape
         positions = None
-        if self.rope_base is not None:
+        if self.rope_base is not None and angles is None:
             positions = start.reshape((batch, 1)) + ms_ops.arange(0, new).reshape((1, new))
-        query, key, value = self.project(x, x, positions, positions)
+        query, key, value = self.project(x, x, positions, positions, angles)
         mixed = ops.cached_attention(query, key, value, cache[0], cache[1], start, self.window)
         return self.output(self.merge(mixed))
