@@ -106,7 +106,7 @@ def in_turn(
     batch: int,
     rounds: int,
 ) -> list[Row]:
-    """Measure all contenders in turn, so that a load of the machine meets them alike.
+    """Measure all contenders in turn, to and fro, so that a load of the machine meets them alike.
 
     Args:
         contenders: Who.
@@ -118,7 +118,8 @@ def in_turn(
     t_end, every = float(truth.t[-1]), float(truth.t[1])
     found = [Clock() for _ in contenders]
     for round_ in range(rounds):
-        for contender, clock in zip(contenders, found, strict=True):
+        turn = list(zip(contenders, found, strict=True))
+        for contender, clock in turn if round_ % 2 == 0 else turn[::-1]:
             number = min(len(scenarios), contender.most or len(scenarios))
             parts = [
                 scenarios.take(np.arange(first, min(first + batch, number)))
