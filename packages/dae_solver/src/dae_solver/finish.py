@@ -176,10 +176,10 @@ def measure(
     clocks = [Clock() for _ in solvers]
     timed = list(zip(clocks, solvers, strict=True))
     gc.freeze()  # what the training leaves behind is not looked through while solvers are timed
-    for number in range(RUNS):
+    for turn in range(RUNS):
         # To and fro, so that none always follows the same one. NumPy's, of which a run takes thirty
         # times as long and leaves nothing in the caches, comes last and by itself.
-        for clock, solver in timed[:-1] if number % 2 == 0 else timed[-2::-1]:
+        for clock, solver in timed[:-1] if turn % 2 == 0 else timed[-2::-1]:
             clock.measure(solver, [scenarios], t_end=t_end, every=EVERY)
     for clock, solver in timed[-1:] * (RUNS // 2):
         clock.measure(solver, [scenarios], t_end=t_end, every=EVERY)
