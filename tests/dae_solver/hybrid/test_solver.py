@@ -431,13 +431,21 @@ def test_arguments_are_checked(trained: Trained) -> None:
         other.simulate(same, solver="hybrid", operator=trained.operator)
 
 
-def test_events_that_ask_or_reset_are_refused(trained: Trained) -> None:
+def test_scenarios_with_events_that_ask_or_reset_are_left_to_others(trained: Trained) -> None:
+    """The engine solves them beside the operator, see test_conditions.py."""
     scenarios = trained.scenarios.take(np.arange(2))
-    scenarios.events[1] = [
-        TimeEvent(time=0.5, reset=lambda t, x, y, p: 1.1 * x, name="a jump of all states")
-    ]
-    with pytest.raises(InputError, match=r"'a jump of all states' of scenario 1 .* resets states"):
-        trained.grid.simulate(scenarios, solver="hybrid", operator=trained.operator)
+    scenarios.events[1] = [TimeEvent(time=0.5, reset=lambda t, x, y, p: 1.1 * x)]
+    run = HybridRun(
+        grid=trained.grid.dae,
+        operator=trained.operator,
+        certificate=Certificate.of(trained.operator, 3.0),
+        tolerance=1e-6,
+    )
+    solution, bound = run.solve(scenarios, np.linspace(0.0, 1.0, 31))
+    assert np.isfinite(solution.x[0]).all()
+    assert bound[0] <= 3.0
+    assert np.isnan(solution.x[1]).all()
+    assert bound[1] == np.inf
 
 
 def test_audit_finds_certificates_that_are_wrong(
