@@ -118,7 +118,7 @@ def fused(cell: nn.Cell, frozen: Sequence[Parameter] = ()) -> Callable[..., Any]
             all tensors but its parameters are inputs. Its result is a tensor or a tuple of them.
             It gets no further parameters after this call.
         frozen: Parameters that stay as they are: a copy of all of them in one tensor is used, as
-            MindSpore takes a few microseconds for each tensor that a graph refers to. Changes to
+            each tensor that a graph refers to takes time. Changes to
             them have no effect; those that are not float32 are used as they are.
 
     Raises:
