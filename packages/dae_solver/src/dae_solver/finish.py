@@ -19,7 +19,7 @@ from dae_solver.model.operator import TrajectoryOperator
 from dae_solver.physics.grid import PowerSystem
 from dae_solver.physics.scenarios import Scenarios
 from dae_solver.physics.trajectories import Trajectories
-from dae_solver.tasks.solvers import Clock, Hybrid, RungeKutta, Solver, Whole
+from dae_solver.tasks.solvers import Clock, Hybrid, RungeKutta, Solver, Whole, to_and_fro
 from scimind.eval.writing import write_whole
 from scimind.provenance import cpu_seconds, hardware
 from scimind.seeding import numpy_generator
@@ -176,13 +176,11 @@ def measure(
     clocks = [Clock() for _ in solvers]
     timed = list(zip(clocks, solvers, strict=True))
     gc.freeze()  # what the training leaves behind is not looked through while solvers are timed
-    for turn in range(RUNS):
-        # To and fro, so that none always follows the same one. NumPy's, of which a run takes thirty
-        # times as long and leaves nothing in the caches, comes last and by itself.
-        for clock, solver in timed[:-1] if turn % 2 == 0 else timed[-2::-1]:
+    # NumPy's, of which a run takes thirty times as long and leaves nothing in the caches, comes
+    # last and by itself.
+    for part, times in ((timed[:-1], RUNS), (timed[-1:], RUNS // 2)):
+        for _, (clock, solver) in to_and_fro(part, times):
             clock.measure(solver, [scenarios], t_end=t_end, every=EVERY)
-    for clock, solver in timed[-1:] * (RUNS // 2):
-        clock.measure(solver, [scenarios], t_end=t_end, every=EVERY)
     gc.unfreeze()
     (runs,), (baseline,) = clocks[0].runs, clocks[1].runs
     ours, compiled, whole, single, plain = (np.array(clock.cpu) for clock in clocks)

@@ -14,7 +14,6 @@ import mindspore
 import numpy as np
 from mindspore import Parameter, Tensor, nn
 from mindspore import dtype as mstype
-from mindspore import ops as ms_ops
 from mindspore.ops import constexpr
 
 from scimind.device import active_precision, target
@@ -22,7 +21,7 @@ from scimind.ops import registry
 from scimind.ops.generated import define
 from scimind.ops.in_place import owned
 from scimind.ops.kernels import native
-from scimind.ops.kernels.cpp import as_int32, one_or_all
+from scimind.ops.kernels.cpp import as_int32, one_or_all, refusing, with_results
 from scimind.ops.rule import RuleError
 from scimind.ops.tracing import ALIGNED, TRACE, Trace, Untraceable, kind
 
@@ -174,8 +173,7 @@ def _plan(cell: nn.Cell, weights: _Weights, signature: Any) -> _Plan:
 def _planned(cell: nn.Cell, weights: _Weights, given: tuple[Any, ...]) -> _Plan:
     name = type(cell).__name__
     try:
-        library = _library()
-        trace = Trace(library, given, weights.own, weights.frozen)
+        trace = Trace(_library(), given, weights.own, weights.frozen)
         results = _traced(cell, trace)
         alone = not isinstance(results, tuple)
         outputs = (results,) if alone else results
@@ -191,7 +189,7 @@ def _planned(cell: nn.Cell, weights: _Weights, given: tuple[Any, ...]) -> _Plan:
     return _Plan(
         True,
         tuple(sorted(slot for slot in trace.changed if slot < len(given))),
-        _primitive(library, name, results, 1 + len(given) + len(weights.passed)),
+        _primitive(name, results, 1 + len(given) + len(weights.passed)),
         Tensor(np.frombuffer(text.encode(), np.int8)),
         alone,
     )
@@ -231,19 +229,11 @@ def _refuse_gradient(name: str) -> None:
     )
 
 
-def _primitive(library: str, name: str, results: list[Any], count: int) -> Any:
+def _primitive(name: str, results: list[Any], count: int) -> Any:
     """The custom operator with these results, of ``count`` arguments."""
     shapes, dtypes = (one_or_all(list(part)) for part in zip(*results, strict=True))
-    arguments = [f"x{index}" for index in range(count)]
-    text = (
-        f"def fused_bprop({', '.join([*arguments, 'out', 'dout'])}):\n"
-        f"    refuse({name!r})\n"
-        f"    return ({', '.join(f'zeros_like({x})' for x in arguments)},)"
-    )
-    bprop = define(
-        "fused_bprop", text, __name__, refuse=_refuse_gradient, zeros_like=ms_ops.zeros_like
-    )
-    custom = ms_ops.Custom(f"{library}:fused", lambda *_: shapes, lambda *_: dtypes, "aot", bprop)
+    bprop = refusing(name, [f"x{index}" for index in range(count)], _refuse_gradient)
+    custom = with_results(_SOURCE, "fused", shapes, dtypes, bprop)
     # MindSpore remembers shapes by attributes and inputs.
     custom.add_prim_attr("results", repr(results))
     return custom

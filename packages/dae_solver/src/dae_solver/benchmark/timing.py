@@ -15,7 +15,7 @@ from dae_solver.physics.grid import PowerSystem
 from dae_solver.physics.scenarios import Scenarios
 from dae_solver.physics.trajectories import Trajectories
 from dae_solver.tasks.sampled import Sampled, trajectories
-from dae_solver.tasks.solvers import Clock, RungeKutta, Solver
+from dae_solver.tasks.solvers import Clock, RungeKutta, Solver, to_and_fro
 from scimind.typing import Float
 
 log = logging.getLogger(__name__)
@@ -117,23 +117,19 @@ def in_turn(
     """
     t_end, every = float(truth.t[-1]), float(truth.t[1])
     found = [Clock() for _ in contenders]
-    for round_ in range(rounds):
-        turn = list(zip(contenders, found, strict=True))
-        for contender, clock in turn if round_ % 2 == 0 else turn[::-1]:
-            number = min(len(scenarios), contender.most or len(scenarios))
-            parts = [
-                scenarios.take(np.arange(first, min(first + batch, number)))
-                for first in range(0, number, batch)
-            ]
-            clock.measure(contender.solver, parts, t_end=t_end, every=every)
-            log.info(
-                "round %d, %d at a time: %s: %.3g ms of CPU",
-                round_ + 1, batch, contender.name, 1e3 * clock.cpu[-1] / number,
-            )  # fmt: skip
-    return [
-        _row(contender, clock, truth, batch)
-        for contender, clock in zip(contenders, found, strict=True)
-    ]
+    pairs = list(zip(contenders, found, strict=True))
+    for round_, (contender, clock) in to_and_fro(pairs, rounds):
+        number = min(len(scenarios), contender.most or len(scenarios))
+        parts = [
+            scenarios.take(np.arange(first, min(first + batch, number)))
+            for first in range(0, number, batch)
+        ]
+        clock.measure(contender.solver, parts, t_end=t_end, every=every)
+        log.info(
+            "round %d, %d at a time: %s: %.3g ms of CPU",
+            round_ + 1, batch, contender.name, 1e3 * clock.cpu[-1] / number,
+        )  # fmt: skip
+    return [_row(contender, clock, truth, batch) for contender, clock in pairs]
 
 
 def errors(runs: Sequence[Trajectories], truth: Trajectories) -> Float[np.ndarray, " scenario"]:

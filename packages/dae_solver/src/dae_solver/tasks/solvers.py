@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -16,6 +16,8 @@ from dae_solver.model.operator import TrajectoryOperator
 from dae_solver.physics.grid import PowerSystem
 from dae_solver.physics.scenarios import Scenarios
 from dae_solver.physics.trajectories import Trajectories
+
+T = TypeVar("T")
 
 
 @runtime_checkable
@@ -65,6 +67,21 @@ class Clock:
         cpu, wall = clocked(answer)
         self.cpu.append(cpu)
         self.wall.append(wall)
+
+
+def to_and_fro(each: Sequence[T], rounds: int) -> Iterator[tuple[int, T]]:
+    """Rounds through all, every second one backwards, so that none always follows the same one.
+
+    Args:
+        each: In the order of the first round.
+        rounds: So many.
+
+    Yields:
+        The number of the round, from 0, and one of ``each``.
+    """
+    for number in range(rounds):
+        for one in each if number % 2 == 0 else reversed(each):
+            yield number, one
 
 
 def clocked(act: Callable[[], object]) -> tuple[float, float]:

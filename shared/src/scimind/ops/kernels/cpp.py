@@ -158,15 +158,38 @@ def variadic(source: Path, symbol: str, shape: Shape) -> Any:
     """
     key = (symbol, source, shape)
     if key not in PRIMITIVES:
-
-        def shapes(*_: Any) -> Shape:
-            return shape
-
-        def kind(*_: Any) -> Any:
-            return mstype.float32
-
-        PRIMITIVES[key] = ms_ops.Custom(f"{native.load(source)}:{symbol}", shapes, kind, "aot")
+        PRIMITIVES[key] = with_results(source, symbol, shape, mstype.float32)
     return PRIMITIVES[key]
+
+
+def with_results(source: Path, symbol: str, shapes: Any, dtypes: Any, bprop: Any = None) -> Any:
+    """The primitive ``symbol`` of ``source``, whose results are the same whatever it is given.
+
+    Args:
+        source: Where it is.
+        symbol: Its name.
+        shapes: Of the result, or a tuple of them.
+        dtypes: Likewise.
+        bprop: Its gradient.
+    """
+
+    def shape(*_: Any) -> Any:
+        return shapes
+
+    def kind(*_: Any) -> Any:
+        return dtypes
+
+    return ms_ops.Custom(f"{native.load(source)}:{symbol}", shape, kind, "aot", bprop)
+
+
+def refusing(name: str, arguments: Sequence[str], refuse: Callable[[str], None]) -> Any:
+    """A ``bprop`` that says that there is none: it calls ``refuse(name)``."""
+    text = (
+        f"def {name}_bprop({', '.join([*arguments, 'out_', 'dout_'])}):\n"
+        f"    refuse({name!r})\n"
+        f"    return ({', '.join(f'zeros_like({argument})' for argument in arguments)},)"
+    )
+    return define(f"{name}_bprop", text, __name__, refuse=refuse, zeros_like=ms_ops.zeros_like)
 
 
 def _option_names(rule: Rule) -> list[str]:
@@ -263,15 +286,8 @@ class _Plan:
         return one_or_all(results)
 
     def _none(self, arguments: Sequence[str], refuse: Callable[[str], None]) -> Any:
-        """A ``bprop`` that says that there is none."""
-        op = self.rule.op
         given = [*arguments, *(["options"] if self.rule.options else [])]
-        text = (
-            f"def {op}_bprop({', '.join([*given, 'out_', 'dout_'])}):\n"
-            f"    refuse({op!r})\n"
-            f"    return ({', '.join(f'zeros_like({name})' for name in given)},)"
-        )
-        return define(f"{op}_bprop", text, __name__, refuse=refuse, zeros_like=ms_ops.zeros_like)
+        return refusing(self.rule.op, given, refuse)
 
     def _bprop(self, scalars: tuple[Scalar, ...]) -> Any:
         """``bprop(*inputs, out, dout)``, which calls the gradient's kernel."""

@@ -122,16 +122,11 @@ const Program& known(const char* data, size_t size) {
   return *last;
 }
 
-// Memory of this thread that is kept for the next call.
-char* between(int64_t bytes) {
-  thread_local std::vector<char> kept;
-  const size_t wanted = static_cast<size_t>(bytes) + 64;
-  if (kept.size() < wanted) kept.resize(wanted);
-  return kept.data() + (-reinterpret_cast<uintptr_t>(kept.data())) % 64;
-}
+// The slot of memory that no kernel uses, which may share those of the same number.
+constexpr int kBetween = 100;
 
 int run(const Program& program, void** given) {
-  char* memory = between(program.bytes);
+  char* memory = reinterpret_cast<char*>(scratch<kBetween>((program.bytes + 3) / 4));
   thread_local std::vector<void*> data;
   for (const Step& step : program.steps) {
     data.clear();
